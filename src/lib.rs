@@ -1,0 +1,3 @@
+//! Tollgate: a cost-aware reverse proxy for LLM APIs.
+
+pub mod domain;
