@@ -1,0 +1,5 @@
+//! DIALECTS: bytes in, facts out. No I/O, no async, no clock.
+
+#![deny(clippy::float_arithmetic)]
+
+pub mod scan;

@@ -1,0 +1,445 @@
+//! [`Scanner`]: walks JSON once, as it arrives, and shows the values at the paths of a [`Plan`].
+//!
+//! It takes bytes in any splits, builds no tree, skips strings with SIMD, keeps nothing but the values it was asked
+//! for, and those only up to their limit: a request of 64 MiB or an event of 16 MiB costs it a few hundred bytes.
+//! Structure is checked (brackets, commas, colons, literals), the grammar of numbers and the contents of strings are
+//! left to the provider.
+//!
+//! Invariant: for the same bytes, found values and offsets do not depend on how the bytes were split.
+
+use std::fmt;
+
+use memchr::memchr2;
+
+mod plan;
+
+use plan::{LEVELS, keep_limit};
+pub use plan::{Pattern, Plan, Take};
+
+/// Deeper values are refused: providers refuse them earlier, and each level costs memory.
+pub const DEPTH_MAX: usize = 512;
+
+/// The longest key that can be wanted, in raw bytes; a longer key matches nothing.
+const KEY_BYTES_MAX: usize = 256;
+
+/// A value at a wanted path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// Offset of its first byte, counted from the scanner's start.
+    pub start: usize,
+    /// Offset behind its last byte.
+    pub end: usize,
+    /// Its raw JSON text, cut at the limit of [`Take::Bytes`]; empty for [`Take::Span`].
+    pub raw: &'a [u8],
+    /// The byte it begins with, which tells its kind: `{`, `[`, `"`, `t`, `f`, `n`, or the start of a number.
+    pub first: u8,
+}
+
+/// Gets what the scanner finds, in the order in which values end.
+pub trait Sink {
+    /// The value at the path of pattern number `which` has ended.
+    fn found(&mut self, which: usize, value: Found<'_>);
+}
+
+/// Why bytes are no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanError {
+    /// Offset of the byte that does not fit.
+    pub at: usize,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+/// What may come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A value.
+    Value,
+    /// The first value of an array, or its end.
+    FirstElement,
+    /// The first key of an object, or its end.
+    FirstKey,
+    /// A key behind a comma.
+    Key,
+    /// The colon behind a key.
+    Colon,
+    /// A comma, or the end of the container.
+    Next,
+    /// The rest of a string that is a value.
+    Text,
+    /// The rest of a string that is a key.
+    KeyText,
+    /// The rest of a number.
+    Number,
+    /// The rest of `true`, `false` or `null`.
+    Literal { word: &'static [u8], seen: usize },
+    /// The value has ended; only white space may follow.
+    Done,
+}
+
+/// An open container.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    is_object: bool,
+    /// Patterns whose path leads through this container.
+    inside: u32,
+    /// Patterns whose value this container is.
+    whole: u32,
+    start: usize,
+}
+
+/// The walk over one JSON value.
+#[derive(Debug)]
+pub struct Scanner {
+    state: State,
+    /// The last byte was a backslash within a string.
+    escaped: bool,
+    /// Offset of the next byte.
+    at: usize,
+    levels: Vec<Level>,
+    /// Patterns that the value to come serves.
+    next: u32,
+    /// Start and first byte of the scalar being read.
+    start: usize,
+    first: u8,
+    key: Vec<u8>,
+    key_has_escape: bool,
+    /// Which value is being kept, from where, and its bytes before this chunk.
+    keeping: Option<Keep>,
+    kept: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Keep {
+    start: usize,
+    limit: usize,
+    /// Levels that were open when it began.
+    depth: usize,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scanner {
+    /// A scanner at the start of a value.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: State::Value,
+            escaped: false,
+            at: 0,
+            levels: Vec::new(),
+            next: u32::MAX,
+            start: 0,
+            first: 0,
+            key: Vec::new(),
+            key_has_escape: false,
+            keeping: None,
+            kept: Vec::new(),
+        }
+    }
+
+    /// Starts over at offset 0, keeping its memory.
+    pub fn reset(&mut self) {
+        self.state = State::Value;
+        self.escaped = false;
+        self.at = 0;
+        self.levels.clear();
+        self.next = u32::MAX;
+        self.keeping = None;
+        self.kept.clear();
+    }
+
+    /// Whether a whole value has been read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// How many bytes have been read.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Reads on.
+    ///
+    /// # Errors
+    /// The first byte that does not fit. The scanner is of no use afterwards.
+    pub fn feed(&mut self, plan: &Plan, chunk: &[u8], sink: &mut impl Sink) -> Result<(), ScanError> {
+        let base = self.at;
+        let mut index = 0;
+        while let Some(&byte) = chunk.get(index) {
+            index = match self.state {
+                State::Text | State::KeyText => self.string(plan, chunk, index, base, sink),
+                State::Number | State::Literal { .. } => self.scalar(plan, chunk, index, base, sink)?,
+                _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => index + 1,
+                _ => {
+                    self.at = base + index;
+                    self.token(plan, byte, chunk, base, sink)?;
+                    index + 1
+                }
+            };
+        }
+        if let Some(keep) = self.keeping {
+            self.keep(keep, chunk, base, chunk.len());
+        }
+        self.at = base + chunk.len();
+        Ok(())
+    }
+
+    /// Says that no byte follows, which is what ends a number at the root.
+    ///
+    /// # Errors
+    /// The value is not whole.
+    pub fn finish(&mut self, plan: &Plan, sink: &mut impl Sink) -> Result<(), ScanError> {
+        if self.state == State::Number && self.levels.is_empty() {
+            self.end_scalar(plan, &[], self.at, self.at, sink);
+        }
+        if self.is_done() { Ok(()) } else { Err(self.wrong("the text ends within a value")) }
+    }
+
+    fn wrong(&self, what: &'static str) -> ScanError {
+        ScanError { at: self.at, what }
+    }
+
+    /// A byte outside strings, numbers and literals; `self.at` is its offset.
+    fn token(
+        &mut self,
+        plan: &Plan,
+        byte: u8,
+        chunk: &[u8],
+        base: usize,
+        sink: &mut impl Sink,
+    ) -> Result<(), ScanError> {
+        match (self.state, byte) {
+            (State::FirstElement, b']') | (State::FirstKey, b'}') => self.close(plan, chunk, base, sink),
+            (State::Value | State::FirstElement, _) => return self.begin(plan, byte),
+            (State::FirstKey | State::Key, b'"') => {
+                self.key.clear();
+                self.key_has_escape = false;
+                self.state = State::KeyText;
+            }
+            (State::Colon, b':') => self.state = State::Value,
+            (State::Next, b',') => {
+                let is_object = self.levels.last().is_some_and(|level| level.is_object);
+                if is_object {
+                    self.state = State::Key;
+                } else {
+                    self.next = self.element(plan);
+                    self.state = State::Value;
+                }
+            }
+            (State::Next, b'}' | b']') => {
+                let is_object = self.levels.last().is_some_and(|level| level.is_object);
+                if is_object != (byte == b'}') {
+                    return Err(self.wrong("this bracket closes nothing"));
+                }
+                self.close(plan, chunk, base, sink);
+            }
+            (State::Done, _) => return Err(self.wrong("something follows the value")),
+            (State::FirstKey | State::Key, _) => return Err(self.wrong("a key in quotes belongs here")),
+            (State::Colon, _) => return Err(self.wrong("a colon belongs here")),
+            (State::Next, _) => return Err(self.wrong("a comma or a closing bracket belongs here")),
+            (State::Text | State::KeyText | State::Number | State::Literal { .. }, _) => {}
+        }
+        Ok(())
+    }
+
+    /// The first byte of a value.
+    fn begin(&mut self, plan: &Plan, byte: u8) -> Result<(), ScanError> {
+        let depth = self.levels.len();
+        let whole = if depth == 0 || depth > LEVELS { 0 } else { self.next & plan.ends[depth - 1] };
+        if whole != 0 && self.keeping.is_none() {
+            self.keeping = keep_limit(plan, whole).map(|limit| Keep { start: self.at, limit, depth });
+            self.kept.clear();
+        }
+        self.start = self.at;
+        self.first = byte;
+        self.state = match byte {
+            b'{' | b'[' => return self.open(plan, byte == b'{', whole),
+            b'"' => State::Text,
+            b't' => State::Literal { word: b"true", seen: 1 },
+            b'f' => State::Literal { word: b"false", seen: 1 },
+            b'n' => State::Literal { word: b"null", seen: 1 },
+            b'-' | b'0'..=b'9' => State::Number,
+            _ => return Err(self.wrong("a value belongs here")),
+        };
+        Ok(())
+    }
+
+    fn open(&mut self, plan: &Plan, is_object: bool, whole: u32) -> Result<(), ScanError> {
+        if self.levels.len() >= DEPTH_MAX {
+            return Err(self.wrong("nested too deeply"));
+        }
+        let inside = if self.levels.len() < LEVELS && self.keeping.is_none() { self.next } else { 0 };
+        self.levels.push(Level { is_object, inside, whole, start: self.at });
+        if is_object {
+            self.state = State::FirstKey;
+        } else {
+            self.next = self.element(plan);
+            self.state = State::FirstElement;
+        }
+        Ok(())
+    }
+
+    /// The patterns that an element of the innermost array serves.
+    fn element(&self, plan: &Plan) -> u32 {
+        let depth = self.levels.len();
+        let inside = self.levels.last().map_or(0, |level| level.inside);
+        if inside == 0 || depth > LEVELS { 0 } else { inside & plan.any[depth - 1] }
+    }
+
+    /// The innermost container ends at `self.at`.
+    fn close(&mut self, plan: &Plan, chunk: &[u8], base: usize, sink: &mut impl Sink) {
+        let Some(level) = self.levels.pop() else { return };
+        let first = if level.is_object { b'{' } else { b'[' };
+        self.end_value(plan, level.whole, (level.start, self.at + 1, first), chunk, base, sink);
+    }
+
+    /// Skips within a string; returns the index behind what was read.
+    fn string(&mut self, plan: &Plan, chunk: &[u8], from: usize, base: usize, sink: &mut impl Sink) -> usize {
+        let is_key = self.state == State::KeyText;
+        let mut index = from;
+        if self.escaped {
+            self.escaped = false;
+            index += 1;
+        }
+        loop {
+            let Some(hit) = memchr2(b'"', b'\\', &chunk[index..]).map(|hit| index + hit) else {
+                self.key_part(is_key, &chunk[from..]);
+                return chunk.len();
+            };
+            if chunk[hit] == b'"' {
+                self.key_part(is_key, &chunk[from..hit]);
+                self.at = base + hit;
+                if is_key {
+                    self.end_key(plan);
+                } else {
+                    self.end_scalar(plan, chunk, base, self.at + 1, sink);
+                }
+                return hit + 1;
+            }
+            self.key_has_escape |= is_key;
+            if hit + 1 == chunk.len() {
+                self.escaped = true;
+                self.key_part(is_key, &chunk[from..]);
+                return chunk.len();
+            }
+            index = hit + 2;
+        }
+    }
+
+    fn key_part(&mut self, is_key: bool, part: &[u8]) {
+        if is_key && self.levels.last().is_some_and(|level| level.inside != 0) && self.key.len() <= KEY_BYTES_MAX {
+            self.key.extend_from_slice(&part[..part.len().min(KEY_BYTES_MAX + 1)]);
+        }
+    }
+
+    fn end_key(&mut self, plan: &Plan) {
+        let depth = self.levels.len();
+        let inside = self.levels.last().map_or(0, |level| level.inside);
+        self.next = if inside == 0 || depth > LEVELS || self.key.len() > KEY_BYTES_MAX {
+            0
+        } else if self.key_has_escape {
+            inside & plan.under(depth - 1, &unescaped(&self.key))
+        } else {
+            inside & plan.under(depth - 1, &self.key)
+        };
+        self.state = State::Colon;
+    }
+
+    /// Reads on in a number or a literal; returns the index behind what was read.
+    fn scalar(
+        &mut self,
+        plan: &Plan,
+        chunk: &[u8],
+        index: usize,
+        base: usize,
+        sink: &mut impl Sink,
+    ) -> Result<usize, ScanError> {
+        let byte = chunk[index];
+        self.at = base + index;
+        if let State::Literal { word, seen } = self.state {
+            if word[seen] != byte {
+                return Err(self.wrong("a value belongs here"));
+            }
+            if seen + 1 == word.len() {
+                self.end_scalar(plan, chunk, base, self.at + 1, sink);
+            } else {
+                self.state = State::Literal { word, seen: seen + 1 };
+            }
+            return Ok(index + 1);
+        }
+        if matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E') {
+            return Ok(index + 1);
+        }
+        self.end_scalar(plan, chunk, base, self.at, sink);
+        Ok(index)
+    }
+
+    /// The scalar that began at `self.start` ends before offset `end`.
+    fn end_scalar(&mut self, plan: &Plan, chunk: &[u8], base: usize, end: usize, sink: &mut impl Sink) {
+        let depth = self.levels.len();
+        let whole = if depth == 0 || depth > LEVELS { 0 } else { self.next & plan.ends[depth - 1] };
+        self.end_value(plan, whole, (self.start, end, self.first), chunk, base, sink);
+    }
+
+    fn end_value(
+        &mut self,
+        plan: &Plan,
+        whole: u32,
+        (start, end, first): (usize, usize, u8),
+        chunk: &[u8],
+        base: usize,
+        sink: &mut impl Sink,
+    ) {
+        self.state = if self.levels.is_empty() { State::Done } else { State::Next };
+        if whole == 0 {
+            return;
+        }
+        let keep = self.keeping.filter(|keep| keep.start == start && keep.depth == self.levels.len());
+        if let Some(keep) = keep {
+            self.keep(keep, chunk, base, end - base);
+            self.keeping = None;
+        }
+        let mut rest = whole;
+        while rest != 0 {
+            let which = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let raw = match plan.takes[which] {
+                Take::Bytes(limit) if keep.is_some() => &self.kept[..self.kept.len().min(limit)],
+                Take::Bytes(_) | Take::Span => &[],
+            };
+            sink.found(which, Found { start, end, raw, first });
+        }
+    }
+
+    /// Adds the bytes of `chunk` before index `to` to the value being kept.
+    fn keep(&mut self, keep: Keep, chunk: &[u8], base: usize, to: usize) {
+        let from = keep.start.saturating_sub(base);
+        let part = chunk.get(from..to).unwrap_or_default();
+        let room = keep.limit.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&part[..part.len().min(room)]);
+    }
+}
+
+/// A key without its escapes; one that cannot be read matches nothing.
+fn unescaped(raw: &[u8]) -> Vec<u8> {
+    let quoted = [b"\"", raw, b"\""].concat();
+    serde_json::from_slice::<String>(&quoted).map(String::into_bytes).unwrap_or_default()
+}
+
+impl fmt::Display for ScanError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} (byte {})", self.what, self.at)
+    }
+}
+
+impl std::error::Error for ScanError {}
+
+#[cfg(test)]
+mod tests;

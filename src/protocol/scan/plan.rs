@@ -1,0 +1,87 @@
+//! [`Plan`]: which paths a scanner looks for, compiled level by level.
+
+/// Levels below the root in which a wanted path may end.
+pub(super) const LEVELS: usize = 8;
+
+/// One path whose value is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern {
+    /// Keys from the root; `"*"` is any element of an array.
+    pub path: &'static [&'static str],
+    /// How much of the value to show.
+    pub take: Take,
+}
+
+/// How much of a wanted value is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// Where it stands; its bytes are not kept, and patterns may lead inside it.
+    Span,
+    /// Its first so many raw bytes as well. Patterns that lead inside such a value find nothing.
+    Bytes(usize),
+}
+
+/// Compiled patterns: what to look for, level by level. At most 32.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// For each level: the keys that lead on, with the patterns that they serve.
+    keys: [Vec<(&'static str, u32)>; LEVELS],
+    /// For each level: the patterns that take any element of an array there.
+    pub(super) any: [u32; LEVELS],
+    /// For each level: the patterns that end there.
+    pub(super) ends: [u32; LEVELS],
+    pub(super) takes: Vec<Take>,
+}
+
+impl Plan {
+    /// Compiles patterns.
+    ///
+    /// # Errors
+    /// Says which rule a pattern breaks: at most 32 of them, each of 1 to 8 steps.
+    pub fn new(patterns: &[Pattern]) -> Result<Self, &'static str> {
+        let mut plan = Self { keys: Default::default(), any: [0; LEVELS], ends: [0; LEVELS], takes: Vec::new() };
+        if patterns.len() > 32 {
+            return Err("a plan holds at most 32 patterns");
+        }
+        for (number, pattern) in patterns.iter().enumerate() {
+            if pattern.path.is_empty() || pattern.path.len() > LEVELS {
+                return Err("a path has 1 to 8 steps");
+            }
+            let bit = 1 << number;
+            for (level, step) in pattern.path.iter().enumerate() {
+                plan.step(level, step, bit);
+            }
+            plan.ends[pattern.path.len() - 1] |= bit;
+            plan.takes.push(pattern.take);
+        }
+        Ok(plan)
+    }
+
+    fn step(&mut self, level: usize, step: &'static str, bit: u32) {
+        if step == "*" {
+            self.any[level] |= bit;
+        } else if let Some((_, bits)) = self.keys[level].iter_mut().find(|(key, _)| *key == step) {
+            *bits |= bit;
+        } else {
+            self.keys[level].push((step, bit));
+        }
+    }
+
+    /// The patterns that `key` serves on `level`.
+    pub(super) fn under(&self, level: usize, key: &[u8]) -> u32 {
+        self.keys[level].iter().find(|(known, _)| known.as_bytes() == key).map_or(0, |(_, bits)| *bits)
+    }
+}
+
+/// The largest number of bytes that any of these patterns keeps.
+pub(super) fn keep_limit(plan: &Plan, whole: u32) -> Option<usize> {
+    plan.takes
+        .iter()
+        .enumerate()
+        .filter(|(which, _)| whole & (1 << which) != 0)
+        .filter_map(|(_, take)| match take {
+            Take::Bytes(limit) => Some(*limit),
+            Take::Span => None,
+        })
+        .max()
+}
