@@ -2,3 +2,5 @@
 
 pub mod domain;
 pub mod protocol;
+pub mod clock;
+pub mod upstream;

@@ -1,0 +1,176 @@
+//! Scrub: which headers go on to the upstream, and which come back.
+//!
+//! Everything end-to-end passes, in its order and with its repetitions. Hop-by-hop headers, Tollgate's own and, where the
+//! upstream has a key of its own, the client's credentials do not.
+//!
+//! Invariant: a Tollgate key never leaves, in no header and in no query.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+/// What every Tollgate key begins with.
+pub const KEY_PREFIX: &str = "tg_";
+
+/// Where Anthropic's and Azure's, Google's clients put their key.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Azure's header for the key.
+pub const API_KEY: HeaderName = HeaderName::from_static("api-key");
+/// Google's header for the key.
+pub const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Every header that can carry a credential.
+pub const CREDENTIALS: [HeaderName; 4] = [AUTHORIZATION, X_API_KEY, X_GOOG_API_KEY, API_KEY];
+
+/// Removes what concerns this connection only: the headers of RFC 9110 section 7.6.1 and those that `connection` names.
+pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in named {
+            // A client that names an end-to-end header here must not make us drop what the length or host depends on.
+            if name != HOST && name != CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Makes a client's headers those of the request to the upstream, but for the credential.
+pub fn scrub_request(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+    for name in [HOST, CONTENT_LENGTH, EXPECT, PROXY_AUTHORIZATION] {
+        headers.remove(name);
+    }
+    let ours: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+    drop_tollgate_keys(headers);
+}
+
+/// Whether the header is one of Tollgate's own.
+#[must_use]
+pub fn is_ours(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-tollgate-")
+}
+
+/// Removes every credential of the client, for an upstream with its own.
+pub fn drop_credentials(headers: &mut HeaderMap) {
+    for name in CREDENTIALS {
+        headers.remove(name);
+    }
+}
+
+/// The secret within a credential header's value: what follows `Bearer`, or all of it.
+#[must_use]
+pub fn secret_of<'a>(name: &HeaderName, value: &'a HeaderValue) -> Option<&'a str> {
+    let text = value.to_str().ok()?.trim();
+    if name != AUTHORIZATION {
+        return Some(text);
+    }
+    let (scheme, secret) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim_start())
+}
+
+fn drop_tollgate_keys(headers: &mut HeaderMap) {
+    for name in CREDENTIALS {
+        let is_key = |value: &HeaderValue| secret_of(&name, value).is_some_and(|secret| secret.starts_with(KEY_PREFIX));
+        if headers.get_all(&name).iter().any(is_key) {
+            let others: Vec<HeaderValue> =
+                headers.get_all(&name).iter().filter(|value| !is_key(value)).cloned().collect();
+            headers.remove(&name);
+            for value in others {
+                headers.append(&name, value);
+            }
+        }
+    }
+}
+
+/// The query without the parameters `key` that `drop` says; `None` where nothing is left.
+#[must_use]
+pub fn query_without_key(query: &str, drop: impl Fn(&str) -> bool) -> Option<String> {
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.strip_prefix("key=").is_some_and(&drop)).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn check(before: &[(&str, &str)], after: &[(&str, &str)]) {
+        let mut headers = map(before);
+        scrub_request(&mut headers);
+        assert_eq!(headers, map(after));
+    }
+
+    #[test]
+    fn end_to_end_headers_pass_with_their_repetitions() {
+        let kept = [("anthropic-beta", "a"), ("x-new", "1"), ("anthropic-beta", "b"), ("accept-encoding", "gzip")];
+        check(&kept, &kept);
+    }
+
+    #[test]
+    fn hop_by_hop_headers_and_our_own_stay() {
+        check(
+            &[
+                ("connection", "close, x-hop"),
+                ("x-hop", "1"),
+                ("keep-alive", "1"),
+                ("te", "trailers"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("host", "tollgate"),
+                ("content-length", "5"),
+                ("expect", "100-continue"),
+                ("x-tollgate-tags", "a=b"),
+                ("x-tollgate-anything", "c"),
+                ("x-kept", "d"),
+            ],
+            &[("x-kept", "d")],
+        );
+    }
+
+    #[test]
+    fn a_tollgate_key_is_taken_out_wherever_it_stands() {
+        check(
+            &[
+                ("authorization", "Bearer tg_secret"),
+                ("x-api-key", "tg_secret"),
+                ("x-goog-api-key", "tg_secret"),
+                ("api-key", "tg_secret"),
+            ],
+            &[],
+        );
+        check(&[("authorization", "bearer  tg_secret"), ("x-api-key", "sk-theirs")], &[("x-api-key", "sk-theirs")]);
+    }
+
+    #[test]
+    fn a_key_in_the_query_is_taken_out_and_the_rest_stays() {
+        let ours = |key: &str| key.starts_with(KEY_PREFIX);
+        assert_eq!(query_without_key("alt=sse&key=tg_x&a=b", ours).as_deref(), Some("alt=sse&a=b"));
+        assert_eq!(query_without_key("key=tg_x", ours), None);
+        assert_eq!(query_without_key("key=AIza&x=%20", ours).as_deref(), Some("key=AIza&x=%20"));
+    }
+}

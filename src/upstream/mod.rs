@@ -1,0 +1,5 @@
+//! The way out: connections to providers, and which headers go along.
+
+pub mod client;
+pub mod headers;
+pub mod rope;
