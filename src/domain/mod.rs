@@ -8,3 +8,9 @@ pub mod ids;
 pub mod operation;
 pub mod account;
 pub mod entry;
+pub mod fault;
+pub mod utc;
+pub mod json_text;
+pub mod entry_json;
+#[cfg(test)]
+pub mod sample;
