@@ -12,5 +12,7 @@ pub mod fault;
 pub mod utc;
 pub mod json_text;
 pub mod entry_json;
+pub mod report;
+pub mod report_text;
 #[cfg(test)]
 pub mod sample;
