@@ -3,4 +3,6 @@
 pub mod domain;
 pub mod protocol;
 pub mod clock;
+pub mod telemetry;
 pub mod upstream;
+pub mod admin;

@@ -8,3 +8,11 @@ pub mod ids;
 pub mod operation;
 pub mod account;
 pub mod entry;
+pub mod fault;
+pub mod utc;
+pub mod json_text;
+pub mod entry_json;
+pub mod report;
+pub mod report_text;
+#[cfg(test)]
+pub mod sample;

@@ -1,0 +1,3 @@
+//! What the operator sees: reports, lookups, keys.
+
+pub mod zone;

@@ -1,0 +1,366 @@
+//! A [`Table`] as text for people, as CSV for spreadsheets (RFC 4180) and as JSON for programs.
+//!
+//! All three say the same numbers; none of them rounds money.
+//!
+//! JSON: `{"from", "until", "time_zone", "by": [..], "rows": [{dimension: name or null, .., column: number, ..}],
+//! "total": {column: number, ..}, "incomplete": bool}`. `from` and `until` are moments or null. Money is a text in
+//! dollars: `spend_usd` with twelve decimals, the others without needless zeros. `estimated_share` is the part of
+//! the spend, 0 to 1, that rests on counted or assumed usage. While `incomplete` is true, something was called that
+//! has no price, and the true spend is higher.
+
+use super::json_text::Object;
+use super::money::Usd;
+use super::report::{Label, Row, Sums, Table};
+use super::utc::Moment;
+
+/// What a report can be printed as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Aligned columns for people.
+    #[default]
+    Table,
+    /// RFC 4180: commas, quotes, and lines that end in CR LF.
+    Csv,
+    /// One JSON object.
+    Json,
+}
+
+/// One number of a row.
+enum Cell {
+    Count(u64),
+    Cost(Usd),
+    Money(Usd),
+    Share(u128),
+}
+
+/// A column: its name for programs, its heading for people, and its number.
+type Column = (&'static str, &'static str, fn(&Sums) -> Cell);
+
+const COLUMNS: [Column; 11] = [
+    ("requests", "requests", |sums| Cell::Count(sums.requests)),
+    ("errors", "errors", |sums| Cell::Count(sums.errors)),
+    ("spend_usd", "spend USD", |sums| Cell::Cost(sums.spend)),
+    ("input_tokens", "input", |sums| Cell::Count(sums.input)),
+    ("output_tokens", "output", |sums| Cell::Count(sums.output)),
+    ("cache_read_tokens", "cache read", |sums| Cell::Count(sums.cache_read)),
+    ("cache_write_tokens", "cache write", |sums| Cell::Count(sums.cache_write)),
+    ("saved_usd", "saved USD", |sums| Cell::Money(sums.saved)),
+    ("estimated_usd", "estimated USD", |sums| Cell::Money(sums.estimated)),
+    ("estimated_share", "estimated", |sums| Cell::Share(sums.estimated_share())),
+    ("unpriced_requests", "unpriced", |sums| Cell::Count(sums.unpriced)),
+];
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Table, Self::Csv, Self::Json];
+
+    /// The word in `--format`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Csv => "csv",
+            Self::Json => "json",
+        }
+    }
+
+    /// The format of a word in `--format`.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == word)
+    }
+
+    /// The media type for an HTTP answer.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Table => "text/plain; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// The whole of `table`, with the end of its last line.
+    #[must_use]
+    pub fn print(self, table: &Table) -> String {
+        match self {
+            Self::Table => print_table(table),
+            Self::Csv => print_csv(table),
+            Self::Json => print_json(table),
+        }
+    }
+}
+
+fn print_table(table: &Table) -> String {
+    let dimensions = table.query.by.iter().map(|dimension| dimension.name().to_owned());
+    let mut lines = vec![dimensions.chain(COLUMNS.iter().map(|column| column.1.to_owned())).collect::<Vec<_>>()];
+    lines.extend(table.rows.iter().map(|row| row.labels.iter().map(shown).collect()));
+    let total = (0..table.query.by.len()).map(|place| if place == 0 { "total".to_owned() } else { String::new() });
+    lines.push(total.collect());
+    for (_, _, number) in COLUMNS {
+        let sums = table.rows.iter().map(|row| &row.sums).chain([&table.total]);
+        let cells: Vec<Cell> = sums.map(number).collect();
+        let decimals = cells.iter().map(Cell::decimals).max().unwrap_or(0);
+        lines.iter_mut().skip(1).zip(&cells).for_each(|(line, cell)| line.push(cell.for_people(decimals)));
+    }
+    let mut out = period(table);
+    align(&lines, table.query.by.len(), &mut out);
+    notes(table, &mut out);
+    out
+}
+
+/// Texts to the left, numbers to the right, two spaces between columns.
+fn align(lines: &[Vec<String>], texts: usize, out: &mut String) {
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for line in lines {
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            let aligned = if column < texts { format!("{gap}{cell:<width$}") } else { format!("{gap}{cell:>width$}") };
+            out.push_str(&aligned);
+        }
+        out.push('\n');
+    }
+}
+
+fn period(table: &Table) -> String {
+    let query = &table.query;
+    let moment = |at_ms: Option<u64>, open: &str| at_ms.map_or(open.to_owned(), |at_ms| Moment(at_ms).to_string());
+    let (from, until) = (moment(query.from_ms, "the beginning"), moment(query.until_ms, "now"));
+    format!("from {from} until {until}, days in {}\n\n", query.time_zone)
+}
+
+fn notes(table: &Table, out: &mut String) {
+    if table.is_incomplete() {
+        let unpriced = table.total.unpriced;
+        out.push_str(&format!("\ncost incomplete: requests without a price, which count as 0 here: {unpriced}\n"));
+    }
+    if table.total.estimated > Usd::ZERO {
+        let share = Cell::Share(table.total.estimated_share()).for_people(2);
+        out.push_str(&format!("\n{share} of the spend is estimated: the provider reported no usage for it\n"));
+    }
+}
+
+fn print_csv(table: &Table) -> String {
+    let dimensions = table.query.by.iter().map(|dimension| dimension.name().to_owned());
+    let head = dimensions.chain(COLUMNS.iter().map(|column| column.0.to_owned()));
+    let mut out = csv_line(head);
+    for Row { labels, sums } in &table.rows {
+        let texts = labels.iter().map(|label| csv_text(&plain(label)));
+        out.push_str(&csv_line(texts.chain(COLUMNS.iter().map(|column| column.2(sums).for_programs()))));
+    }
+    if table.query.by.is_empty() {
+        out.push_str(&csv_line(COLUMNS.iter().map(|column| column.2(&table.total).for_programs())));
+    }
+    out
+}
+
+fn csv_line(cells: impl Iterator<Item = String>) -> String {
+    cells.collect::<Vec<_>>().join(",") + "\r\n"
+}
+
+/// Quotes what has to be quoted, and disarms what a spreadsheet would run: clients choose the names of models.
+fn csv_text(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.contains(['(', '|', '!']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+fn print_json(table: &Table) -> String {
+    let mut out = String::new();
+    let mut object = Object::open(&mut out);
+    for (name, at_ms) in [("from", table.query.from_ms), ("until", table.query.until_ms)] {
+        match at_ms {
+            Some(at_ms) => object.shown(name, Moment(at_ms)),
+            None => object.null(name),
+        };
+    }
+    object.text("time_zone", &table.query.time_zone);
+    let mut dimensions = object.list("by");
+    for dimension in &table.query.by {
+        dimensions.text(dimension.name());
+    }
+    drop(dimensions);
+    let mut rows = object.list("rows");
+    for row in &table.rows {
+        let mut object = rows.object();
+        for (dimension, label) in table.query.by.iter().zip(&row.labels) {
+            object.text_or_null(dimension.name(), Some(plain(label).as_str()).filter(|_| *label != Label::None));
+        }
+        write_sums(&row.sums, object);
+    }
+    drop(rows);
+    write_sums(&table.total, object.object("total"));
+    object.truth("incomplete", table.is_incomplete());
+    drop(object);
+    out.push('\n');
+    out
+}
+
+fn write_sums(sums: &Sums, mut object: Object<'_>) {
+    for (name, _, number) in COLUMNS {
+        let cell = number(sums);
+        match &cell {
+            Cell::Count(_) | Cell::Share(_) => object.number(name, cell.for_programs()),
+            Cell::Cost(_) | Cell::Money(_) => object.shown(name, cell.for_programs()),
+        };
+    }
+}
+
+/// A label as it is; nothing where there is none.
+fn plain(label: &Label) -> String {
+    match label {
+        Label::Day(day) => day.to_string(),
+        Label::Name(name) => name.as_ref().to_owned(),
+        Label::None => String::new(),
+        Label::Other => "(other)".to_owned(),
+    }
+}
+
+/// A label for a terminal: never empty, and without control characters.
+fn shown(label: &Label) -> String {
+    match label {
+        Label::None => "(none)".to_owned(),
+        Label::Day(_) | Label::Name(_) | Label::Other => plain(label).replace(char::is_control, "?"),
+    }
+}
+
+impl Cell {
+    fn for_programs(&self) -> String {
+        match self {
+            Self::Count(count) => count.to_string(),
+            Self::Cost(amount) => amount.fixed(),
+            Self::Money(amount) => amount.to_string(),
+            Self::Share(share) => format!("{}.{:04}", share / 10_000, share % 10_000),
+        }
+    }
+
+    /// Money with as many decimals as its column needs, so that points align and nothing is rounded.
+    fn for_people(&self, decimals: usize) -> String {
+        match self {
+            Self::Count(count) => count.to_string(),
+            Self::Cost(amount) | Self::Money(amount) => {
+                let fixed = amount.fixed();
+                fixed[..fixed.len() - 12 + decimals].to_owned()
+            }
+            Self::Share(share) => format!("{}.{:02}%", share / 100, share % 100),
+        }
+    }
+
+    /// Decimals of the money in this cell, at least cents.
+    fn decimals(&self) -> usize {
+        match self {
+            Self::Cost(amount) | Self::Money(amount) => {
+                let text = amount.to_string();
+                text.split_once('.').map_or(0, |(_, part)| part.len()).max(2)
+            }
+            Self::Count(_) | Self::Share(_) => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::entry::Entry;
+    use crate::domain::report::{Dimension, Query, Report};
+    use crate::domain::sample;
+    use crate::domain::tokens::UsageSource;
+    use crate::domain::utc::Day;
+
+    fn entry(team: Option<&str>, model: &str, pico: Option<u128>) -> Entry {
+        let mut entry = sample::entry();
+        (entry.account.team, entry.model, entry.cost) = (team.map(Into::into), model.into(), pico.map(Usd::from_pico));
+        entry
+    }
+
+    fn table(by: &str, entries: &[Entry]) -> Table {
+        let by = Dimension::list(by).unwrap();
+        let query = Query { by, from_ms: Some(1_795_305_600_000), until_ms: None, time_zone: "Europe/Berlin".into() };
+        let mut report = Report::new(query);
+        entries.iter().for_each(|entry| report.add(entry, Day::utc(entry.at_ms)));
+        report.finish()
+    }
+
+    fn three() -> [Entry; 3] {
+        let mut estimated = entry(Some("a"), "x", Some(250_000_000_000));
+        estimated.usage_source = UsageSource::Counted;
+        [estimated, entry(Some("a"), "y", Some(750_000_000_000)), entry(None, "\u{1b}z", None)]
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_says_what_is_missing() {
+        let expect = "\
+from 2026-11-22T00:00:00.000Z until now, days in Europe/Berlin
+
+team    model  requests  errors  spend USD  input  output  cache read  cache write  saved USD  estimated USD  estimated  unpriced
+a       y             1       0       0.75    100      30          20            7       0.00           0.00      0.00%         0
+a       x             1       0       0.25    100      30          20            7       0.00           0.25    100.00%         0
+(none)  ?z            1       0       0.00    100      30          20            7       0.00           0.00      0.00%         1
+total                 3       0       1.00    300      90          60           21       0.00           0.25     25.00%         1
+
+cost incomplete: requests without a price, which count as 0 here: 1
+
+25.00% of the spend is estimated: the provider reported no usage for it
+";
+        assert_eq!(Format::Table.print(&table("team,model", &three())), expect);
+    }
+
+    #[test]
+    fn a_column_of_money_has_the_decimals_that_it_needs() {
+        let text = Format::Table.print(&table("model", &[entry(None, "x", Some(1)), entry(None, "y", Some(5 << 40))]));
+        assert!(text.contains("5.497558138880") && text.contains("0.000000000001") && text.contains("5.497558138881"));
+    }
+
+    #[test]
+    fn csv_is_what_rfc_4180_says_and_runs_nothing() {
+        let names = ["plain", "with,comma", "with \"quotes\"", "two\nlines", "=HYPERLINK(\"x\")", "@cf/meta/llama"];
+        let entries = names.map(|name| entry(Some("a"), name, Some(7)));
+        let text = Format::Csv.print(&table("model,day", &entries));
+        let tail = ",2026-11-22,1,0,0.000000000007,100,30,20,7,0,0,0.0000,0\r\n";
+        let quoted = [
+            "\"'=HYPERLINK(\"\"x\"\")\"",
+            "@cf/meta/llama",
+            "plain",
+            "\"two\nlines\"",
+            "\"with \"\"quotes\"\"\"",
+            "\"with,comma\"",
+        ];
+        let head = "model,day,requests,errors,spend_usd,input_tokens,output_tokens,cache_read_tokens,cache_write_tokens,\
+                    saved_usd,estimated_usd,estimated_share,unpriced_requests\r\n";
+        let expect: String = quoted.iter().map(|name| format!("{name}{tail}")).collect();
+        assert_eq!(text, format!("{head}{expect}"));
+    }
+
+    #[test]
+    fn json_has_the_documented_shape() {
+        let value: Value = serde_json::from_str(&Format::Json.print(&table("team", &three()))).unwrap();
+        let sums = |requests: u64, spend, estimated, share: f64, unpriced: u64| {
+            json!({"requests": requests, "errors": 0, "spend_usd": spend, "input_tokens": 100 * requests,
+                "output_tokens": 30 * requests, "cache_read_tokens": 20 * requests, "cache_write_tokens": 7 * requests,
+                "saved_usd": "0", "estimated_usd": estimated, "estimated_share": share, "unpriced_requests": unpriced})
+        };
+        let named = |team: Value, mut sums: Value| {
+            sums["team"] = team;
+            sums
+        };
+        let rows = [
+            named(json!("a"), sums(2, "1.000000000000", "0.25", 0.25, 0)),
+            named(Value::Null, sums(1, "0.000000000000", "0", 0.0, 1)),
+        ];
+        let expect = json!({"from": "2026-11-22T00:00:00.000Z", "until": null, "time_zone": "Europe/Berlin", "by": ["team"],
+            "rows": rows, "total": sums(3, "1.000000000000", "0.25", 0.25, 1), "incomplete": true});
+        assert_eq!(value, expect);
+    }
+
+    #[test]
+    fn without_a_grouping_there_is_the_total_alone() {
+        let table = table("", &three());
+        assert!(table.rows.is_empty());
+        assert_eq!(Format::Csv.print(&table).lines().count(), 2);
+        assert!(Format::Table.print(&table).contains("1.00"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Unix milliseconds as people read them: [`Day`] and RFC 3339 in UTC.
+//!
+//! It knows no time zones and no clock; the day in another zone comes from whoever knows the zone.
+//!
+//! Invariant: days sort as their dates do.
+
+use std::fmt;
+
+/// Milliseconds of a day; unix time has no leap seconds.
+const DAY_MS: u64 = 86_400_000;
+
+/// A date of the Gregorian calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Day {
+    /// The year, 1970 or later.
+    pub year: u32,
+    /// The month, 1 to 12.
+    pub month: u8,
+    /// The day of the month, 1 to 31.
+    pub day: u8,
+}
+
+/// A moment that prints as RFC 3339 in UTC with milliseconds, as in `2026-11-22T13:00:00.123Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(
+    /// Unix milliseconds.
+    pub u64,
+);
+
+impl Day {
+    /// The day in UTC of a moment in unix milliseconds.
+    #[must_use]
+    pub const fn utc(at_ms: u64) -> Self {
+        Self::from_unix_days(at_ms / DAY_MS)
+    }
+
+    /// The day that comes `days` after 1970-01-01.
+    ///
+    /// The algorithm is Howard Hinnant's `civil_from_days`: years begin in March, so that a leap day ends one.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "months and days are small, u64 milliseconds end before 2^30 years"
+    )]
+    pub const fn from_unix_days(days: u64) -> Self {
+        let days = days + 719_468;
+        let era = days / 146_097;
+        let day_of_era = days % 146_097;
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = era * 400 + year_of_era + (month <= 2) as u64;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        Self { year: year as u32, month: month as u8, day: day as u8 }
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest_ms = self.0 % DAY_MS;
+        let (hour, minute) = (rest_ms / 3_600_000, rest_ms / 60_000 % 60);
+        let (second, milli) = (rest_ms / 1_000 % 60, rest_ms % 1_000);
+        write!(out, "{}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z", Day::utc(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_print_as_rfc_3339() {
+        for (at_ms, expect) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_795_352_400_123, "2026-11-22T13:00:00.123Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Moment(at_ms).to_string(), expect);
+        }
+    }
+
+    #[test]
+    fn every_day_of_five_centuries_follows_the_one_before() {
+        let mut expect = Day { year: 1970, month: 1, day: 1 };
+        for days in 0..182_622 {
+            assert_eq!(Day::from_unix_days(days), expect);
+            let every = |years| expect.year.is_multiple_of(years);
+            let leap = every(4) && (!every(100) || every(400));
+            let length = match expect.month {
+                2 => 28 + u8::from(leap),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            expect.day += 1;
+            if expect.day > length {
+                (expect.day, expect.month) = (1, expect.month + 1);
+            }
+            if expect.month > 12 {
+                (expect.month, expect.year) = (1, expect.year + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_time_does_not_overflow() {
+        assert!(Moment(u64::MAX).to_string().ends_with('Z'));
+    }
+}

@@ -1,0 +1,368 @@
+//! [`Metrics`]: the numbers behind `/metrics`. Everything about a request is taken from its entry, by the scribe;
+//! a request itself touches two atomics at most.
+//!
+//! It asks no provider and no store: whoever knows the journal's lag sets the gauge.
+//!
+//! Invariant: money is summed in pico-dollars and printed as a decimal, never as a rounded float.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
+use crate::domain::entry::{Entry, Outcome};
+use crate::domain::fault::Fault;
+use crate::domain::money::Usd;
+use crate::domain::tokens::Usage;
+
+/// All numbers of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Requests between arrival and settlement.
+    pub in_flight: Gauge,
+    /// Open connections of clients.
+    pub connections: Gauge,
+    /// Records that wait to be written to the journal.
+    pub journal_lag: Gauge,
+    /// Bytes of the journal that a power cut would lose.
+    pub journal_unsynced_bytes: Gauge,
+    /// 1 while the journal cannot be written.
+    pub journal_failed: Gauge,
+    /// Lines that were not written because the log could not keep up.
+    pub log_dropped: Counter,
+    started_ms: u64,
+    entries: Mutex<Entries>,
+}
+
+/// What is known from entries.
+#[derive(Debug)]
+struct Entries {
+    requests: Family<u64>,
+    errors: Family<u64>,
+    durations: Family<Durations>,
+    spends: Family<Spend>,
+    unpriced: u64,
+    estimated: Usd,
+}
+
+#[derive(Debug, Default)]
+struct Durations {
+    whole: Histogram,
+    first_byte: Histogram,
+}
+
+#[derive(Debug, Default)]
+struct Spend {
+    tokens: [u64; BUCKETS.len()],
+    cost: Usd,
+}
+
+/// A bucket of tokens: its label and its number. Only buckets that exclude each other, so that they can be summed.
+type Bucket = (&'static str, fn(&Usage) -> u64);
+
+const BUCKETS: [Bucket; 7] = [
+    ("input", |usage| usage.input),
+    ("cache_read", |usage| usage.cache_read),
+    ("cache_write", |usage| usage.cache_write),
+    ("cache_write_5m", |usage| usage.cache_write_5m),
+    ("cache_write_1h", |usage| usage.cache_write_1h),
+    ("cache_write_12h", |usage| usage.cache_write_12h),
+    ("output", |usage| usage.output),
+];
+
+impl Metrics {
+    /// No requests yet, in a process that was started at `started_ms`, in unix milliseconds.
+    #[must_use]
+    pub fn new(started_ms: u64) -> Self {
+        Self {
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            journal_lag: Gauge::default(),
+            journal_unsynced_bytes: Gauge::default(),
+            journal_failed: Gauge::default(),
+            log_dropped: Counter::default(),
+            started_ms,
+            entries: Mutex::new(Entries::new()),
+        }
+    }
+
+    /// Counts a request that has ended. It takes about a microsecond, so it is not for the request's own path.
+    pub fn record(&self, entry: &Entry) {
+        self.entries().record(entry);
+    }
+
+    /// Everything in Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        self.entries().write(&mut out);
+        self.write_process(&mut out);
+        out
+    }
+
+    /// The media type of [`Metrics::render`].
+    pub const MEDIA_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
+    fn write_process(&self, out: &mut String) {
+        let gauge =
+            |name, help, value: i64, out: &mut String| Title { name, kind: "gauge", help }.write_alone(value, out);
+        gauge("tollgate_in_flight", "Requests between arrival and settlement", self.in_flight.get(), out);
+        gauge("tollgate_connections", "Open connections of clients", self.connections.get(), out);
+        let lag = self.journal_lag.get();
+        gauge("tollgate_journal_lag_records", "Records that wait to be written to the journal", lag, out);
+        let unsynced = self.journal_unsynced_bytes.get();
+        gauge("tollgate_journal_unsynced_bytes", "Bytes of the journal that a power cut would lose", unsynced, out);
+        gauge("tollgate_journal_failed", "1 while the journal cannot be written", self.journal_failed.get(), out);
+        counter("tollgate_log_dropped_total", "Log lines that could not be written")
+            .write_alone(self.log_dropped.get(), out);
+        let build = Title { name: "tollgate_build_info", kind: "gauge", help: "The version that runs" };
+        build.write(out);
+        let mut version = String::new();
+        write_label("version", env!("CARGO_PKG_VERSION"), &mut version);
+        write_sample(build.name, &version, 1, out);
+        let started = format!("{}.{:03}", self.started_ms / 1_000, self.started_ms % 1_000);
+        let help = "When the process was started, in unix seconds";
+        Title { name: "process_start_time_seconds", kind: "gauge", help }.write_alone(started, out);
+        if let Some(bytes) = resident_bytes() {
+            let help = "Memory of the process that is in RAM";
+            Title { name: "process_resident_memory_bytes", kind: "gauge", help }.write_alone(bytes, out);
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn new() -> Self {
+        Self {
+            requests: Family::new(&["dialect", "operation", "upstream", "model", "team", "status_class", "outcome"]),
+            errors: Family::new(&["fault", "reason"]),
+            durations: Family::new(&["dialect", "operation"]),
+            spends: Family::new(&["model", "team"]),
+            unpriced: 0,
+            estimated: Usd::ZERO,
+        }
+    }
+
+    fn record(&mut self, entry: &Entry) {
+        let (model, team) = (Label::Open(&entry.model), Label::Open(entry.account.team.as_deref().unwrap_or("")));
+        let (dialect, operation) = (Label::Known(entry.dialect.name()), Label::Known(entry.operation.name()));
+        let (class, outcome) = (Label::Known(status_class(entry.status)), Label::Known(entry.outcome.name()));
+        let times = u64::from(entry.requests);
+        *self.requests.at(&[dialect, operation, Label::Known(&entry.upstream), model, team, class, outcome]) += times;
+        if let Some(fault) = Fault::of(entry) {
+            *self.errors.at(&[Label::Known(fault.name()), error_reason(entry)]) += times;
+        }
+        let durations = self.durations.at(&[dialect, operation]);
+        durations.whole.observe(entry.latency_ms, times);
+        if let Some(first_byte_ms) = entry.first_byte_ms {
+            durations.first_byte.observe(first_byte_ms, times);
+        }
+        let spend = self.spends.at(&[model, team]);
+        for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
+            *sum = sum.saturating_add(tokens(&entry.usage));
+        }
+        let cost = entry.cost.unwrap_or_default();
+        spend.cost = spend.cost.plus(cost);
+        self.unpriced += if entry.cost.is_none() { times } else { 0 };
+        if entry.usage_source.is_estimated() {
+            self.estimated = self.estimated.plus(cost);
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        let requests = counter("tollgate_requests_total", "Requests that have ended");
+        write_counts(requests, &self.requests, out);
+        let errors =
+            counter("tollgate_errors_total", "Requests without a whole, good answer, by the side that has to act");
+        write_counts(errors, &self.errors, out);
+        let histogram = |name, help, of: fn(&Durations) -> &Histogram, out: &mut String| {
+            Title { name, kind: "histogram", help }.write(out);
+            self.durations.sorted().iter().for_each(|(labels, value)| of(value).write(name, labels, out));
+        };
+        let help = "From the arrival of a request to the last byte of its answer";
+        histogram("tollgate_request_duration_seconds", help, |durations| &durations.whole, out);
+        let help = "From the arrival of a request to the first byte of the body of its answer";
+        histogram("tollgate_first_byte_seconds", help, |durations| &durations.first_byte, out);
+        self.write_spends(out);
+        let unpriced = "Requests without a price: they are missing from the cost";
+        counter("tollgate_unpriced_requests_total", unpriced).write_alone(self.unpriced, out);
+        let estimated = "Cost that rests on counted or assumed usage";
+        counter("tollgate_estimated_cost_usd_total", estimated).write_alone(self.estimated, out);
+    }
+
+    fn write_spends(&self, out: &mut String) {
+        let series = self.spends.sorted();
+        let title = counter("tollgate_tokens_total", "Tokens in buckets that exclude each other");
+        title.write(out);
+        for (labels, spend) in &series {
+            for ((bucket, _), tokens) in BUCKETS.iter().zip(spend.tokens).filter(|(_, tokens)| *tokens > 0) {
+                write_sample(title.name, &format!("bucket=\"{bucket}\",{labels}"), tokens, out);
+            }
+        }
+        let title = counter("tollgate_cost_usd_total", "What providers bill, as far as it has a price");
+        title.write(out);
+        series.iter().for_each(|(labels, spend)| write_sample(title.name, labels, spend.cost, out));
+    }
+}
+
+fn write_counts(title: Title, family: &Family<u64>, out: &mut String) {
+    title.write(out);
+    family.sorted().iter().for_each(|(labels, count)| write_sample(title.name, labels, count, out));
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Title {
+    Title { name, kind: "counter", help }
+}
+
+const fn status_class(status: u16) -> &'static str {
+    match status {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "none",
+    }
+}
+
+/// The cause of a refusal; of other failures the outcome says it all.
+fn error_reason(entry: &Entry) -> Label<'_> {
+    if entry.outcome == Outcome::Refused { Label::Open(&entry.reason) } else { Label::Known(entry.outcome.name()) }
+}
+
+/// What Linux says of this process; elsewhere it is not told.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+    use crate::domain::sample;
+    use crate::domain::tokens::UsageSource;
+
+    /// Reads an exposition as a scraper does, and fails on what a scraper would refuse.
+    fn scraped(text: &str) -> HashMap<String, f64> {
+        let (mut samples, mut ended, mut family) = (HashMap::new(), HashSet::new(), String::new());
+        assert!(text.ends_with('\n'));
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                family = help.split(' ').next().unwrap().to_owned();
+                assert!(ended.insert(family.clone()), "{family} comes twice");
+                continue;
+            }
+            if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert!(name == family && ["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                continue;
+            }
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let name = series.split('{').next().unwrap();
+            assert!(name.starts_with(&family), "{line} is not of {family}");
+            check_labels(&series[name.len()..]);
+            let value: f64 = value.parse().unwrap();
+            assert!(samples.insert(series.to_owned(), value).is_none(), "{series} comes twice");
+        }
+        samples
+    }
+
+    /// `{name="value",..}` with escapes, or nothing.
+    fn check_labels(text: &str) {
+        let Some(mut rest) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
+            return assert_eq!(text, "");
+        };
+        while !rest.is_empty() {
+            let (name, value) = rest.split_once("=\"").unwrap();
+            assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{text}");
+            let mut letters = value.char_indices();
+            let end = loop {
+                match letters.next().unwrap() {
+                    (_, '\\') => assert!(matches!(letters.next(), Some((_, '\\' | '"' | 'n'))), "{text}"),
+                    (at, '"') => break at,
+                    _ => {}
+                }
+            };
+            rest = value[end + 1..].strip_prefix(',').unwrap_or(&value[end + 1..]);
+        }
+    }
+
+    #[test]
+    fn every_entry_shows_in_the_families() {
+        let metrics = Metrics::new(1_795_000_000_250);
+        metrics.record(&sample::entry());
+        let mut refused = sample::entry();
+        (refused.outcome, refused.status, refused.requests) = (Outcome::Refused, 429, 41);
+        (refused.reason, refused.first_byte_ms, refused.cost) = ("requests_per_minute".into(), None, Some(Usd::ZERO));
+        metrics.record(&refused);
+        let mut estimated = sample::entry();
+        (estimated.outcome, estimated.usage_source) = (Outcome::ClientAbort, UsageSource::Counted);
+        metrics.record(&estimated);
+        let mut unpriced = sample::entry();
+        (unpriced.cost, unpriced.model) = (None, "a \"new\"\nmodel\\".into());
+        metrics.record(&unpriced);
+        let samples = scraped(&metrics.render());
+        let model = "model=\"claude-haiku-5-5\",team=\"search\"";
+        let request = format!("dialect=\"anthropic\",operation=\"messages\",upstream=\"anthropic\",{model}");
+        for (series, expect) in [
+            (format!("tollgate_requests_total{{{request},status_class=\"2xx\",outcome=\"complete\"}}"), 1.0),
+            (format!("tollgate_requests_total{{{request},status_class=\"4xx\",outcome=\"refused\"}}"), 41.0),
+            ("tollgate_errors_total{fault=\"client\",reason=\"requests_per_minute\"}".to_owned(), 41.0),
+            ("tollgate_errors_total{fault=\"client\",reason=\"client_abort\"}".to_owned(), 1.0),
+            ("tollgate_request_duration_seconds_count{dialect=\"anthropic\",operation=\"messages\"}".to_owned(), 44.0),
+            ("tollgate_first_byte_seconds_sum{dialect=\"anthropic\",operation=\"messages\"}".to_owned(), 0.72),
+            (format!("tollgate_tokens_total{{bucket=\"cache_read\",{model}}}"), 60.0),
+            (format!("tollgate_cost_usd_total{{{model}}}"), 0.002_469),
+            ("tollgate_cost_usd_total{model=\"a \\\"new\\\"\\nmodel\\\\\",team=\"search\"}".to_owned(), 0.0),
+            ("tollgate_unpriced_requests_total".to_owned(), 1.0),
+            ("tollgate_estimated_cost_usd_total".to_owned(), 0.001_234_5),
+            ("process_start_time_seconds".to_owned(), 1_795_000_000.25),
+        ] {
+            assert_eq!(samples.get(&series), Some(&expect), "{series}");
+        }
+    }
+
+    #[test]
+    fn gauges_show_what_is_now() {
+        let metrics = Metrics::new(0);
+        let (_one, _two) = (metrics.in_flight.enter(), metrics.connections.enter());
+        metrics.journal_lag.set(12);
+        metrics.journal_unsynced_bytes.set(4_096);
+        metrics.journal_failed.set(1);
+        metrics.log_dropped.add(3);
+        let samples = scraped(&metrics.render());
+        for (series, expect) in [
+            ("tollgate_in_flight", 1.0),
+            ("tollgate_connections", 1.0),
+            ("tollgate_journal_lag_records", 12.0),
+            ("tollgate_journal_unsynced_bytes", 4_096.0),
+            ("tollgate_journal_failed", 1.0),
+            ("tollgate_log_dropped_total", 3.0),
+            (concat!("tollgate_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
+        ] {
+            assert_eq!(samples.get(series), Some(&expect), "{series}");
+        }
+        assert!(!cfg!(target_os = "linux") || samples["process_resident_memory_bytes"] > 1e6);
+    }
+
+    #[test]
+    fn clients_that_invent_models_do_not_fill_the_memory() {
+        let metrics = Metrics::new(0);
+        let mut entry = sample::entry();
+        for number in 0..5_000 {
+            entry.model = format!("model-{number}").into();
+            metrics.record(&entry);
+        }
+        let samples = scraped(&metrics.render());
+        let costs = samples.iter().filter(|(series, _)| series.starts_with("tollgate_cost_usd_total"));
+        let (mut series, mut sum) = (0, 0.0);
+        costs.for_each(|(_, cost)| (series, sum) = (series + 1, sum + cost));
+        assert_eq!(series, super::super::family::SERIES_MAX + 1);
+        assert!((sum - 5_000.0 * 0.001_234_5_f64).abs() < 1e-9);
+    }
+}

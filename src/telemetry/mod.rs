@@ -1,0 +1,9 @@
+//! WHAT IS SAID ABOUT REQUESTS: numbers for dashboards, a line for each request, and what Tollgate says of itself.
+//!
+//! Nothing here decides anything, and nothing here makes a request wait.
+
+pub mod family;
+pub mod metrics;
+pub mod line;
+pub mod scribe;
+pub mod log;
