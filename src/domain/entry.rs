@@ -80,6 +80,46 @@ pub struct Entry {
     pub requests: u32,
 }
 
+impl Entry {
+    /// An entry that says nothing yet.
+    #[must_use]
+    pub fn blank() -> Self {
+        Self {
+            id: RequestId::default(),
+            at_ms: 0,
+            account: Account { key: Arc::default(), user: None, team: None, tags: Arc::default() },
+            dialect: Dialect::OpenAi,
+            operation: Operation::Unknown,
+            upstream: Arc::default(),
+            requested_model: Arc::default(),
+            model: Arc::default(),
+            served_model: None,
+            tier: None,
+            reason: Box::default(),
+            cache: CacheUse::Bypass,
+            stream: false,
+            status: 0,
+            outcome: Outcome::Refused,
+            requested_service_tier: None,
+            service_tier: None,
+            geo: None,
+            speed: None,
+            usage: Usage::default(),
+            usage_source: UsageSource::None,
+            overrun: false,
+            cost: Some(Usd::ZERO),
+            saved: Usd::ZERO,
+            price: None,
+            quote: None,
+            latency_ms: 0,
+            first_byte_ms: None,
+            attempts: Vec::new(),
+            features: [0; FEATURE_BYTES],
+            requests: 1,
+        }
+    }
+}
+
 /// One dispatch to one upstream, as it closed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {

@@ -1,0 +1,147 @@
+//! [`App`]: everything that requests share, built once from the config, and the order in which it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::bank::Bank;
+use crate::clock::{Clock, Mint};
+use crate::config::{Config, Environment};
+use crate::domain::operation::Dialect;
+use crate::domain::price::Book;
+use crate::drain::Drain;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::scribe::Scribe;
+use crate::upstream::provider::Provider;
+
+/// Clients' abandoned answers that are read out at once; those beyond are cut.
+const DRAINS_MAX: usize = 1024;
+
+/// What requests share.
+#[derive(Debug)]
+pub struct App {
+    /// The time.
+    pub clock: Clock,
+    /// Ids.
+    pub mint: Mint,
+    /// What config says now; a request keeps the one it arrived with.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The only door to money.
+    pub bank: Arc<Bank>,
+    /// Counters for `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Writes the log and counts, off the requests' path.
+    pub scribe: Arc<Scribe>,
+    /// How far the end has come.
+    pub drain: Drain,
+    /// Open client connections.
+    pub connections: Gate,
+    /// Requests in flight.
+    pub requests: Gate,
+    /// Bytes of request bodies in memory.
+    pub body_memory: Gate,
+    /// Abandoned answers that are being read out.
+    pub drains: Gate,
+    /// Makes the name of a caller whose credential passes through.
+    pub pepper: ring::hmac::Key,
+}
+
+/// One state of the config, with what was derived from it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What was configured.
+    pub config: Config,
+    /// Every upstream, in the order of the config.
+    pub providers: Vec<Arc<Provider>>,
+    /// What things cost.
+    pub book: Book,
+}
+
+/// A counted resource with a limit.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    used: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// A part of a [`Gate`] that is in use; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    used: Arc<AtomicUsize>,
+    amount: usize,
+}
+
+impl Snapshot {
+    /// Derives what requests need from `config`.
+    ///
+    /// # Errors
+    /// An upstream that cannot be prepared.
+    pub fn new(config: Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let providers = config
+            .upstreams
+            .iter()
+            .map(|upstream| Provider::new(upstream.clone()).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let book = Book::builtin().with_overrides(&config.prices);
+        Ok(Self { config, providers, book })
+    }
+
+    /// The upstream with this name.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.iter().find(|provider| &*provider.config.name == name)
+    }
+
+    /// The upstream that serves `model` in `dialect`: the first whose patterns match, else the dialect's first.
+    #[must_use]
+    pub fn provider_for(&self, dialect: Dialect, model: &str) -> Option<&Arc<Provider>> {
+        let mut speaking = self.providers.iter().filter(|provider| provider.config.dialect == dialect);
+        speaking.clone().find(|provider| provider.config.serves(model)).or_else(|| speaking.next())
+    }
+}
+
+impl Gate {
+    /// A gate for `max` at once.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { used: Arc::default(), max }
+    }
+
+    /// Takes one, unless all are in use.
+    #[must_use]
+    pub fn take(&self) -> Option<Place> {
+        let mut place = Place { used: self.used.clone(), amount: 0 };
+        self.widen(&mut place, 1).then_some(place)
+    }
+
+    /// Makes `place` larger by `amount`, unless that is too much.
+    #[must_use]
+    pub fn widen(&self, place: &mut Place, amount: usize) -> bool {
+        let before = self.used.fetch_add(amount, Ordering::AcqRel);
+        if before.saturating_add(amount) > self.max {
+            self.used.fetch_sub(amount, Ordering::AcqRel);
+            return false;
+        }
+        place.amount += amount;
+        true
+    }
+
+    /// An empty place, to be widened.
+    #[must_use]
+    pub fn empty(&self) -> Place {
+        Place { used: self.used.clone(), amount: 0 }
+    }
+
+    /// How much is in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.amount, Ordering::AcqRel);
+    }
+}

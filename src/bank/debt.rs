@@ -1,0 +1,118 @@
+//! [`Debt`]: an attempt whose open record stands, so that it needs a close record, whatever happens.
+
+use super::tab::{STATUS_CLIENT_LEFT, Tab};
+use crate::domain::entry::{Attempt, Entry, Outcome};
+use crate::domain::money::Usd;
+use crate::domain::refusal::Refusal;
+use crate::domain::tokens::UsageSource;
+use crate::store::{Close, Open};
+
+/// What one attempt has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// The upstream's status; 0 if there was none.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How its usage is known.
+    pub usage_source: UsageSource,
+    /// What it will be billed; `None` is unpriced.
+    pub cost: Option<Usd>,
+}
+
+/// An open attempt. Dropped after it has departed, it is charged at its quote, since nobody knows what the provider did.
+#[derive(Debug)]
+pub struct Debt {
+    /// Gone once it is settled.
+    tab: Option<Tab>,
+    open: Open,
+    departed: bool,
+}
+
+impl Debt {
+    pub(super) const fn new(tab: Tab, open: Open) -> Self {
+        Self { tab: Some(tab), open, departed: false }
+    }
+
+    /// The request is about to be sent: from now on it may be billed.
+    pub const fn depart(&mut self) {
+        self.departed = true;
+    }
+
+    /// The worst case that was written down before the dispatch.
+    #[must_use]
+    pub const fn quote(&self) -> Option<Usd> {
+        self.open.quote
+    }
+
+    /// When the attempt was opened, unix milliseconds.
+    #[must_use]
+    pub const fn at_ms(&self) -> u64 {
+        self.open.at_ms
+    }
+
+    /// The request's entry so far; `None` once it is settled.
+    pub fn entry(&mut self) -> Option<&mut Entry> {
+        self.tab.as_mut().map(Tab::entry)
+    }
+
+    /// Milliseconds since the request arrived.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u32 {
+        self.tab.as_ref().map_or(0, Tab::elapsed_ms)
+    }
+
+    /// Ends the request with this attempt. A second time does nothing.
+    pub fn settle(&mut self, closing: Closing) {
+        let Some(mut tab) = self.tab.take() else { return };
+        let close = Close {
+            attempt: self.open.attempt,
+            at_ms: tab.bank().clock.now_ms(),
+            status: closing.status,
+            outcome: closing.outcome,
+            usage_source: closing.usage_source,
+            cost: closing.cost,
+        };
+        let entry = tab.entry();
+        entry.outcome = closing.outcome;
+        entry.usage_source = closing.usage_source;
+        entry.overrun = matches!((closing.cost, self.open.quote), (Some(cost), Some(quote)) if cost > quote);
+        entry.attempts.push(Attempt {
+            ordinal: self.open.attempt.ordinal,
+            upstream: self.open.upstream.clone(),
+            model: self.open.model.clone(),
+            status: closing.status,
+            outcome: closing.outcome,
+            usage_source: closing.usage_source,
+            cost: closing.cost,
+        });
+        tab.post(Some(&close));
+    }
+
+    /// Takes the attempt back before it departed: our own no.
+    pub(super) fn recall(mut self, refusal: &Refusal) {
+        if let Some(entry) = self.entry() {
+            entry.status = refusal.status();
+            entry.reason = refusal.code().into();
+        }
+        self.settle(Closing {
+            status: 0,
+            outcome: Outcome::Refused,
+            usage_source: UsageSource::None,
+            cost: Some(Usd::ZERO),
+        });
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        let (usage_source, cost) = match self.departed {
+            true => (UsageSource::Assumed, self.open.quote),
+            false => (UsageSource::None, Some(Usd::ZERO)),
+        };
+        if let Some(entry) = self.entry() {
+            entry.status = STATUS_CLIENT_LEFT;
+        }
+        self.settle(Closing { status: 0, outcome: Outcome::ClientAbort, usage_source, cost });
+    }
+}

@@ -1,0 +1,99 @@
+//! The only door to money: a [`Tab`](tab::Tab) for each identified request, a [`Debt`](debt::Debt) for each dispatch.
+//!
+//! A request gets its tab when it is identified. Before it is dispatched an open record is written and the tab becomes
+//! a debt; when all is known the debt is settled, in one unit with the ledger's entry. Ownership does the bookkeeping:
+//! whatever is dropped on the way settles itself, at the quote where money may have been spent.
+//!
+//! Invariant: each tab becomes exactly one entry, and each debt one open and one close record.
+
+pub mod tab;
+pub mod debt;
+pub mod refusals;
+pub mod rates;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::Clock;
+use crate::domain::entry::{Entry, Outcome, PriceRef};
+use crate::domain::price::Model;
+use crate::store::{Close, Health, Journal, Recovered};
+use crate::telemetry::scribe::{Record, Scribe, ToolResult};
+use rates::Rates;
+use refusals::Refusals;
+
+/// Where money is kept: the journal, and who is told of each entry.
+#[derive(Debug)]
+pub struct Bank {
+    journal: Journal,
+    scribe: Arc<Scribe>,
+    clock: Clock,
+    refusals: Mutex<Refusals>,
+    rates: Mutex<Rates>,
+}
+
+impl Bank {
+    /// A bank over `journal`. What a dead process left open is settled at its quote at once.
+    #[must_use]
+    pub fn new(journal: Journal, recovered: &Recovered, scribe: Arc<Scribe>, clock: Clock) -> Self {
+        for unfinished in recovered.unfinished.values() {
+            if let Some((_, entry)) = journal.expire(unfinished, clock.now_ms()) {
+                scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
+            }
+        }
+        let rates = Mutex::new(Rates::new(&recovered.rates));
+        Self { journal, scribe, clock, refusals: Mutex::default(), rates }
+    }
+
+    /// How the journal fares.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.journal.health()
+    }
+
+    /// The reference by which an entry names the rates it was charged at; their first use is journaled.
+    pub fn price_ref(&self, version: &Arc<str>, model: &Model) -> PriceRef {
+        lock(&self.rates).price_ref(version, model, &self.journal)
+    }
+
+    /// Writes what the minute that is over still holds back. Called about once a second.
+    pub fn tick(&self) {
+        let over = lock(&self.refusals).turn(self.clock.now_ms());
+        for entry in over {
+            self.write(None, entry, Vec::new());
+        }
+    }
+
+    /// Writes what is held back, and waits until all records are durable.
+    ///
+    /// # Errors
+    /// Why the last records may not be on the disk.
+    pub async fn close(&self) -> Result<(), crate::store::StoreError> {
+        let held = lock(&self.refusals).end();
+        for entry in held {
+            self.write(None, entry, Vec::new());
+        }
+        self.journal.flush().await
+    }
+
+    fn post(&self, close: Option<&Close>, entry: Box<Entry>, tools: Vec<ToolResult>) {
+        if entry.outcome == Outcome::Refused && close.is_none() && entry.attempts.is_empty() {
+            self.tick();
+            let Some(entry) = lock(&self.refusals).take(entry) else { return };
+            return self.write(None, entry, tools);
+        }
+        self.write(close, entry, tools);
+    }
+
+    fn write(&self, close: Option<&Close>, entry: Box<Entry>, tools: Vec<ToolResult>) {
+        match close {
+            Some(close) => self.journal.settle(close, &entry),
+            None => self.journal.finish(&entry),
+        };
+        self.scribe.hand(Record { entry, tools });
+    }
+}
+
+/// A poisoned lock holds data that is whole after each step, so that it may be used.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,122 @@
+//! [`Tab`]: a request's line in the ledger, from its identification to its entry.
+
+use std::sync::Arc;
+
+use super::Bank;
+use super::debt::Debt;
+use crate::domain::entry::{Entry, Outcome};
+use crate::domain::ids::AttemptId;
+use crate::domain::money::Usd;
+use crate::domain::refusal::Refusal;
+use crate::store::{Close, Open, StoreError};
+use crate::telemetry::scribe::ToolResult;
+
+/// The status in the ledger of a request whose client left before it had one, as web servers log it.
+pub const STATUS_CLIENT_LEFT: u16 = 499;
+
+/// A request that will have exactly one entry. Dropped, it says that the client left.
+#[derive(Debug)]
+pub struct Tab {
+    bank: Arc<Bank>,
+    /// Gone once it is posted.
+    entry: Option<Box<Entry>>,
+    tools: Vec<ToolResult>,
+    arrived_us: u64,
+}
+
+impl Tab {
+    /// A tab for the request that `entry` begins to describe; `arrived_us` is when it came, on the clock's ticks.
+    #[must_use]
+    pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64) -> Self {
+        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us }
+    }
+
+    /// What is known so far.
+    pub fn entry(&mut self) -> &mut Entry {
+        self.entry.get_or_insert_with(|| Box::new(Entry::blank()))
+    }
+
+    /// The bank that the tab is kept at.
+    #[must_use]
+    pub fn bank(&self) -> &Arc<Bank> {
+        &self.bank
+    }
+
+    /// Tool results that were seen in the request, for the log.
+    pub fn note_tools(&mut self, tools: Vec<ToolResult>) {
+        self.tools = tools;
+    }
+
+    /// Milliseconds since the request arrived.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u32 {
+        let elapsed_us = self.bank.clock.ticks_us().saturating_sub(self.arrived_us);
+        u32::try_from(elapsed_us / 1000).unwrap_or(u32::MAX)
+    }
+
+    /// Our own no: nothing more is dispatched. What earlier attempts cost stays.
+    pub fn refuse(mut self, refusal: &Refusal) {
+        let entry = self.entry();
+        entry.status = refusal.status();
+        entry.outcome = Outcome::Refused;
+        entry.reason = refusal.code().into();
+        self.post(None);
+    }
+
+    /// Writes the open record of the next attempt and waits until it survives this process.
+    ///
+    /// # Errors
+    /// The journal cannot be written, or is too far behind. The request has its entry then, as refused with 503.
+    pub async fn open(mut self, quote: Option<Usd>) -> Result<Debt, StoreError> {
+        let now_ms = self.bank.clock.now_ms();
+        let entry = self.entry();
+        let ordinal = u8::try_from(entry.attempts.len()).unwrap_or(u8::MAX);
+        entry.quote = quote;
+        let open = Open {
+            attempt: AttemptId { request: entry.id, ordinal },
+            at_ms: now_ms,
+            account: entry.account.clone(),
+            upstream: entry.upstream.clone(),
+            model: entry.model.clone(),
+            quote,
+            operation: entry.operation,
+            dialect: entry.dialect,
+        };
+        let bank = self.bank.clone();
+        let place = match bank.journal.admit(&open) {
+            Ok(place) => place,
+            Err(error) => {
+                self.refuse(&error.refusal());
+                return Err(error);
+            }
+        };
+        // From here on a record stands, so that the debt must exist even if the client leaves during the wait.
+        let debt = Debt::new(self, open);
+        match bank.journal.written(place).await {
+            Ok(()) => Ok(debt),
+            Err(error) => {
+                debt.recall(&error.refusal());
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the request: its last attempt and its entry in one unit.
+    pub(super) fn post(&mut self, close: Option<&Close>) {
+        let latency_ms = self.elapsed_ms();
+        let Some(mut entry) = self.entry.take() else { return };
+        entry.latency_ms = latency_ms;
+        entry.cost = entry.attempts.iter().map(|attempt| attempt.cost).sum();
+        self.bank.post(close, entry, std::mem::take(&mut self.tools));
+    }
+}
+
+impl Drop for Tab {
+    fn drop(&mut self) {
+        if let Some(entry) = &mut self.entry {
+            entry.status = STATUS_CLIENT_LEFT;
+            entry.outcome = Outcome::ClientAbort;
+            self.post(None);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Arrive: a request's head, taken apart. Nothing of the body has been read, nobody is trusted.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::UPGRADE;
+use http::request::Parts;
+use http::{HeaderName, Method, Request};
+use hyper::body::Incoming;
+
+use crate::app::{App, Snapshot};
+use crate::config::UnknownPaths;
+use crate::domain::ids::RequestId;
+use crate::domain::operation::{Dialect, Operation};
+use crate::domain::refusal::{Cause, Refusal};
+use crate::protocol::endpoint::{Endpoint, Hints, strip_upstream_prefix};
+use crate::upstream::headers::X_GOOG_API_KEY;
+use crate::upstream::provider::Provider;
+
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// A request as it arrived.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its name everywhere.
+    pub id: RequestId,
+    /// When it came, unix milliseconds.
+    pub at_ms: u64,
+    /// When it came, on the clock's ticks.
+    pub at_us: u64,
+    /// The config that it is served by, whatever is loaded later.
+    pub snapshot: Arc<Snapshot>,
+    /// Method, address and headers.
+    pub head: Parts,
+    /// The body, unread.
+    pub body: Incoming,
+    /// Who connected.
+    pub peer: IpAddr,
+    /// What is asked for, in which dialect.
+    pub endpoint: Endpoint,
+    /// The path to ask the upstream for.
+    pub path: Box<str>,
+    /// The upstream that the path names, by `/u/NAME/`.
+    pub named: Option<Arc<Provider>>,
+}
+
+/// Why a request goes no further than its head, and how to say so.
+#[derive(Debug)]
+pub struct TurnedAway {
+    /// The request's name.
+    pub id: RequestId,
+    /// The dialect to refuse it in.
+    pub dialect: Dialect,
+    /// The refusal.
+    pub refusal: Refusal,
+    /// The body, to be read out so that the client reads the refusal.
+    pub body: Incoming,
+}
+
+/// Takes a request's head apart.
+///
+/// # Errors
+/// The path is not served, or asks for a WebSocket.
+pub fn arrive(app: &App, request: Request<Incoming>, peer: IpAddr) -> Result<Arrival, Box<TurnedAway>> {
+    let (at_ms, at_us) = (app.clock.now_ms(), app.clock.ticks_us());
+    let id = app.mint.request_id(at_ms);
+    let snapshot = app.snapshot.load_full();
+    let (head, body) = request.into_parts();
+    match place(&snapshot, &head) {
+        Ok((endpoint, path, named)) => {
+            Ok(Arrival { id, at_ms, at_us, snapshot, head, body, peer, endpoint, path, named })
+        }
+        Err((dialect, refusal)) => Err(Box::new(TurnedAway { id, dialect, refusal, body })),
+    }
+}
+
+type Target = (Endpoint, Box<str>, Option<Arc<Provider>>);
+
+fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)> {
+    let hints = Hints {
+        anthropic_version: head.headers.contains_key(ANTHROPIC_VERSION),
+        goog_key: head.headers.contains_key(X_GOOG_API_KEY)
+            || head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("key="))),
+    };
+    let asked = head.uri.path();
+    let (named, path) = match strip_upstream_prefix(asked) {
+        Some((name, rest)) => {
+            let provider = snapshot.provider(name).ok_or_else(|| {
+                let refusal = Refusal::new(Cause::NotFound, format!("no upstream is named {name:?}"));
+                (Endpoint::nearest_dialect(rest, hints), refusal)
+            })?;
+            (Some(provider.clone()), rest)
+        }
+        None => (None, asked),
+    };
+    let endpoint = match &named {
+        Some(provider) => Endpoint::by_tail(&head.method, path, provider.config.dialect),
+        None => Endpoint::of(&head.method, path, hints),
+    };
+    let dialect = named.as_ref().map_or_else(|| Endpoint::nearest_dialect(path, hints), |at| at.config.dialect);
+    let endpoint = match endpoint {
+        Some(endpoint) => endpoint,
+        None if named.is_some() || snapshot.config.server.unknown_paths == UnknownPaths::Forward => {
+            Endpoint { dialect, operation: Operation::Unknown, model_in_path: None, streams: false }
+        }
+        None => {
+            let message = format!("{} {path} is not served here", head.method);
+            return Err((dialect, Refusal::new(Cause::NotFound, message)));
+        }
+    };
+    if head.method == Method::GET && head.headers.contains_key(UPGRADE) {
+        let message = "websockets are not served here; use POST";
+        return Err((endpoint.dialect, Refusal::new(Cause::UpgradeRequired, message)));
+    }
+    Ok((endpoint, path.into(), named))
+}

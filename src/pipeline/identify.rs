@@ -1,0 +1,140 @@
+//! Identify: whom to answer, and whom to bill.
+//!
+//! It decides by the head alone, before a byte of the body is read. A Tollgate key that is not known is the end; there
+//! is no second chance as somebody else.
+//!
+//! Invariant: nobody uses an upstream's own credential without a Tollgate key, or loopback where config allows it.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::request::Parts;
+
+use super::arrive::Arrival;
+use crate::app::App;
+use crate::config::{Anonymous, Key, TAG_BYTES_MAX, TAGS_MAX};
+use crate::domain::account::Account;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::upstream::headers::{CREDENTIALS, KEY_PREFIX, secret_of};
+
+const USER: HeaderName = HeaderName::from_static("x-tollgate-user");
+const TAGS: HeaderName = HeaderName::from_static("x-tollgate-tags");
+
+/// The name of a caller from this machine without a key.
+const LOCAL: &str = "local";
+
+/// Bytes of a user's name.
+const USER_BYTES_MAX: usize = 256;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whom the request is billed to.
+    pub account: Account,
+    /// Whether the caller may use upstreams' own credentials.
+    pub is_trusted: bool,
+}
+
+/// Finds out who calls.
+///
+/// # Errors
+/// No credential, an unknown Tollgate key, or attribution that cannot be read.
+pub fn identify(app: &App, arrival: &Arrival) -> Result<Caller, Refusal> {
+    let server = &arrival.snapshot.config.server;
+    let presented = credentials(&arrival.head);
+    if let Some(secret) = presented.clone().find(|secret| secret.starts_with(KEY_PREFIX)) {
+        let key = arrival.snapshot.config.key_of(secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
+        return by_key(arrival, key);
+    }
+    if server.anonymous == Anonymous::Loopback && is_loopback(arrival.peer) {
+        let account = Account { key: LOCAL.into(), user: None, team: None, tags: Arc::default() };
+        return Ok(Caller { account: attributed(arrival, account, true)?, is_trusted: true });
+    }
+    match { presented }.next() {
+        Some(credential) if server.allow_passthrough_credentials => {
+            let account = Account { key: pass_name(app, credential), user: None, team: None, tags: Arc::default() };
+            Ok(Caller { account: attributed(arrival, account, false)?, is_trusted: false })
+        }
+        Some(_) => Err(unauthorized("a Tollgate key (tg_...) is needed; other credentials do not pass here")),
+        None => Err(unauthorized("no credential: send a Tollgate key (tg_...) where the API key goes")),
+    }
+}
+
+fn unauthorized(message: &'static str) -> Refusal {
+    Refusal::new(Cause::Unauthorized, message)
+}
+
+fn by_key(arrival: &Arrival, key: &Arc<Key>) -> Result<Caller, Refusal> {
+    Ok(Caller { account: attributed(arrival, key.account.clone(), key.attribute)?, is_trusted: true })
+}
+
+/// Every credential that the request carries.
+fn credentials(head: &Parts) -> impl Iterator<Item = &str> + Clone {
+    let in_headers = CREDENTIALS.iter().flat_map(|name| {
+        head.headers.get_all(name).iter().filter_map(move |value| secret_of(name, value)).filter(|text| !text.is_empty())
+    });
+    let query = head.uri.query().unwrap_or_default();
+    in_headers.chain(query.split('&').filter_map(|pair| pair.strip_prefix("key=")).filter(|key| !key.is_empty()))
+}
+
+/// Adds the user and the tags that the request names. A user who is named without the right to it is ignored.
+fn attributed(arrival: &Arrival, mut account: Account, may_name_user: bool) -> Result<Account, Refusal> {
+    let headers = &arrival.head.headers;
+    if let Some(user) = headers.get(USER).filter(|_| may_name_user) {
+        let user = user.to_str().ok().filter(|user| !user.is_empty() && user.len() <= USER_BYTES_MAX);
+        let user = user.ok_or_else(|| malformed("x-tollgate-user is no name of 1 to 256 bytes"))?;
+        let known = arrival.snapshot.config.users.get_key_value(user);
+        account.user = Some(known.map_or_else(|| user.into(), |(name, _)| name.clone()));
+        account.team = account.team.or_else(|| known.and_then(|(_, team)| team.clone()));
+    }
+    if headers.contains_key(TAGS) {
+        account.tags = with_tags(&account.tags, headers.get_all(TAGS).iter())?;
+    }
+    Ok(account)
+}
+
+/// The key's tags and those of the request; the key's own win.
+fn with_tags<'a>(
+    own: &[(Box<str>, Box<str>)],
+    values: impl Iterator<Item = &'a http::HeaderValue>,
+) -> Result<Arc<[(Box<str>, Box<str>)]>, Refusal> {
+    let mut tags = own.to_vec();
+    for value in values {
+        let text = value.to_str().map_err(|_| malformed("x-tollgate-tags is not plain text"))?;
+        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            let (name, value) = tag.split_once('=').ok_or_else(|| malformed("x-tollgate-tags: a tag is name=value"))?;
+            if tag.len() > TAG_BYTES_MAX || name.is_empty() {
+                return Err(malformed("x-tollgate-tags: a tag has a name and at most 64 bytes"));
+            }
+            if !tags.iter().any(|(known, _)| &**known == name) {
+                tags.push((name.into(), value.into()));
+            }
+        }
+    }
+    if tags.len() > TAGS_MAX {
+        return Err(malformed("x-tollgate-tags: at most 8 tags, those of the key included"));
+    }
+    tags.sort();
+    Ok(tags.into())
+}
+
+fn malformed(message: &'static str) -> Refusal {
+    Refusal::new(Cause::Malformed, message)
+}
+
+/// Names a caller by its credential, so that nobody can tell the credential from the name.
+fn pass_name(app: &App, credential: &str) -> Arc<str> {
+    let tag = ring::hmac::sign(&app.pepper, credential.as_bytes());
+    let mut name = String::from("pass:");
+    for byte in &tag.as_ref()[..8] {
+        // Writing to a string cannot fail.
+        let _done = write!(name, "{byte:02x}");
+    }
+    name.into()
+}
+
+fn is_loopback(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}

@@ -1,0 +1,113 @@
+//! Read: the body, once, within its bounds, while it is scanned.
+//!
+//! The pieces stay as they arrived; what is learned from them is an [`Ask`].
+
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::arrive::Arrival;
+use crate::app::{App, Place};
+use crate::domain::operation::Operation;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::protocol::ask::{Ask, Reader};
+
+/// Bytes of a refused body that are read and forgotten, so that the client reads the refusal instead of a reset.
+pub const REFUSED_BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// A body that has been read.
+#[derive(Debug)]
+pub struct Call {
+    /// The body as it arrived.
+    pub pieces: Vec<Bytes>,
+    /// What it asks for.
+    pub ask: Ask,
+    /// Its share of the memory for bodies, until it is dropped.
+    pub memory: Place,
+}
+
+/// Reads and scans a request's body.
+///
+/// # Errors
+/// It is too large, too slow, no JSON, or not what the operation takes.
+pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
+    let limit = arrival.snapshot.config.server.body_limit_bytes;
+    if announced(arrival).is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let is_json = arrival.head.method == http::Method::POST && arrival.endpoint.operation != Operation::Unknown;
+    if is_json && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let message = "compressed request bodies are not read yet; send this one without content-encoding";
+        return Err(Refusal::new(Cause::UnsupportedEncoding, message));
+    }
+    let mut reader = is_json.then(|| Reader::new(&arrival.endpoint));
+    let mut memory = app.body_memory.empty();
+    let (mut pieces, mut length) = (Vec::new(), 0);
+    let silence_max = arrival.snapshot.config.server.body_timeout;
+    while let Some(piece) = next(&mut arrival.body, silence_max).await? {
+        length += piece.len() as u64;
+        if length > limit {
+            return Err(too_large(limit));
+        }
+        if !app.body_memory.widen(&mut memory, piece.len()) {
+            let message = "too many request bodies are in memory; try again shortly";
+            return Err(Refusal::new(Cause::Overloaded, message).after(1));
+        }
+        if let Some(reader) = &mut reader {
+            reader.feed(&piece).map_err(Refusal::from)?;
+        }
+        pieces.push(piece);
+    }
+    let ask = match reader {
+        Some(reader) => reader.finish().map_err(Refusal::from)?,
+        None => Ask::default(),
+    };
+    Ok(Call { pieces, ask, memory })
+}
+
+/// Reads a refused body and forgets it.
+pub async fn read_out(body: &mut Incoming, silence_max: Duration) {
+    let mut length = 0;
+    while let Ok(Some(piece)) = next(body, silence_max).await {
+        length += piece.len() as u64;
+        if length > REFUSED_BODY_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// The next piece of a body. The timer is set only if there is none at once.
+async fn next(body: &mut Incoming, silence_max: Duration) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let mut poll = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+        let first = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut poll).poll(context))).await;
+        let frame = match first {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => tokio::time::timeout(silence_max, poll)
+                .await
+                .map_err(|_| Refusal::new(Cause::BodyTimeout, "the request body did not arrive in time"))?,
+        };
+        match frame {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                if let Ok(piece) = frame.into_data() {
+                    return Ok(Some(piece));
+                }
+            }
+            Some(Err(_)) => return Err(Refusal::new(Cause::Malformed, "the request body broke off")),
+        }
+    }
+}
+
+fn announced(arrival: &Arrival) -> Option<u64> {
+    arrival.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large(limit: u64) -> Refusal {
+    Refusal::new(Cause::TooLarge, format!("the request body is larger than {} MiB", limit >> 20))
+}

@@ -1,0 +1,46 @@
+//! Route: which upstream and which model. Today the model stays the one that was asked for.
+
+use std::sync::Arc;
+
+use super::arrive::Arrival;
+use super::identify::Caller;
+use super::read::Call;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::upstream::provider::Provider;
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The upstream.
+    pub provider: Arc<Provider>,
+    /// The model that was asked for; empty where the operation has none.
+    pub requested: Arc<str>,
+    /// The model that is sent.
+    pub model: Arc<str>,
+    /// The rule that decided.
+    pub reason: &'static str,
+}
+
+/// Chooses.
+///
+/// # Errors
+/// No upstream serves the dialect, or the caller has no credential for the one that does.
+pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
+    let requested: Arc<str> = call.ask.model_name(&arrival.endpoint, &arrival.path).into();
+    let dialect = arrival.endpoint.dialect;
+    let (provider, reason) = match &arrival.named {
+        Some(named) => (named, "named upstream"),
+        None => {
+            let found = arrival.snapshot.provider_for(dialect, &requested).ok_or_else(|| {
+                let message = format!("no upstream speaks {}", dialect.name());
+                Refusal::new(Cause::NoUpstream, message)
+            })?;
+            (found, "requested model")
+        }
+    };
+    if provider.has_credential() && !caller.is_trusted {
+        let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
+        return Err(Refusal::new(Cause::Unauthorized, message));
+    }
+    Ok(Decision { provider: provider.clone(), model: requested.clone(), requested, reason })
+}

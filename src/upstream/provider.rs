@@ -1,0 +1,100 @@
+//! [`Provider`]: an upstream ready to be called: its place, its credential, its connections.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Request, Uri};
+
+use super::client::{Client, ClientOptions, ResponseFuture};
+use super::headers::{API_KEY, KEY_PREFIX, X_API_KEY, X_GOOG_API_KEY, drop_credentials, query_without_key};
+use super::rope::Rope;
+use crate::config::Upstream;
+use crate::domain::operation::Dialect;
+
+/// The price book's name for Azure, whose key stands in a header of its own.
+const AZURE: &str = "azure";
+
+/// An upstream with its connections.
+#[derive(Debug)]
+pub struct Provider {
+    /// What config says of it.
+    pub config: Arc<Upstream>,
+    client: Client,
+    credential: Option<(HeaderName, HeaderValue)>,
+}
+
+/// Why a request cannot be addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadTarget;
+
+impl Provider {
+    /// Connections to `config`.
+    ///
+    /// # Errors
+    /// The TLS library refuses its own defaults, or the credential cannot stand in a header.
+    pub fn new(config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let client = Client::new(ClientOptions {
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.pool_idle,
+            idle_max: config.pool_max_idle,
+        })?;
+        let credential = config.api_key.as_ref().map(|key| credential(&config, key.expose())).transpose()?;
+        Ok(Self { config, client, credential })
+    }
+
+    /// Whether it has a credential of its own, so that a client's never reaches it.
+    #[must_use]
+    pub const fn has_credential(&self) -> bool {
+        self.credential.is_some()
+    }
+
+    /// Puts our credential in place of the client's, if we have one.
+    pub fn authorize(&self, headers: &mut HeaderMap) {
+        if let Some((name, value)) = &self.credential {
+            drop_credentials(headers);
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+
+    /// The address of `path` (with its query) here.
+    ///
+    /// # Errors
+    /// The joined path is none.
+    pub fn address(&self, path: &str, query: Option<&str>) -> Result<Uri, BadTarget> {
+        let base = &self.config.base_url;
+        // A base URL that ends in /v1, as SDKs are given it, must not say it twice.
+        let path = match base.prefix.strip_suffix("/v1") {
+            Some(_) if path.starts_with("/v1/") => &path["/v1".len()..],
+            _ => path,
+        };
+        let drop_key = |key: &str| self.has_credential() || key.starts_with(KEY_PREFIX);
+        let query = query.and_then(|query| query_without_key(query, drop_key));
+        let target = match query {
+            Some(query) => format!("{}{path}?{query}", base.prefix),
+            None => format!("{}{path}", base.prefix),
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(base.scheme.clone());
+        parts.authority = Some(base.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| BadTarget)?);
+        Uri::from_parts(parts).map_err(|_| BadTarget)
+    }
+
+    /// Sends a request that [`address`](Self::address) addressed.
+    pub fn send(&self, request: Request<Rope>) -> ResponseFuture {
+        self.client.send(request)
+    }
+}
+
+fn credential(config: &Upstream, key: &str) -> Result<(HeaderName, HeaderValue), http::header::InvalidHeaderValue> {
+    let (name, text) = match config.dialect {
+        Dialect::OpenAi if &*config.provider == AZURE => (API_KEY, key.to_owned()),
+        Dialect::OpenAi => (AUTHORIZATION, format!("Bearer {key}")),
+        Dialect::Anthropic => (X_API_KEY, key.to_owned()),
+        Dialect::Gemini => (X_GOOG_API_KEY, key.to_owned()),
+    };
+    let mut value = HeaderValue::try_from(text)?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
