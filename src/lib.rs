@@ -1,3 +1,5 @@
 //! Tollgate: a cost-aware reverse proxy for LLM APIs.
 
 pub mod domain;
+pub mod config;
+pub mod cli;
