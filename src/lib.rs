@@ -2,7 +2,9 @@
 
 pub mod domain;
 pub mod protocol;
+pub mod config;
 pub mod clock;
 pub mod telemetry;
 pub mod upstream;
 pub mod admin;
+pub mod cli;

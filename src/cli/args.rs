@@ -1,0 +1,341 @@
+//! What was asked for on the command line: commands, their flags, and help that teaches by example.
+//!
+//! It parses and explains, and runs nothing. Only commands that this version has are listed.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+
+use super::when::When;
+use crate::config::LoadOptions;
+use crate::domain::ids::RequestId;
+
+/// Everything went well.
+pub const EXIT_OK: u8 = 0;
+/// The command ran and failed.
+pub const EXIT_FAILED: u8 = 1;
+/// The command line is wrong (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+/// The config is wrong (`EX_CONFIG` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Tollgate: a cost-aware reverse proxy for LLM APIs.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", bin_name = "tollgate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One command with its flags.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole product on this machine with a built-in mock provider: no key, no network
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Demo),
+    /// Serve clients
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Validate the config and print what it means, with secrets starred
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// Print spend, tokens and requests from the ledger, also while it is served
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(Report),
+    /// Look into the ledger
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Exit 0 if a Tollgate is live: the HEALTHCHECK of a container, where there is no curl
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(Health),
+}
+
+/// Which config a command works with.
+#[derive(Debug, Default, clap::Args)]
+pub struct ConfigArgs {
+    /// The config file [default: config/tollgate.toml if it exists, else built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override a key of the config; may be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// `tollgate demo`
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// Where clients connect
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
+    pub listen: SocketAddr,
+    /// Where the admin interface answers
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
+    pub admin_listen: SocketAddr,
+}
+
+/// `tollgate serve`
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Worker threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// `tollgate check`
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Show what applies to this key of the config
+    #[arg(long, value_name = "ID")]
+    pub key: Option<String>,
+}
+
+/// `tollgate report`
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What the rows are: one or more of team, user, key, model, day, separated by commas
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', hide_possible_values = true)]
+    pub by: Vec<By>,
+    /// From this time on: a day, a time, or how long ago
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<When>,
+    /// Before this time
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<When>,
+    /// How the rows are written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// The time zone of days [default: money.time_zone of the config]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub tz: Option<TimeZone>,
+}
+
+/// What the rows of a report are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Teams.
+    Team,
+    /// Users.
+    User,
+    /// Keys.
+    Key,
+    /// Models, as they were sent to the upstream.
+    Model,
+    /// Calendar days.
+    Day,
+}
+
+/// How the rows of a report are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns, for people
+    Table,
+    /// One line for each row, with a header
+    Csv,
+    /// One JSON document
+    Json,
+}
+
+/// `tollgate ledger`
+#[derive(Debug, Subcommand)]
+pub enum Ledger {
+    /// Print the entry of one request as JSON
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(Show),
+}
+
+/// `tollgate ledger show`
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The id from `x-tollgate-request-id` or from the log
+    #[arg(value_name = "ID")]
+    pub id: RequestId,
+}
+
+/// `tollgate health`
+#[derive(Debug, clap::Args)]
+pub struct Health {
+    /// The Tollgate to ask [default: the client address of the config]
+    #[arg(value_name = "URL")]
+    pub url: Option<String>,
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Why there is no command to run: help that was asked for, or a mistake.
+#[derive(Debug)]
+pub struct NoCommand {
+    /// What to print.
+    pub text: String,
+    /// The exit code: [`EXIT_OK`] for help, which belongs on stdout, else [`EXIT_USAGE`] for stderr.
+    pub exit: u8,
+}
+
+/// Reads a command line, whose first word is the program's own name.
+///
+/// # Errors
+/// Help or version that was asked for, or what is wrong with the line.
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, NoCommand> {
+    CommandLine::try_parse_from(line).map(|line| line.command).map_err(|error| {
+        let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        NoCommand { text: error.to_string(), exit: if asked_for { EXIT_OK } else { EXIT_USAGE } }
+    })
+}
+
+impl ConfigArgs {
+    /// What to load, with `env` for secrets and overrides.
+    #[must_use]
+    pub fn load_options(&self, env: crate::config::Environment) -> LoadOptions {
+        LoadOptions { file: self.config.clone(), sets: self.sets.clone(), env }
+    }
+}
+
+impl Serve {
+    /// What to load: `--threads` is the last override.
+    #[must_use]
+    pub fn load_options(&self, env: crate::config::Environment) -> LoadOptions {
+        let mut options = self.config.load_options(env);
+        options.sets.extend(self.threads.map(|threads| format!("server.threads={threads}")));
+        options
+    }
+}
+
+fn zone(name: &str) -> Result<TimeZone, &'static str> {
+    TimeZone::get(name).map_err(|_| "expected an IANA name such as Europe/Berlin")
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate demo                        try it: no key, no network
+  OPENAI_API_KEY=sk-... tollgate serve serve with your own key, without any file
+  OPENAI_BASE_URL=http://127.0.0.1:4000/v1 python app.py
+                                       a client changes its base URL and nothing else
+  tollgate report --by team,model --since 7d
+
+Exit codes: 0 ok, 1 failed, 64 usage, 78 config.
+`tollgate COMMAND --help` has examples for each command.";
+
+const DEMO_EXAMPLES: &str = "\
+It prints the base URLs, a curl line for each dialect, the admin address and its token.
+
+Examples:
+  tollgate demo
+  tollgate demo --listen 127.0.0.1:8080 --admin-listen 127.0.0.1:8081";
+
+const SERVE_EXAMPLES: &str = "\
+Without a file it serves OpenAI, Anthropic and Gemini with the keys in OPENAI_API_KEY, ANTHROPIC_API_KEY and
+GEMINI_API_KEY; a provider whose variable is not set takes each client's own key.
+SIGTERM lets requests finish (server.drain_s); a second one stops at once.
+
+Examples:
+  OPENAI_API_KEY=sk-... tollgate serve
+  tollgate serve --config /etc/tollgate.toml
+  tollgate serve --set server.listen=0.0.0.0:4000 --set money.time_zone=Europe/Berlin
+  TOLLGATE_SERVER__LISTEN=0.0.0.0:4000 tollgate serve     the same as --set server.listen=...";
+
+const CHECK_EXAMPLES: &str = "\
+Prints every error with its line, all at once, and exits 78 if there is one.
+
+Examples:
+  tollgate check
+  tollgate check --config new.toml && mv new.toml /etc/tollgate.toml
+  tollgate check --key ci";
+
+const REPORT_EXAMPLES: &str = "\
+WHEN is a day (2026-11-01, its start in the report's time zone), a time (2026-11-01T12:00:00Z) or how long ago
+(30m, 24h, 7d, 4w).
+
+Examples:
+  tollgate report
+  tollgate report --by team,model --since 2026-11-01 --until 2026-12-01 --tz Europe/Berlin
+  tollgate report --by day --since 7d --format csv > week.csv";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  tollgate ledger show 01kam3v2x8e9qh5t7c4rwz0ybn
+  tollgate ledger show \"$ID\" | jq .cost_usd";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  tollgate health
+  tollgate health http://127.0.0.1:4000";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn run(line: &str) -> Result<Command, NoCommand> {
+        parse(std::iter::once("tollgate").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_read() {
+        for (line, expect) in [
+            ("demo", "listen: 127.0.0.1:4000, admin_listen: 127.0.0.1:4001"),
+            ("serve --config a.toml --set a.b=1 --set c=2", r#"config: Some("a.toml"), sets: ["a.b=1", "c=2"]"#),
+            ("serve --threads 2", "threads: Some(2)"),
+            ("check --key ci", r#"key: Some("ci")"#),
+            ("report --by team,model --format csv", "by: [Team, Model], since: None, until: None, format: Csv"),
+            ("report --since 7d", "since: Some(AgoMs(604800000))"),
+            ("report --tz Europe/Berlin", "Europe/Berlin"),
+            ("ledger show 01kam3v2x8e9qh5t7c4rwz0ybn", "id: RequestId("),
+            ("health http://127.0.0.1:4000", r#"url: Some("http://127.0.0.1:4000")"#),
+        ] {
+            let command = format!("{:?}", run(line).map_err(|no| no.text).unwrap());
+            assert!(command.contains(expect), "{line}: {command}");
+        }
+    }
+
+    #[test]
+    fn mistakes_say_what_is_right() {
+        for (line, says) in [
+            ("", "Usage: tollgate"),
+            ("srve", "similar subcommand exists: 'serve'"),
+            ("serve --confg x", "similar argument exists: '--config'"),
+            ("serve --threads 0", "0 is not in 1..=1024"),
+            ("report --by price", "invalid value 'price'"),
+            ("report --since yesterday", "how long ago (30m, 24h, 7d, 4w)"),
+            ("report --tz Berlin", "an IANA name such as Europe/Berlin"),
+            ("ledger show 12", "not a request id"),
+            ("keys list", "unrecognized subcommand 'keys'"),
+        ] {
+            let no_command = run(line).unwrap_err();
+            assert_eq!(no_command.exit, EXIT_USAGE, "{line}");
+            assert!(no_command.text.contains(says), "{line}: {}", no_command.text);
+        }
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        for line in
+            ["--help", "demo --help", "serve -h", "check -h", "report --help", "ledger show --help", "health --help"]
+        {
+            let help = run(line).unwrap_err();
+            assert_eq!(help.exit, EXIT_OK, "{line}");
+            assert!(help.text.contains("Examples:\n  tollgate") || help.text.contains("Examples:\n  OPENAI"), "{line}");
+        }
+        assert!(run("--version").unwrap_err().text.starts_with("tollgate 0."));
+    }
+}

@@ -1,0 +1,320 @@
+//! What is meant: the validated parts of a config, in plain types.
+//!
+//! Sizes are bytes and times are [`Duration`]s here, whatever unit the file uses.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::{Authority, Scheme};
+use jiff::tz::TimeZone;
+
+use super::glob::Glob;
+use super::secret::{Digest, Secret, digest_of};
+use crate::domain::account::Account;
+use crate::domain::money::Rate;
+use crate::domain::operation::Dialect;
+
+/// Tags that one key or one request may carry.
+pub const TAGS_MAX: usize = 8;
+
+/// Bytes of one tag, written as `name=value`.
+pub const TAG_BYTES_MAX: usize = 64;
+
+/// A whole, valid config. It never changes; a reload makes another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from; nothing for the built-in defaults.
+    pub file: Option<PathBuf>,
+    /// Listeners and their bounds.
+    pub server: Server,
+    /// The journal and its index.
+    pub store: Store,
+    /// What concerns money everywhere.
+    pub money: Money,
+    /// The log.
+    pub log: Log,
+    /// Provider endpoints in the order of the file.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Declared teams.
+    pub teams: BTreeSet<Arc<str>>,
+    /// Users, declared or named by a key, and their team.
+    pub users: BTreeMap<Arc<str>, Option<Arc<str>>>,
+    /// Keys by id.
+    pub keys: BTreeMap<Arc<str>, Arc<Key>>,
+    /// Prices by model, laid field by field over the built-in book.
+    pub prices: BTreeMap<Box<str>, PriceOverride>,
+    /// Keys by the digest of their secret.
+    pub(super) by_digest: KeyIndex,
+}
+
+/// Keys by the digest of their secret; it prints neither.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct KeyIndex(pub HashMap<Digest, Arc<Key>>);
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where the admin interface answers.
+    pub admin_listen: SocketAddr,
+    /// The admin token; without one, a token is made at start.
+    pub admin_token: Option<Secret>,
+    /// Whether a credential that is no Tollgate key is forwarded to an upstream without an `api_key`.
+    pub allow_passthrough_credentials: bool,
+    /// Who may call without a Tollgate key and use the upstream's own.
+    pub anonymous: Anonymous,
+    /// What happens to paths that Tollgate does not know.
+    pub unknown_paths: UnknownPaths,
+    /// Bytes of one request body.
+    pub body_limit_bytes: u64,
+    /// Bytes of all request bodies in memory.
+    pub body_memory_bytes: u64,
+    /// Longest silence while a request body is read.
+    pub body_timeout: Duration,
+    /// Open client connections.
+    pub connections_max: usize,
+    /// Requests at once; nothing is no limit.
+    pub in_flight_max: Option<usize>,
+    /// Longest wait for a whole request head, on a new connection or one kept alive: slow heads and idle time.
+    pub header_timeout: Duration,
+    /// Bytes of a request head.
+    pub header_bytes_max: usize,
+    /// How long requests may finish after SIGTERM.
+    pub drain: Duration,
+    /// Worker threads; nothing is one for each core.
+    pub threads: Option<usize>,
+}
+
+/// Who may call without a Tollgate key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// Nobody.
+    Off,
+    /// Whoever connects from this machine, as the caller `local`.
+    Loopback,
+}
+
+/// What happens to a path that Tollgate does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownPaths {
+    /// 404 in the nearest dialect.
+    Refuse,
+    /// Forwarded, authenticated and recorded.
+    Forward,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The folder of the journal, the index and the control socket; relative to the working folder.
+    pub path: PathBuf,
+    /// Longest wait of a record for its group's fdatasync.
+    pub sync_interval: Duration,
+    /// Bytes after which the journal starts another segment.
+    pub segment_bytes: u64,
+    /// Records that may wait for the disk; beyond, requests are refused with 503.
+    pub unsynced_records_max: usize,
+}
+
+/// `[money]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Money {
+    /// The zone of calendar days, weeks and months, by its IANA name.
+    pub time_zone: TimeZone,
+    /// What happens upstream when a client leaves in mid-stream.
+    pub on_client_abort: OnClientAbort,
+    /// Longest time that an abandoned stream is read on for its usage.
+    pub drain_max: Duration,
+    /// Most bytes that are read from an abandoned stream.
+    pub drain_bytes_max: u64,
+}
+
+/// What happens upstream when a client leaves in mid-stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnClientAbort {
+    /// The rest is read for its usage, within bounds.
+    Drain,
+    /// The upstream connection is closed at once.
+    Cancel,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// The least important level that is written.
+    pub level: LogLevel,
+    /// The file it is appended to; nothing is stderr.
+    pub path: Option<PathBuf>,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How important a log line must be to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// A request was not served because of us.
+    Error,
+    /// Recovered.
+    Warn,
+    /// Start, stop, config, and one line for each request.
+    Info,
+    /// For developers.
+    Debug,
+}
+
+/// `[upstreams.NAME]`: a provider endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name in config, in `/u/NAME/` and in the ledger.
+    pub name: Arc<str>,
+    /// The wire API that it speaks.
+    pub dialect: Dialect,
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// Our credential; without one, the client's own passes through.
+    pub api_key: Option<Secret>,
+    /// Requested models that are served here.
+    pub models: Vec<Glob>,
+    /// Whether `stream_options.include_usage` is added to streams that do not say.
+    pub include_usage: IncludeUsage,
+    /// The provider's name in the price book.
+    pub provider: Arc<str>,
+    /// Longest time to connect, TLS included.
+    pub connect_timeout: Duration,
+    /// Longest wait for the first byte of an answer.
+    pub first_byte_timeout: Duration,
+    /// Longest silence within an answer.
+    pub idle_timeout: Duration,
+    /// How long an unused connection is kept; shorter than the provider keeps it.
+    pub pool_idle: Duration,
+    /// Unused connections that are kept.
+    pub pool_max_idle: usize,
+}
+
+/// Whether `stream_options.include_usage` is added where a client did not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IncludeUsage {
+    /// Added upstream and removed downstream.
+    Splice,
+    /// Requests stay as they are.
+    Keep,
+}
+
+/// Where an upstream is: no credentials, no query, no slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host, and port where it is not the scheme's own.
+    pub authority: Authority,
+    /// What stands before the request's own path: empty, or with a slash in front and none at the end.
+    pub prefix: Arc<str>,
+}
+
+/// `[keys.NAME]`: a Tollgate key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Whom its requests are billed to. The key's own team goes before that of its user.
+    pub account: Account,
+    /// Whether `x-tollgate-user` may name the user.
+    pub attribute: bool,
+    /// What callers present.
+    pub secret: Secret,
+}
+
+/// `[prices."MODEL"]`: rates and bounds that replace those of the book; what is not set stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceOverride {
+    /// Fresh prompt tokens.
+    pub input: Option<Rate>,
+    /// Generated tokens.
+    pub output: Option<Rate>,
+    /// Reasoning tokens, where they are priced apart from other output.
+    pub reasoning_out: Option<Rate>,
+    /// Prompt tokens read from the cache.
+    pub cache_read: Option<Rate>,
+    /// Prompt tokens written with the provider's default lifetime.
+    pub cache_write: Option<Rate>,
+    /// Prompt tokens written for five minutes.
+    pub cache_write_5m: Option<Rate>,
+    /// Prompt tokens written for one hour.
+    pub cache_write_1h: Option<Rate>,
+    /// Prompt tokens written for twelve hours.
+    pub cache_write_12h: Option<Rate>,
+    /// Audio tokens in.
+    pub audio_in: Option<Rate>,
+    /// Audio tokens out.
+    pub audio_out: Option<Rate>,
+    /// Audio tokens read from the cache.
+    pub audio_cache_read: Option<Rate>,
+    /// Image tokens in.
+    pub image_in: Option<Rate>,
+    /// Image tokens out.
+    pub image_out: Option<Rate>,
+    /// Image tokens read from the cache.
+    pub image_cache_read: Option<Rate>,
+    /// Video tokens in.
+    pub video_in: Option<Rate>,
+    /// One web search of the provider, in dollars a call.
+    pub web_search_per_call: Option<Rate>,
+    /// Most tokens that the model generates.
+    pub max_output: Option<u64>,
+    /// Tokens of the model's context window.
+    pub context: Option<u64>,
+}
+
+impl Config {
+    /// The upstream called `name`.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|upstream| &*upstream.name == name)
+    }
+
+    /// Where a request for `model` goes: the first upstream of `dialect` that names the model, else its first.
+    #[must_use]
+    pub fn upstream_for(&self, dialect: Dialect, model: &str) -> Option<&Arc<Upstream>> {
+        let mut speakers = self.upstreams.iter().filter(|upstream| upstream.dialect == dialect);
+        let first = speakers.clone().next();
+        speakers.find(|upstream| upstream.serves(model)).or(first)
+    }
+
+    /// The key whose secret is `presented`. Looked up by its SHA-256, so that time tells nothing about the secrets.
+    #[must_use]
+    pub fn key(&self, presented: &str) -> Option<&Arc<Key>> {
+        self.by_digest.0.get(&digest_of(presented))
+    }
+}
+
+impl Upstream {
+    /// Whether `models` names `model`.
+    #[must_use]
+    pub fn serves(&self, model: &str) -> bool {
+        self.models.iter().any(|glob| glob.matches(model))
+    }
+}
+
+impl fmt::Debug for KeyIndex {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "KeyIndex({})", self.0.len())
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}://{}{}", self.scheme, self.authority, self.prefix)
+    }
+}

@@ -1,0 +1,169 @@
+//! The resolved config as TOML with its secrets starred, for `check` and for the config's hash.
+//!
+//! Invariant: what is printed reads back as the same config once the stars are replaced by the secrets' sources.
+
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+use super::parts::{Config, Key, PriceOverride, Upstream};
+use super::resolve::words;
+use super::secret::Secret;
+
+/// Bytes in a mebibyte.
+const MIB: u64 = 1 << 20;
+
+/// Writes all of `config`.
+pub(super) fn starred(config: &Config) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let _ = Page(&mut out).config(config);
+    out
+}
+
+struct Page<'a>(&'a mut String);
+
+impl Page<'_> {
+    fn config(&mut self, config: &Config) -> fmt::Result {
+        self.server(config)?;
+        for upstream in &config.upstreams {
+            self.upstream(upstream)?;
+        }
+        for team in &config.teams {
+            self.head("teams", team)?;
+        }
+        for (user, team) in &config.users {
+            self.head("users", user)?;
+            self.maybe("team", team.as_deref().map(quoted))?;
+        }
+        for (id, key) in &config.keys {
+            self.key(id, key)?;
+        }
+        config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
+    }
+
+    fn server(&mut self, config: &Config) -> fmt::Result {
+        let (server, store, money, log) = (&config.server, &config.store, &config.money, &config.log);
+        self.0.write_str("[server]\n")?;
+        self.line("listen", quoted(server.listen))?;
+        self.line("admin_listen", quoted(server.admin_listen))?;
+        self.secret("admin_token", server.admin_token.as_ref())?;
+        self.line("allow_passthrough_credentials", server.allow_passthrough_credentials)?;
+        self.line("anonymous", word(&words::ANONYMOUS, server.anonymous))?;
+        self.line("unknown_paths", word(&words::UNKNOWN_PATHS, server.unknown_paths))?;
+        self.line("body_limit_mib", server.body_limit_bytes / MIB)?;
+        self.line("body_memory_mib", server.body_memory_bytes / MIB)?;
+        self.line("body_timeout_s", server.body_timeout.as_secs())?;
+        self.line("connections_max", server.connections_max)?;
+        self.line("in_flight_max", server.in_flight_max.unwrap_or(0))?;
+        self.line("header_timeout_s", server.header_timeout.as_secs())?;
+        self.line("header_bytes_max", server.header_bytes_max)?;
+        self.line("drain_s", server.drain.as_secs())?;
+        self.line("threads", server.threads.unwrap_or(0))?;
+        self.0.write_str("\n[store]\n")?;
+        self.line("path", quoted(store.path.display()))?;
+        self.line("sync_interval_ms", store.sync_interval.as_millis())?;
+        self.line("segment_mib", store.segment_bytes / MIB)?;
+        self.line("unsynced_records_max", store.unsynced_records_max)?;
+        self.0.write_str("\n[money]\n")?;
+        self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
+        self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;
+        self.line("drain_s_max", money.drain_max.as_secs())?;
+        self.line("drain_mib_max", money.drain_bytes_max / MIB)?;
+        self.0.write_str("\n[log]\n")?;
+        self.line("format", word(&words::LOG_FORMAT, log.format))?;
+        self.line("level", word(&words::LOG_LEVEL, log.level))?;
+        self.maybe("path", log.path.as_ref().map(|path| quoted(path.display())))
+    }
+
+    fn upstream(&mut self, upstream: &Upstream) -> fmt::Result {
+        self.head("upstreams", &upstream.name)?;
+        self.line("dialect", quoted(upstream.dialect.name()))?;
+        self.line("base_url", quoted(&upstream.base_url))?;
+        self.secret("api_key", upstream.api_key.as_ref())?;
+        let models: Vec<String> = upstream.models.iter().map(|glob| quoted(glob.as_str())).collect();
+        self.line("models", format_args!("[{}]", models.join(", ")))?;
+        self.line("include_usage", word(&words::INCLUDE_USAGE, upstream.include_usage))?;
+        self.line("provider", quoted(&upstream.provider))?;
+        let seconds = |wait: Duration| wait.as_secs();
+        self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
+        self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
+        self.line("idle_timeout_s", seconds(upstream.idle_timeout))?;
+        self.line("pool_idle_s", seconds(upstream.pool_idle))?;
+        self.line("pool_max_idle", upstream.pool_max_idle)
+    }
+
+    fn key(&mut self, id: &str, key: &Key) -> fmt::Result {
+        self.head("keys", id)?;
+        self.secret("secret", Some(&key.secret))?;
+        self.maybe("team", key.account.team.as_deref().map(quoted))?;
+        self.maybe("user", key.account.user.as_deref().map(quoted))?;
+        let tags: Vec<String> =
+            key.account.tags.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
+        self.maybe("tags", Some(tags.join(", ")).filter(|tags| !tags.is_empty()).map(|tags| format!("{{ {tags} }}")))?;
+        self.line("attribute", key.attribute)
+    }
+
+    fn price(&mut self, model: &str, price: &PriceOverride) -> fmt::Result {
+        self.head("prices", model)?;
+        let million = [
+            ("input", price.input),
+            ("output", price.output),
+            ("reasoning_out", price.reasoning_out),
+            ("cache_read", price.cache_read),
+            ("cache_write", price.cache_write),
+            ("cache_write_5m", price.cache_write_5m),
+            ("cache_write_1h", price.cache_write_1h),
+            ("cache_write_12h", price.cache_write_12h),
+            ("audio_in", price.audio_in),
+            ("audio_out", price.audio_out),
+            ("audio_cache_read", price.audio_cache_read),
+            ("image_in", price.image_in),
+            ("image_out", price.image_out),
+            ("image_cache_read", price.image_cache_read),
+            ("video_in", price.video_in),
+        ];
+        for (key, rate) in million {
+            self.maybe(key, rate.map(|rate| quoted(rate.times(1_000_000))))?;
+        }
+        self.maybe("web_search_per_call", price.web_search_per_call.map(|rate| quoted(rate.times(1))))?;
+        self.maybe("max_output", price.max_output)?;
+        self.maybe("context", price.context)
+    }
+
+    fn head(&mut self, kind: &str, name: &str) -> fmt::Result {
+        let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let is_bare = !name.is_empty() && name.bytes().all(bare);
+        writeln!(self.0, "\n[{kind}.{}]", if is_bare { name.to_owned() } else { quoted(name) })
+    }
+
+    fn line(&mut self, key: &str, value: impl Display) -> fmt::Result {
+        writeln!(self.0, "{key} = {value}")
+    }
+
+    fn maybe(&mut self, key: &str, value: Option<impl Display>) -> fmt::Result {
+        value.map_or(Ok(()), |value| self.line(key, value))
+    }
+
+    fn secret(&mut self, key: &str, secret: Option<&Secret>) -> fmt::Result {
+        self.maybe(key, secret.map(|secret| format!("\"{secret}\"  # {}", secret.origin())))
+    }
+}
+
+/// The word of `member` in the file, quoted.
+fn word<T: Copy + PartialEq>(words: &[(&str, T)], member: T) -> String {
+    words.iter().find(|(_, known)| *known == member).map_or(String::new(), |(word, _)| quoted(word))
+}
+
+/// A TOML basic string.
+fn quoted(text: impl Display) -> String {
+    let mut out = String::from("\"");
+    for letter in text.to_string().chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            control if control.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(control))),
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,65 @@
+//! What is meant: the only validator. It turns the tree of what was said into a [`Config`], and complains about
+//! everything that is wrong at once.
+//!
+//! Invariant: what it returns needs no further check; the rooms that use a config do not validate.
+
+mod server;
+mod upstreams;
+mod callers;
+mod prices;
+
+use super::error::Complaints;
+use super::parts::Config;
+use super::raw::Entry;
+use super::read::Section;
+use super::secret::Vault;
+
+/// What resolving depends on besides what was said.
+pub(super) struct Setting<'a> {
+    /// Whether there is no config file, so that callers on this machine need no key.
+    pub without_file: bool,
+    /// Where secrets come from.
+    pub vault: Vault<'a>,
+}
+
+/// The config that `tree` means. It is only good if nothing was complained about.
+pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complaints) -> Config {
+    let root = Section::root(tree, complaints);
+    let server = server::server(&root, setting);
+    let upstreams = upstreams::upstreams(&root, &setting.vault);
+    let callers = callers::callers(&root, &setting.vault);
+    Config {
+        file: None,
+        server,
+        store: server::store(&root),
+        money: server::money(&root),
+        log: server::log(&root),
+        upstreams,
+        teams: callers.teams,
+        users: callers.users,
+        keys: callers.keys,
+        prices: prices::prices(&root),
+        by_digest: callers.by_digest,
+    }
+}
+
+/// The members of a closed set by the words they have in the file.
+pub(super) mod words {
+    use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
+    use crate::domain::operation::Dialect;
+
+    pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
+        [("off", Anonymous::Off), ("loopback", Anonymous::Loopback)];
+    pub(in super::super) const UNKNOWN_PATHS: [(&str, UnknownPaths); 2] =
+        [("refuse", UnknownPaths::Refuse), ("forward", UnknownPaths::Forward)];
+    pub(in super::super) const ON_CLIENT_ABORT: [(&str, OnClientAbort); 2] =
+        [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
+    pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
+        [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
+    pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =
+        [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    pub(in super::super) const LOG_LEVEL: [(&str, LogLevel); 4] =
+        [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    pub(in super::super) const DIALECT: [(&str, Dialect); 3] =
+        [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)];
+}

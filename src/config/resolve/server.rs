@@ -1,0 +1,133 @@
+//! `[server]`, `[store]`, `[money]` and `[log]`.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::Setting;
+use super::words::{ANONYMOUS, LOG_FORMAT, LOG_LEVEL, ON_CLIENT_ABORT, UNKNOWN_PATHS};
+use crate::config::parts::{Anonymous, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store, UnknownPaths};
+use crate::config::read::Section;
+use crate::config::schema::{LOG, MONEY, SERVER, STORE};
+
+/// Bytes in a mebibyte.
+const MIB: u64 = 1 << 20;
+
+/// The longest wait that can be configured: a day.
+const WAIT_S: RangeInclusive<u64> = 1..=86_400;
+
+/// Shorter admin tokens can be guessed.
+const ADMIN_TOKEN_BYTES_MIN: usize = 16;
+
+pub(super) fn server(root: &Section<'_>, setting: &Setting<'_>) -> Server {
+    let section = root.section("server", &SERVER);
+    let anonymous = if setting.without_file { Anonymous::Loopback } else { Anonymous::Off };
+    let admin_token = setting.vault.secret(&section, "admin_token");
+    if admin_token.as_ref().is_some_and(|token| token.expose().len() < ADMIN_TOKEN_BYTES_MIN) {
+        section.complain("admin_token", format!("must have at least {ADMIN_TOKEN_BYTES_MIN} bytes"));
+    }
+    let server = Server {
+        listen: address(&section, "listen", 4000),
+        admin_listen: address(&section, "admin_listen", 4001),
+        admin_token,
+        allow_passthrough_credentials: section.flag("allow_passthrough_credentials", true),
+        anonymous: section.choice("anonymous", &ANONYMOUS, anonymous),
+        unknown_paths: section.choice("unknown_paths", &UNKNOWN_PATHS, UnknownPaths::Refuse),
+        body_limit_bytes: section.number("body_limit_mib", 64, 1..=1024) * MIB,
+        body_memory_bytes: section.number("body_memory_mib", 512, 1..=1 << 20) * MIB,
+        body_timeout: seconds(&section, "body_timeout_s", 60),
+        connections_max: count(&section, "connections_max", 10_000, 1..=1_000_000),
+        in_flight_max: some_if_positive(count(&section, "in_flight_max", 0, 0..=1_000_000)),
+        header_timeout: seconds(&section, "header_timeout_s", 75),
+        header_bytes_max: count(&section, "header_bytes_max", 65_536, 8_192..=1_048_576),
+        drain: Duration::from_secs(section.number("drain_s", 600, 0..=86_400)),
+        threads: some_if_positive(count(&section, "threads", 0, 0..=1024)),
+    };
+    check_bounds(&section, &server);
+    check_callers(&section, &server, root.find("keys").is_none());
+    server
+}
+
+pub(super) fn store(root: &Section<'_>) -> Store {
+    let section = root.section("store", &STORE);
+    let path = section.text("path").unwrap_or("data");
+    if path.is_empty() {
+        section.complain("path", "must name a folder");
+    }
+    Store {
+        path: path.into(),
+        sync_interval: Duration::from_millis(section.number("sync_interval_ms", 5, 0..=1_000)),
+        segment_bytes: section.number("segment_mib", 64, 1..=4_096) * MIB,
+        unsynced_records_max: count(&section, "unsynced_records_max", 65_536, 1_024..=4_194_304),
+    }
+}
+
+pub(super) fn money(root: &Section<'_>) -> Money {
+    let section = root.section("money", &MONEY);
+    let zone = |name: &str| {
+        TimeZone::get(name).map_err(|_| "not a time zone; use an IANA name such as \"Europe/Berlin\"".to_owned())
+    };
+    Money {
+        time_zone: section.parsed("time_zone", zone).unwrap_or(TimeZone::UTC),
+        on_client_abort: section.choice("on_client_abort", &ON_CLIENT_ABORT, OnClientAbort::Drain),
+        drain_max: seconds(&section, "drain_s_max", 120),
+        drain_bytes_max: section.number("drain_mib_max", 8, 1..=1024) * MIB,
+    }
+}
+
+pub(super) fn log(root: &Section<'_>) -> Log {
+    let section = root.section("log", &LOG);
+    Log {
+        format: section.choice("format", &LOG_FORMAT, LogFormat::Json),
+        level: section.choice("level", &LOG_LEVEL, LogLevel::Info),
+        path: section.text("path").filter(|path| !path.is_empty()).map(Into::into),
+    }
+}
+
+fn check_bounds(section: &Section<'_>, server: &Server) {
+    if server.body_memory_bytes < server.body_limit_bytes {
+        section.complain("body_memory_mib", "must be at least body_limit_mib, or the largest body is never read");
+    }
+    if server.listen.port() != 0 && server.listen == server.admin_listen {
+        section.complain("admin_listen", "the same address as server.listen; clients and admins need one each");
+    }
+}
+
+/// A client address that the network can reach needs somebody who may call.
+fn check_callers(section: &Section<'_>, server: &Server, no_keys: bool) {
+    let ip = server.listen.ip();
+    if !ip.is_loopback() && no_keys && !server.allow_passthrough_credentials {
+        let message = "this address is reachable from other machines, but nobody there could call: \
+                       add a [keys.NAME], or set allow_passthrough_credentials = true";
+        section.complain("listen", message);
+    }
+    let from_here = ip.is_loopback() || ip.is_unspecified();
+    if server.anonymous == Anonymous::Loopback && !from_here {
+        let message = "\"loopback\" could never apply: server.listen takes no connections over the loopback address";
+        section.complain("anonymous", message);
+    }
+}
+
+fn address(section: &Section<'_>, key: &str, port: u16) -> SocketAddr {
+    let parse = |text: &str| {
+        let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        numeric.as_deref().unwrap_or(text).parse::<SocketAddr>().map_err(|_| {
+            format!("not an address and a port, such as \"127.0.0.1:{port}\" or \"0.0.0.0:{port}\" for every interface")
+        })
+    };
+    section.parsed(key, parse).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+pub(super) fn seconds(section: &Section<'_>, key: &str, default: u64) -> Duration {
+    Duration::from_secs(section.number(key, default, WAIT_S))
+}
+
+pub(super) fn count(section: &Section<'_>, key: &str, default: u64, range: RangeInclusive<u64>) -> usize {
+    usize::try_from(section.number(key, default, range)).unwrap_or(usize::MAX)
+}
+
+fn some_if_positive(count: usize) -> Option<usize> {
+    Some(count).filter(|count| *count > 0)
+}

@@ -1,0 +1,121 @@
+//! `[upstreams.NAME]`: where requests go.
+//!
+//! Invariant: an upstream's origin comes from here only; nothing that a client sends can change it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Scheme;
+
+use super::server::{count, seconds};
+use super::words::{DIALECT, INCLUDE_USAGE};
+use crate::config::glob::Glob;
+use crate::config::hosts;
+use crate::config::parts::{BaseUrl, IncludeUsage, Upstream};
+use crate::config::read::Section;
+use crate::config::schema::UPSTREAM;
+use crate::config::secret::Vault;
+use crate::domain::operation::Dialect;
+
+pub(super) fn upstreams(root: &Section<'_>, vault: &Vault<'_>) -> Vec<Arc<Upstream>> {
+    let sections = root.sections("upstreams", &UPSTREAM);
+    sections.iter().filter_map(|(name, section)| upstream(name, section, vault)).map(Arc::new).collect()
+}
+
+fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upstream> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        section.complain_whole("the name stands in the path /u/NAME/, so it takes only letters, digits, - _ and .");
+    }
+    let api_key = vault.secret(section, "api_key");
+    let models = globs(section);
+    let dialect = section.text("dialect").map(|_| section.choice("dialect", &DIALECT, Dialect::OpenAi));
+    let provider = section.text("provider").map(Arc::from);
+    let timeouts = [("connect_timeout_s", 10), ("first_byte_timeout_s", 600), ("idle_timeout_s", 600)];
+    let [connect_timeout, first_byte_timeout, idle_timeout] =
+        timeouts.map(|(key, default)| seconds(section, key, default));
+    let pool_idle = Duration::from_secs(section.number("pool_idle_s", 15, 0..=3_600));
+    let pool_max_idle = count(section, "pool_max_idle", 256, 0..=100_000);
+
+    let base_url = base_url(name, section)?;
+    let known = hosts::provider(&base_url.authority.host().to_ascii_lowercase());
+    let dialect = dialect.or(known.map(|(_, dialect)| dialect)).unwrap_or(Dialect::OpenAi);
+    let provider: Arc<str> = provider.unwrap_or_else(|| known.map_or(by_name(name), |(provider, _)| provider).into());
+    let include_usage = include_usage(section, dialect, &provider, known.map(|(provider, _)| provider));
+    Some(Upstream {
+        name: name.into(),
+        dialect,
+        base_url,
+        api_key,
+        models,
+        include_usage,
+        provider,
+        connect_timeout,
+        first_byte_timeout,
+        idle_timeout,
+        pool_idle,
+        pool_max_idle,
+    })
+}
+
+fn globs(section: &Section<'_>) -> Vec<Glob> {
+    let glob = |(text, place)| match Glob::parse(text) {
+        Ok(glob) => Some(glob),
+        Err(error) => {
+            section.complain_at(place, "models", format!("{text:?}: {error}"));
+            None
+        }
+    };
+    section.texts("models").into_iter().filter_map(glob).collect()
+}
+
+/// Only OpenAI and Azure are known to accept the option everywhere and to end with the event that it asks for.
+fn include_usage(section: &Section<'_>, dialect: Dialect, provider: &str, host: Option<&str>) -> IncludeUsage {
+    let takes_it = [Some(provider), host].into_iter().flatten().any(|name| matches!(name, "openai" | "azure"));
+    let default = if dialect == Dialect::OpenAi && takes_it { IncludeUsage::Splice } else { IncludeUsage::Keep };
+    let chosen = section.choice("include_usage", &INCLUDE_USAGE, default);
+    if chosen == IncludeUsage::Splice && dialect != Dialect::OpenAi {
+        section.complain("include_usage", "only the dialect \"openai\" has this option; the others always send usage");
+    }
+    chosen
+}
+
+/// The provider of an upstream whose host is not known.
+fn by_name(name: &str) -> &str {
+    if name == "gemini" { "google" } else { name }
+}
+
+fn base_url(name: &str, section: &Section<'_>) -> Option<BaseUrl> {
+    let built_in = hosts::BUILT_IN.iter().find(|(known, ..)| *known == name);
+    match (section.find("base_url"), built_in) {
+        (Some(_), _) => section.parsed("base_url", parse_base_url),
+        (None, Some((_, url, _))) => parse_base_url(url).ok(),
+        (None, None) => {
+            section.complain("base_url", "missing; as in base_url = \"https://api.deepseek.com\"");
+            None
+        }
+    }
+}
+
+fn parse_base_url(text: &str) -> Result<BaseUrl, &'static str> {
+    const NOT_A_URL: &str = "not a URL such as \"https://api.openai.com\"";
+    if text.contains(['?', '#']) {
+        return Err("must have no query and no fragment; requests bring their own");
+    }
+    let parts = text.parse::<Uri>().map_err(|_| NOT_A_URL)?.into_parts();
+    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else { return Err(NOT_A_URL) };
+    if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+        return Err("must start with http:// or https://");
+    }
+    if authority.as_str().contains('@') {
+        return Err("must hold no credentials; name them with api_key = { env = \"NAME\" }");
+    }
+    if authority.host().is_empty() || (authority.port().is_some() && authority.port_u16().is_none()) {
+        return Err(NOT_A_URL);
+    }
+    let prefix = parts.path_and_query.map_or(String::new(), |path| path.path().trim_end_matches('/').to_owned());
+    if ["/v1", "/v1beta"].iter().any(|version| prefix.ends_with(version)) {
+        return Err("must not end with the API version; the path of each request brings it along");
+    }
+    Ok(BaseUrl { scheme, authority, prefix: prefix.into() })
+}

@@ -1,0 +1,151 @@
+//! The keys that each section may hold: those that this version enforces, and those of later versions.
+//!
+//! A key that would do nothing is refused: a cap that was accepted and not enforced is worse than none.
+//!
+//! Invariant: a key stands under `now` only if something in this version obeys it.
+
+/// The keys of one kind of section.
+pub(super) struct Keys {
+    /// Keys that this version obeys.
+    pub now: &'static [&'static str],
+    /// Keys of the documented config that this version does not obey yet.
+    pub later: &'static [&'static str],
+}
+
+const POLICY: &[&str] = &["caps", "limits", "alerts", "on_exceed", "enforcement"];
+
+pub(super) const ROOT: Keys = Keys {
+    now: &["server", "store", "money", "log", "upstreams", "teams", "users", "keys", "prices"],
+    later: &["organisation", "defaults", "models", "tags", "routing", "cache"],
+};
+
+pub(super) const SERVER: Keys = Keys {
+    now: &[
+        "listen",
+        "admin_listen",
+        "admin_token",
+        "allow_passthrough_credentials",
+        "anonymous",
+        "unknown_paths",
+        "body_limit_mib",
+        "body_memory_mib",
+        "body_timeout_s",
+        "connections_max",
+        "in_flight_max",
+        "header_timeout_s",
+        "header_bytes_max",
+        "drain_s",
+        "threads",
+    ],
+    later: &[],
+};
+
+pub(super) const STORE: Keys =
+    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max"], later: &[] };
+
+pub(super) const MONEY: Keys = Keys {
+    now: &["time_zone", "on_client_abort", "drain_s_max", "drain_mib_max"],
+    later: &["refusal_status", "hold_expiry_s", "unsynced_share"],
+};
+
+pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[] };
+
+pub(super) const UPSTREAM: Keys = Keys {
+    now: &[
+        "dialect",
+        "base_url",
+        "api_key",
+        "models",
+        "include_usage",
+        "provider",
+        "connect_timeout_s",
+        "first_byte_timeout_s",
+        "idle_timeout_s",
+        "pool_idle_s",
+        "pool_max_idle",
+    ],
+    later: &[],
+};
+
+pub(super) const TEAM: Keys = Keys { now: &[], later: POLICY };
+
+pub(super) const USER: Keys = Keys { now: &["team"], later: POLICY };
+
+pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute"], later: POLICY };
+
+pub(super) const PRICE: Keys = Keys {
+    now: &[
+        "input",
+        "output",
+        "reasoning_out",
+        "cache_read",
+        "cache_write",
+        "cache_write_5m",
+        "cache_write_1h",
+        "cache_write_12h",
+        "audio_in",
+        "audio_out",
+        "audio_cache_read",
+        "image_in",
+        "image_out",
+        "image_cache_read",
+        "video_in",
+        "web_search_per_call",
+        "max_output",
+        "context",
+    ],
+    later: &[],
+};
+
+pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
+
+/// The sections whose keys have one fixed name, for hints across sections.
+const FIXED: [(&str, &Keys); 4] = [("server", &SERVER), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+
+/// What is wrong with `name` as one of `keys`, or nothing.
+pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {
+    if keys.now.contains(&name) {
+        return None;
+    }
+    if keys.later.contains(&name) {
+        return Some("not enforced by this version of tollgate, so it is refused rather than ignored".to_owned());
+    }
+    let near = keys.now.iter().chain(keys.later).map(|known| (distance(name, known), known)).min();
+    if let Some((_, known)) = near.filter(|(edits, known)| *edits <= 1 + known.len() / 4) {
+        return Some(format!("unknown key; did you mean \"{known}\"?"));
+    }
+    let elsewhere = FIXED.iter().find(|(_, keys)| keys.now.contains(&name));
+    Some(match (elsewhere, keys.now.is_empty()) {
+        (Some((section, _)), _) => format!("unknown key here; did you mean {section}.{name}?"),
+        (None, true) => "unknown key; there are none here in this version".to_owned(),
+        (None, false) => format!("unknown key; known here: {}", keys.now.join(", ")),
+    })
+}
+
+/// Insertions, deletions and replacements that turn one word into the other.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, letter) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (at, other) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_counted() {
+        for (from, to, edits) in [("listne", "listen", 2), ("", "ab", 2), ("same", "same", 0), ("cap", "caps", 1)] {
+            assert_eq!(distance(from, to), edits, "{from} {to}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! [`Secret`]: a text that is never printed, and how it is fetched from a variable or a file.
+//!
+//! A secret is never written into the config itself: files are shared, logged and committed.
+//!
+//! Invariant: `Debug` and `Display` print stars, and comparison takes the same time for every wrong guess.
+
+use std::fmt;
+use std::path::Path;
+
+use ring::digest::{SHA256, digest};
+
+use super::Environment;
+use super::read::Section;
+use super::schema;
+
+/// A credential from the environment or a file.
+#[derive(Clone)]
+pub struct Secret {
+    text: Box<str>,
+    origin: Box<str>,
+}
+
+/// The SHA-256 of a secret: what presented credentials are looked up by.
+pub(super) type Digest = [u8; 32];
+
+impl Secret {
+    /// A secret that did not come from the config, such as a generated admin token; `origin` says where it is kept.
+    #[must_use]
+    pub fn new(text: &str, origin: &str) -> Self {
+        Self { text: text.into(), origin: origin.into() }
+    }
+
+    /// The text itself, for a header and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Where it came from, as in `env OPENAI_API_KEY`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether `presented` is this secret. Both are hashed first, so that time tells neither letters nor length.
+    #[must_use]
+    pub fn matches(&self, presented: &str) -> bool {
+        let pairs = digest_of(&self.text).into_iter().zip(digest_of(presented));
+        std::hint::black_box(pairs.fold(0, |difference, (ours, theirs)| difference | (ours ^ theirs))) == 0
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.origin == other.origin && self.matches(&other.text)
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret(***)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad("***")
+    }
+}
+
+/// The SHA-256 of `text`.
+pub(super) fn digest_of(text: &str) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    out
+}
+
+/// Where secrets are fetched from.
+pub(super) struct Vault<'a> {
+    /// Environment variables.
+    pub env: &'a Environment,
+    /// The folder that relative paths start from: that of the config file.
+    pub folder: &'a Path,
+}
+
+impl Vault<'_> {
+    /// The secret that `key` of `section` names; complains and returns nothing if it cannot be had.
+    pub(super) fn secret(&self, section: &Section<'_>, key: &str) -> Option<Secret> {
+        let node = section.find(key)?;
+        if !matches!(node.value, super::raw::Value::Table(_)) {
+            section.complain(
+                key,
+                "a secret is not written into the config; use { env = \"NAME\" } or { file = \"PATH\" }",
+            );
+            return None;
+        }
+        let table = section.section(key, &schema::SECRET);
+        match (table.text("env"), table.text("file")) {
+            (Some(name), None) => self.variable(section, key, name),
+            (None, Some(path)) => self.file(section, key, path),
+            (Some(_), Some(_)) | (None, None) => {
+                section.complain(key, "needs either { env = \"NAME\" } or { file = \"PATH\" }");
+                None
+            }
+        }
+    }
+
+    fn variable(&self, section: &Section<'_>, key: &str, name: &str) -> Option<Secret> {
+        let Some(text) = self.env.get(name) else {
+            section.complain(key, format!("environment variable {name} is not set"));
+            return None;
+        };
+        usable(section, key, text, &format!("env {name}"))
+    }
+
+    fn file(&self, section: &Section<'_>, key: &str, path: &str) -> Option<Secret> {
+        match std::fs::read_to_string(self.folder.join(path)) {
+            Ok(text) => usable(section, key, &text, &format!("file {path}")),
+            Err(error) => {
+                section.complain(key, format!("file {path} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// The secret in `text` without its last line break, if a header can carry it.
+fn usable(section: &Section<'_>, key: &str, text: &str, origin: &str) -> Option<Secret> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        section.complain(key, format!("{origin} is empty"));
+        return None;
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        section.complain(key, format!("{origin} holds a space or a character that a header cannot carry"));
+        return None;
+    }
+    Some(Secret::new(text, origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_printed_and_compares_whole() {
+        let secret = Secret::new("tg_canary", "env X");
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** Secret(***) Some(Secret(***))");
+        assert!(secret.matches("tg_canary"));
+        for wrong in ["", "tg_canar", "tg_canary ", "tg_canarY"] {
+            assert!(!secret.matches(wrong), "{wrong}");
+        }
+    }
+}
