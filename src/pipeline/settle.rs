@@ -1,4 +1,4 @@
-//! Settle: what an attempt cost, once it is known how it ended. The table stands in [`owed`].
+//! Settle: what an attempt cost, once it is known how it ended. [`Bill::owed`] is the table.
 //!
 //! Invariant: a bill is settled exactly once; dropped, its debt settles itself at the quote.
 
@@ -8,7 +8,7 @@ use crate::app::Snapshot;
 use crate::bank::Bank;
 use crate::bank::debt::{Closing, Debt};
 use crate::bank::tab::STATUS_CLIENT_LEFT;
-use crate::domain::entry::{Outcome, PriceRef};
+use crate::domain::entry::Outcome;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
@@ -17,6 +17,9 @@ use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::upstream::provider::Provider;
 
+/// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
+const REPORT_THEIR_COST: [&str; 3] = ["openrouter", "perplexity", "vercel"];
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -24,13 +27,13 @@ pub enum End {
     Complete,
     /// The client left; what could be read of the rest has been read.
     ClientLeft,
-    /// The upstream broke off.
+    /// The upstream broke off, after it had taken at least a part of the request.
     BrokenOff,
     /// The upstream was silent for too long.
     Silent,
-    /// The process ends.
+    /// This process ends.
     Cut,
-    /// No connection, or one that took no byte: nothing can be billed.
+    /// No connection, or none that took a byte: nothing can be billed.
     Unreachable,
 }
 
@@ -57,29 +60,42 @@ pub struct Pricing {
     pub model: Arc<str>,
     /// Prompt tokens at the most.
     pub input_bound: u64,
-    /// Whether the request asked for reasoning, which may be billed without being shown.
-    pub reasoning_asked: bool,
+    /// Whether reasoning may be billed that is never shown.
+    pub may_reason: bool,
     /// The service tier that was asked for.
-    pub requested_service_tier: Option<Box<str>>,
+    pub service_tier: Option<Box<str>>,
 }
 
 /// Usage and its price.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct Owed {
     usage: Usage,
     source: UsageSource,
     cost: Option<Usd>,
-    price: Option<PriceRef>,
+    /// The model whose rates were taken.
+    model: Option<Arc<Model>>,
 }
 
 impl End {
-    /// What a client is told in mid-stream.
+    /// What the client of a stream is told.
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
             Self::Silent => "the upstream was silent for too long",
             Self::Cut => "tollgate is shutting down",
-            Self::Complete | Self::ClientLeft | Self::BrokenOff | Self::Unreachable => "the upstream broke off its answer",
+            Self::Complete | Self::ClientLeft | Self::BrokenOff | Self::Unreachable => {
+                "the upstream broke off its answer"
+            }
+        }
+    }
+
+    /// The status of a request that got no answer because of this.
+    const fn status_without_answer(self) -> u16 {
+        match self {
+            Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
+            Self::Cut => 503,
+            Self::Silent => 504,
+            Self::ClientLeft => STATUS_CLIENT_LEFT,
         }
     }
 }
@@ -114,36 +130,144 @@ impl Bill {
 
     /// The request's name.
     #[must_use]
-    pub fn request_id(&self) -> RequestId {
+    pub const fn request_id(&self) -> RequestId {
         self.debt.request_id()
     }
 
-    /// Settles; says what it cost, unless it is unpriced.
-    pub fn settle(mut self, end: End, facts: Option<&Facts>) -> Option<Usd> {
+    /// Settles, and says what it cost unless that is unknown.
+    pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
         let owed = self.owed(end, facts);
-        let outcome = self.outcome(end, facts);
-        let closing = Closing { status: self.status, outcome, usage_source: owed.source, cost: owed.cost };
-        self.fill(end, owed, facts);
-        self.debt.settle(closing);
-        closing.cost
-    }
-
-    fn fill(&mut self, end: End, owed: Owed, facts: Option<&Facts>) {
-        let status = match end {
-            Self::CLIENT_LEFT if self.status == 0 => Some(STATUS_CLIENT_LEFT),
-            End::BrokenOff | End::Unreachable | End::Cut if self.status == 0 => Some(502),
-            End::Silent if self.status == 0 => Some(504),
-            _ => None,
+        let closing = Closing {
+            status: self.status,
+            outcome: self.outcome(end, facts),
+            usage_source: owed.source,
+            cost: owed.cost,
         };
-        let Some(entry) = self.debt.entry() else { return };
-        entry.status = status.unwrap_or(entry.status);
-        entry.usage = owed.usage;
-        entry.price = owed.price;
-        if let Some(facts) = facts {
+        let version = self.pricing.snapshot.book.version();
+        let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
+        let status = if self.status == 0 { end.status_without_answer() } else { self.status };
+        if let Some(entry) = self.debt.entry() {
+            entry.status = status;
+            entry.usage = owed.usage;
+            entry.price = price;
             entry.served_model.clone_from(&facts.served_model);
             entry.service_tier.clone_from(&facts.service_tier);
             entry.geo.clone_from(&facts.geo);
             entry.speed.clone_from(&facts.speed);
         }
+        self.debt.settle(closing);
+        closing.cost
+    }
+
+    fn outcome(&self, end: End, facts: &Facts) -> Outcome {
+        match end {
+            End::ClientLeft => Outcome::ClientAbort,
+            End::Silent | End::Cut => Outcome::Timeout,
+            End::BrokenOff | End::Unreachable => Outcome::UpstreamAborted,
+            End::Complete if !(200..300).contains(&self.status) || facts.error.is_some() => Outcome::UpstreamError,
+            End::Complete if self.pricing.operation.generates() && !facts.terminal && !facts.broken => {
+                Outcome::UpstreamAborted
+            }
+            End::Complete => Outcome::Complete,
+        }
+    }
+
+    /// How it ended, and what is charged for it.
+    fn owed(&self, end: End, facts: &Facts) -> Owed {
+        let answered = (200..300).contains(&self.status);
+        match end {
+            _ if self.pricing.operation.is_free() => nothing(),
+            // Nothing was sent.
+            End::Unreachable => nothing(),
+            // An error is not billed, whatever becomes of its body.
+            _ if self.status != 0 && !answered => nothing(),
+            _ if answered && facts.usage_final => self.reported(facts),
+            // The client left before or within the answer, or the answer said nothing of usage.
+            End::ClientLeft | End::Complete => self.counted(facts),
+            // It was sent, and nobody knows what became of it.
+            End::BrokenOff | End::Silent | End::Cut => self.at_quote(UsageSource::Assumed, Usage::default()),
+        }
+    }
+
+    fn reported(&self, facts: &Facts) -> Owed {
+        let mut usage = facts.usage.clone().unwrap_or_default();
+        usage.output = usage.output.saturating_add(facts.untold_tokens);
+        if facts.grounding_queries > 0 {
+            usage.add_server_tool("web_search_queries", facts.grounding_queries);
+        }
+        let source = UsageSource::Reported;
+        let model = self.model(facts.served_model.as_deref());
+        if let Some(cost) = facts.reported_cost.filter(|_| self.reports_cost()) {
+            let cost = Some(cost.plus(facts.reported_cost_elsewhere.unwrap_or_default()));
+            return Owed { usage, source, cost, model: None };
+        }
+        let cost = match facts.calls.is_empty() {
+            true => self.charge(model.as_deref(), &usage, facts),
+            false => facts
+                .calls
+                .iter()
+                .map(|call| match &call.model {
+                    Some(name) => self.charge(self.model(Some(name)).as_deref(), &call.usage, facts),
+                    None => self.charge(model.as_deref(), &call.usage, facts),
+                })
+                .sum(),
+        };
+        Owed { usage, source, cost, model }
+    }
+
+    /// Bounds the usage by the bytes that were seen.
+    fn counted(&self, facts: &Facts) -> Owed {
+        if self.pricing.operation == Operation::Unknown {
+            // Nobody knows what a path costs that nobody knows.
+            return Owed::default();
+        }
+        // What stood at the start of the answer is the prompt, exactly; its output is a placeholder.
+        let mut usage = match &facts.usage {
+            Some(seen) => Usage { output: 0, reasoning: 0, ..seen.clone() },
+            None => Usage { input: self.pricing.input_bound, ..Usage::default() },
+        };
+        usage.output = facts.text_bytes.max(facts.usage.as_ref().map_or(0, |seen| seen.output));
+        if facts.reasoned || self.pricing.may_reason {
+            return self.at_quote(UsageSource::Counted, usage);
+        }
+        let model = self.model(facts.served_model.as_deref());
+        let cost = self.charge(model.as_deref(), &usage, facts);
+        let cost = cost.map(|cost| self.debt.quote().map_or(cost, |quote| cost.min(quote)));
+        Owed { usage, source: UsageSource::Counted, cost, model }
+    }
+
+    fn at_quote(&self, source: UsageSource, usage: Usage) -> Owed {
+        Owed { usage, source, cost: self.debt.quote(), model: None }
+    }
+
+    fn model(&self, served: Option<&str>) -> Option<Arc<Model>> {
+        self.pricing.snapshot.book.find(&self.pricing.provider.config.provider, served, &self.pricing.model)
+    }
+
+    /// What `usage` costs; `None` as soon as a part of it has no price.
+    fn charge(&self, model: Option<&Model>, usage: &Usage, facts: &Facts) -> Option<Usd> {
+        let context = Context {
+            at_ms: self.debt.at_ms(),
+            service_tier: facts.service_tier.as_deref(),
+            requested_service_tier: self.pricing.service_tier.as_deref(),
+            geo: facts.geo.as_deref(),
+            speed: facts.speed.as_deref(),
+            residency: self.pricing.provider.residency(),
+        };
+        let charge = price::charge(model?.row(), usage, &context).ok()?;
+        charge.unpriced.is_empty().then_some(charge.cost)
+    }
+
+    fn reports_cost(&self) -> bool {
+        REPORT_THEIR_COST.contains(&&*self.pricing.provider.config.provider)
+    }
+}
+
+const fn nothing() -> Owed {
+    Owed {
+        usage: Usage::NONE,
+        source: UsageSource::None,
+        cost: Some(Usd::ZERO),
+        model: None,
     }
 }

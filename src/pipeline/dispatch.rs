@@ -1,0 +1,185 @@
+//! Dispatch: splice, scrub, send, and wait for the answer's head.
+//!
+//! Each request is sent once. A client that leaves during the wait does not call the request back: its answer is read
+//! in the background, within bounds, since it will be billed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::arrive::Arrival;
+use super::read::Call;
+use super::route::Decision;
+use super::settle::{Bill, End};
+use crate::app::App;
+use crate::config::{IncludeUsage, OnClientAbort};
+use crate::domain::operation::Operation;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::protocol::facts::Facts;
+use crate::protocol::splice::{ask_for_usage, splice};
+use crate::upstream::client::{ResponseFuture, SendError};
+use crate::upstream::headers::scrub_request;
+use crate::upstream::rope::{Rope, Sent};
+
+/// An upstream's answer, of which the head has arrived.
+#[derive(Debug)]
+pub struct Answer {
+    /// Head and body.
+    pub response: Response<Incoming>,
+    /// What will be owed.
+    pub bill: Bill,
+    /// Whether the client gets a usage event that it did not ask for, unless it is taken out.
+    pub asked_for_usage: bool,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Waiting {
+    app: Arc<App>,
+    /// Gone once the head is there.
+    flight: Option<Flight>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    answer: ResponseFuture,
+    bill: Bill,
+    sent: Sent,
+    deadline: Instant,
+}
+
+/// Sends the request and waits for the head of its answer.
+///
+/// # Errors
+/// The upstream cannot be reached, broke off or did not answer in time. The request has its entry then.
+pub async fn dispatch(
+    app: &Arc<App>,
+    arrival: Arrival,
+    call: Call,
+    decision: &Decision,
+    mut bill: Bill,
+) -> Result<Answer, Refusal> {
+    let provider = &decision.provider;
+    let (pieces, asked_for_usage) = spliced(&arrival, call, provider.config.include_usage);
+    let Ok(address) = provider.address(&arrival.path, arrival.head.uri.query()) else {
+        bill.settle(End::Unreachable, &Facts::default());
+        return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
+    };
+    let body = Rope::new(pieces);
+    let sent = body.sent();
+    let mut request = Request::new(body);
+    *request.method_mut() = arrival.head.method;
+    *request.uri_mut() = address;
+    *request.headers_mut() = arrival.head.headers;
+    prepare(request.headers_mut(), arrival.endpoint.operation);
+    provider.authorize(request.headers_mut());
+    bill.depart();
+    let deadline = Instant::now() + provider.config.first_byte_timeout;
+    let flight = Flight { answer: provider.send(request), bill, sent, deadline };
+    let mut waiting = Waiting { app: app.clone(), flight: Some(flight) };
+    let (response, bill) = waiting.head().await?;
+    Ok(Answer { response, bill, asked_for_usage })
+}
+
+/// The body with what has to be spliced in.
+fn spliced(arrival: &Arrival, call: Call, include_usage: IncludeUsage) -> (Vec<Bytes>, bool) {
+    let wanted = include_usage == IncludeUsage::Splice
+        && arrival.endpoint.operation == Operation::ChatCompletions
+        && call.ask.stream;
+    match wanted.then(|| ask_for_usage(&call.ask)).flatten() {
+        Some(edit) => (splice(call.pieces, &[edit]), true),
+        None => (call.pieces, false),
+    }
+}
+
+fn prepare(headers: &mut HeaderMap, operation: Operation) {
+    scrub_request(headers);
+    if operation.generates() {
+        // So that the usage can be read as it passes; what comes compressed all the same is decoded on the side.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+}
+
+impl Waiting {
+    async fn head(&mut self) -> Result<(Response<Incoming>, Bill), Refusal> {
+        let Some(deadline) = self.flight.as_ref().map(|flight| flight.deadline) else { return Err(broken_off()) };
+        let answer = std::future::poll_fn(|context| match &mut self.flight {
+            Some(flight) => flight.poll(context),
+            None => Poll::Pending,
+        });
+        let answer = tokio::time::timeout_at(deadline, answer).await;
+        let Some(mut flight) = self.flight.take() else { return Err(broken_off()) };
+        match answer {
+            Ok(Ok(response)) => {
+                flight.bill.note_status(response.status().as_u16());
+                Ok((response, flight.bill))
+            }
+            Ok(Err(error)) => Err(flight.fail(&error)),
+            Err(_) => {
+                flight.bill.settle(End::Silent, &Facts::default());
+                Err(Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"))
+            }
+        }
+    }
+}
+
+impl Flight {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Response<Incoming>, SendError>> {
+        Pin::new(&mut self.answer).poll(context)
+    }
+
+    /// There will be no answer.
+    fn fail(self, error: &SendError) -> Refusal {
+        tracing::warn!(request_id = %self.bill.request_id(), error = %chain(error), "no answer from the upstream");
+        if error.is_connect() || !self.sent.any() {
+            self.bill.settle(End::Unreachable, &Facts::default());
+            return Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached");
+        }
+        self.bill.settle(End::BrokenOff, &Facts::default());
+        broken_off()
+    }
+}
+
+impl Drop for Waiting {
+    /// The client left before there was an answer.
+    fn drop(&mut self) {
+        let Some(flight) = self.flight.take() else { return };
+        let money = &self.app.snapshot.load().config.money;
+        let place = match money.on_client_abort {
+            OnClientAbort::Drain => self.app.drains.take(),
+            OnClientAbort::Cancel => None,
+        };
+        let Some(place) = place else {
+            flight.bill.settle(End::ClientLeft, &Facts::default());
+            return;
+        };
+        let app = self.app.clone();
+        tokio::spawn(async move {
+            super::tap::read_out_flight(app, flight).await;
+            drop(place);
+        });
+    }
+}
+
+fn broken_off() -> Refusal {
+    Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off before it answered")
+}
+
+/// An error with its causes, which name the place and never the request.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
