@@ -9,12 +9,12 @@ that a price change is one line of a diff. `version` is the catalogue's date and
 Kept for each model (a field that is not there is unknown, and unknown is never zero; an explicit zero stays zero):
   model                            PROVIDER/ID, the catalogue's names; only the first slash divides
   mode                             the catalogue's word; absent is `chat`
-  context context_total max_output cache_min   tokens: prompt window, prompt + answer, answer, smallest cacheable prefix
+  context context_total max_output cache_min   tokens: prompt window, prompt + answer, answer, shortest cached prefix
   released retires status          dates and words of the catalogue
   caps endpoints                   what the model can do; the paths where it is served, without /v1/
   rates                            all that a charge needs, as clauses divided by "; " (read by src/domain/price/row.rs):
-      base RATES                       USD per 1,000,000 tokens, in force since the last `past` ended, as `input 4 output 20`;
-                                       `> 272000 input 8` begins the tier above that many prompt tokens, on the whole request
+      base RATES                       USD per 1,000,000 tokens, in force since the last `past` ended: `input 4 output 20`;
+                                       `> 272000 input 8` begins the tier above that many prompt tokens, for all tokens
       batch|flex|priority|ultrafast RATES   rate cards of service tiers
       peak HH:MM-HH:MM .. days N-N [offset H holidays DAY ..]; off_peak RATES
                                        the clause before it holds in these hours (UTC) of these weekdays (1 is Monday),
@@ -27,16 +27,17 @@ Kept for each model (a field that is not there is unknown, and unknown is never 
   agrees conflicts                 how many other catalogues say the same; those that do not
 
 Fees, USD for one unit:
-  search  search_request           a web search, or all web searches of one request (Gemini before 3: "per 1,000 grounded
-                                   prompts", https://ai.google.dev/gemini-api/docs/pricing). Where the catalogue knows a
-                                   free quota, the row says `search_free`: it is shared by a whole project, so that nobody
-                                   but the provider knows whether it is used up, and a charge takes the full fee.
+  search  search_request           a web search, or all web searches of one request (Gemini before 3: "per 1,000
+                                   grounded prompts", https://ai.google.dev/gemini-api/docs/pricing). Where the
+                                   catalogue knows a free quota, the row says `search_free`: it is shared by a whole
+                                   project, so that nobody but the provider knows whether it is used up, and a charge
+                                   takes the full fee.
   maps  query                      a Google Maps query, a rerank search unit
   hour                             an hour of audio. The catalogue has seconds, some cut off after six or more digits
                                    (0.000283333333333, 0.0000583333); the published prices are per minute or hour, and
                                    the hour is the price to a tenth of a cent, if the lost digits allow it.
-  code_session web_fetch mcp       tools of the provider, in the head under `tools`; from TOOLS below and the catalogue's
-                                   pseudo-model `container`
+  code_session web_fetch mcp       tools of the provider, in the head under `tools`; from TOOLS below and the
+                                   catalogue's pseudo-model `container`
   image_in image_out char_in page page_annotated   facts only, as `per` of the row: usage does not count them
 
 Changed on the way:
@@ -47,7 +48,7 @@ Changed on the way:
   * The last entry of a history is what is in force now; where it differs from `prices`, `prices` stand (the catalogue's
     own choice; its `conflicts` name the sources that differ).
   * DeepSeek's history lists off-peak rates for the time since the peak schedule began; those entries become peak rates
-    (times the schedule's multiplier) with the listed ones off peak. The earlier schedule of 2025 cuts its periods alike.
+    (times the schedule's multiplier) with the listed ones off peak. The schedule of 2025 cuts its periods alike.
     LiteLLM's own `off_peak.windows` know no holidays, so the schedule of the same provider takes their place. After
     the last day that a schedule's holidays cover, every weekday counts as a working day: the dearer reading.
 
@@ -58,8 +59,8 @@ Dropped:
   * service tier `decisions`: the price of the endpoint /v1/decisions, no tier that a response names.
   * `reasoning_out`: equals `output` in every row; the script stops if that ever changes.
   * `per_second_out`: repeats `per_second_in` or token prices (whisper-1: 0.006 a minute once, not twice).
-  * `per_audio_second_in` and `per_query` of embedding models: several units in one call, which usage does not tell apart;
-    the model is `sold_by` media. Schedules of providers without models here (alibaba).
+  * `per_audio_second_in` and `per_query` of embedding models: several units in one call, which usage does not tell
+    apart; the model is `sold_by` media. Schedules of providers without models here (alibaba).
 """
 
 import hashlib
@@ -106,10 +107,10 @@ def card_of(raw, where):
     assert not unknown, f"{where}: unknown rates {unknown}"
     assert raw.get("reasoning_out", raw.get("output")) == raw.get("output") or "output" not in raw, where
     card = {"prices": {key: plain(raw[key]) for key in sorted(RATES & set(raw))}}
-    tiers = [
-        {"above": tier["above_input_tokens"], **card_of({k: v for k, v in tier.items() if k != "above_input_tokens"}, where)["prices"]}
-        for tier in sorted(raw.get("tiers") or [], key=lambda tier: tier["above_input_tokens"])
-    ]
+    tiers = []
+    for tier in sorted(raw.get("tiers") or [], key=lambda tier: tier["above_input_tokens"]):
+        rates = {key: value for key, value in tier.items() if key != "above_input_tokens"}
+        tiers.append({"above": tier["above_input_tokens"], **card_of(rates, where)["prices"]})
     return {**card, "tiers": tiers} if tiers else card
 
 
@@ -270,8 +271,9 @@ def sold_by(model, fees):
     raw = {key for key, value in (model.get("fees") or {}).items() if key.startswith("per_") and Decimal(value)}
     if model["mode"] in SOLD_BY_MODE:
         return SOLD_BY_MODE[model["mode"]]
-    for keys, unit in (({"per_query"}, "media"), ({"per_image_out", "per_image_in"}, "item"), ({"per_char_in"}, "character")):
-        if raw & keys:
+    units = {"per_query": "media", "per_image_out": "item", "per_image_in": "item", "per_char_in": "character"}
+    for key, unit in units.items():
+        if key in raw:
             return unit
     assert not raw - {"per_maps_query"}, f"{model['id']}: sold by {raw}"
     return None
@@ -324,7 +326,8 @@ def row_of(model, catalogue, sources):
         "model": f"{model['provider']}/{model['id']}", "mode": model["mode"] if model["mode"] != "chat" else None,
         "context": model.get("context_window"), "context_total": model.get("context_window_total"),
         "max_output": model.get("max_output"), "cache_min": model.get("cache_min_tokens"),
-        "caps": " ".join(model.get("caps") or []), "endpoints": " ".join(path.removeprefix("/v1/") for path in model.get("endpoints") or []),
+        "caps": " ".join(model.get("caps") or []),
+        "endpoints": " ".join(path.removeprefix("/v1/") for path in model.get("endpoints") or []),
         "rates": rates_of(model, past, catalogue),
         "released": model.get("release_date"), "retires": model.get("deprecation_date"), "status": model.get("status"),
         **facts_of(model),
@@ -362,13 +365,14 @@ def build(catalogue):
     compact = lambda value: json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     lines = [compact(row_of(model, catalogue, sources)) for model in models]
     assert not any("\\" in line for line in lines), "an escape: the reader borrows its text"
+    told = lambda about: about.get("version") or about.get("via") or about.get("commit")
     head = {
         "schema": 1, "generated": catalogue["generated"],
-        "catalogues": {name: f"{about.get('version') or about.get('via') or about.get('commit')} ({about.get('licence', 'MIT')})"
+        "catalogues": {name: f"{told(about)} ({about.get('licence', 'MIT')})"
                        for name, about in catalogue["sources"].items()},
-        "tools": {provider: " ".join(f"{tool} {fee}" for tool, (fee, _) in sorted(known.items()))
-                  for provider, known in sorted(tools.items())},
-        "tool_sources": {provider: [url for _, (_, url) in sorted(known.items())] for provider, known in sorted(tools.items())},
+        "tools": {name: " ".join(f"{tool} {usd}" for tool, (usd, _) in sorted(tools[name].items()))
+                  for name in sorted(tools)},
+        "tool_sources": {name: [url for _, (_, url) in sorted(tools[name].items())] for name in sorted(tools)},
         "sources": dict(sorted(sources.known.items())),
     }
     digest = hashlib.sha256("\n".join([compact(head), *lines]).encode()).hexdigest()[:8]
