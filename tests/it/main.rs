@@ -1,1 +1,3 @@
+//! Tests of the whole from outside, a file per theme.
 
+mod prices;

@@ -142,7 +142,6 @@ fn place_and_speed_multiply_token_prices() {
     check("openai/gpt-5.6-sol", &tokens(1000, 0), &resident("eu"), "0.0044");
     check("openai/gpt-4o", &tokens(1000, 0), &resident("eu"), "0.0025");
     check("vertex/claude-opus-5-5", &tokens(1000, 0), &resident("regional"), "0.0044");
-    // Rounded up once: 3 tokens at 0.1 pico-dollars a token times 1.1 each would lose what the sum keeps.
     check("anthropic/claude-haiku-5-5", &tokens(3, 1), &Context { geo: Some("us"), ..now() }, "0.00000088");
     let charge = price("openai/gpt-5.6-sol", &tokens(1000, 0), &resident("jp")).unwrap();
     assert_eq!((charge.cost, charge.notes), (usd("0.0044"), vec![Note::UnknownPlace]));
@@ -196,9 +195,17 @@ fn audio_and_images_have_rates_of_their_own() {
     check("google/gemini-2.5-flash", &Usage { audio_in: 5000, ..tokens(1000, 0) }, &now(), "0.001");
     let whisper = Usage { seconds: 90, ..Usage::default() };
     check("openai/whisper-1", &whisper, &now(), "0.009");
+    // 0.111 an hour: a third of a pico-dollar is rounded up, once.
     check("groq/whisper-large-v3", &Usage { seconds: 1, ..Usage::default() }, &now(), "0.000030833334");
     check("openai/gpt-4o-transcribe", &Usage { input: 1000, audio_in: 1000, ..whisper.clone() }, &now(), "0.0025");
     check("cohere/rerank-v3.5", &Usage { search_units: 2, ..Usage::default() }, &now(), "0.004");
+}
+
+#[test]
+fn a_charge_is_what_xai_says_it_billed() {
+    // xAI's own `cost_in_usd_ticks` for this usage is 1,466,250 of 10^-10 dollars.
+    let usage = Usage { input: 1, cache_read: 11, output: 291, reasoning: 290, ..Usage::default() };
+    check("xai/grok-3-mini", &usage, &now(), "0.000146625");
 }
 
 #[test]
