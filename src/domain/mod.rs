@@ -5,6 +5,8 @@
 pub mod money;
 pub mod tokens;
 pub mod ids;
+pub mod calendar;
+pub mod price;
 pub mod operation;
 pub mod account;
 pub mod entry;

@@ -1,3 +1,4 @@
-//! The integration tests, in one binary.
+//! Tests of the whole from outside, a file per theme.
 
 mod config;
+mod prices;
