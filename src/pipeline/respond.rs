@@ -1,0 +1,92 @@
+//! Respond: heads of answers and bodies of refusals. The only room that turns a [`Refusal`] into HTTP.
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use super::body::Body;
+use crate::domain::ids::RequestId;
+use crate::domain::money::Usd;
+use crate::domain::operation::Dialect;
+use crate::domain::refusal::Refusal;
+use crate::protocol::error_body;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
+const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
+const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requested-model");
+const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// What was decided, for the answer's head.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The request's name.
+    pub id: RequestId,
+    /// The model that was asked for.
+    pub requested: std::sync::Arc<str>,
+    /// The model that was sent.
+    pub model: std::sync::Arc<str>,
+    /// The rule that chose it.
+    pub reason: &'static str,
+}
+
+impl Told {
+    /// Adds Tollgate's own headers to an upstream's.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        write_id(self.id, headers);
+        if !self.model.is_empty() {
+            // A name that cannot stand in a header came from the client, who knows it.
+            if let Ok(model) = HeaderValue::from_str(&self.model) {
+                headers.insert(MODEL, model);
+            }
+            if let Ok(requested) = HeaderValue::from_str(&self.requested) {
+                headers.insert(REQUESTED_MODEL, requested);
+            }
+            headers.insert(REASON, HeaderValue::from_static(self.reason));
+        }
+    }
+}
+
+/// Adds what the request cost.
+pub fn write_cost(cost: Usd, headers: &mut HeaderMap) {
+    if let Ok(cost) = HeaderValue::try_from(cost.fixed()) {
+        headers.insert(COST, cost);
+    }
+}
+
+/// Our own no, in the dialect of the caller.
+#[must_use]
+pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Body> {
+    let rendered = error_body::render(refusal, dialect, id);
+    let mut response = Response::new(Body::whole(rendered));
+    *response.status_mut() = StatusCode::from_u16(refusal.cause.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(error_body::CONTENT_TYPE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if refusal.cause.is_final() {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if let Some(seconds) = refusal.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    write_id(id, headers);
+    if dialect == Dialect::Anthropic
+        && let Ok(value) = HeaderValue::from_bytes(&id.letters())
+    {
+        headers.insert(ANTHROPIC_REQUEST_ID, value);
+    }
+    response
+}
+
+/// The length that a head announces.
+#[must_use]
+pub fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn write_id(id: RequestId, headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::from_bytes(&id.letters()) {
+        headers.insert(REQUEST_ID, value);
+    }
+}
