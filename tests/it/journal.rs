@@ -1,0 +1,8 @@
+//! The journal: what it promises to whoever got an acknowledgement, whatever then happens to process and disk.
+
+mod sample;
+mod group;
+mod reading;
+mod torn;
+mod faults;
+mod kill;
