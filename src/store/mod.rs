@@ -12,7 +12,7 @@
 
 pub mod record;
 mod wire;
-mod codec;
+pub mod codec;
 mod entry_codec;
 mod frame;
 mod segment;
