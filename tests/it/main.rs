@@ -1,4 +1,5 @@
 //! Tests of the whole from outside, a file per theme.
 
 mod config;
+mod journal;
 mod prices;

@@ -1,0 +1,248 @@
+//! [`Books`]: what the records so far sum to, folded one record at a time, and written down as a snapshot.
+//!
+//! The writer, a start and `verify` fold with the same function, so that they cannot disagree on what a record does.
+//! It does no I/O.
+//!
+//! Invariant: the same records, with snapshots at the same places, give books with the same bytes.
+//! Invariant: an entry counts once: a second one of the same request is ignored as far back as the last snapshot.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::codec::{
+    CodecError, put_close, put_open, put_rate, put_scope, put_start, take_close, take_open, take_rate, take_scope,
+    take_start,
+};
+use super::record::{Close, Open, RateRecord, Record, Start};
+use super::totals::{Total, Totals};
+use super::wire::{Put, Take};
+use crate::domain::account::Scope;
+use crate::domain::entry::{Attempt, CacheUse, Entry, FEATURE_BYTES, Outcome};
+use crate::domain::ids::{AttemptId, RequestId};
+use crate::domain::money::Usd;
+use crate::domain::tokens::{Usage, UsageSource};
+
+/// The version in which snapshots are written today.
+const VERSION: u8 = 1;
+
+/// A request that was dispatched and has no entry yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    /// Its attempts in the order in which they left, each with its close if it has one.
+    pub attempts: Vec<(Open, Option<Close>)>,
+}
+
+/// Everything that a start must know, without reading more than the end of the journal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Books {
+    /// The latest time in any record, unix milliseconds.
+    pub at_ms: u64,
+    /// What each scope has spent.
+    pub totals: Totals,
+    /// The requests without an entry.
+    pub unfinished: BTreeMap<RequestId, Unfinished>,
+    /// The rows of prices that entries refer to.
+    pub rates: BTreeMap<u32, RateRecord>,
+    /// The process that opened the journal last.
+    pub start: Option<Start>,
+    /// The requests whose entries came after the last snapshot.
+    seen: HashSet<RequestId>,
+}
+
+impl Unfinished {
+    /// What the provider may bill for all of it: closed attempts at their cost, open ones at their quote.
+    ///
+    /// `None` as soon as one of them is unpriced.
+    #[must_use]
+    pub fn quote(&self) -> Option<Usd> {
+        let amount = |(open, close): &(Open, Option<Close>)| close.as_ref().map_or(open.quote, |close| close.cost);
+        self.attempts.iter().map(amount).sum::<Option<Usd>>()
+    }
+
+    /// The closes and the entry that end it as unsettled: whatever was open counts at its quote.
+    ///
+    /// `None` for a request without attempts, which cannot be unfinished.
+    #[must_use]
+    pub fn expire(&self, now_ms: u64) -> Option<(Vec<Close>, Entry)> {
+        let (first, (last, _)) = (self.attempts.first()?, self.attempts.last()?);
+        let unsettled = |open: &Open| Close {
+            attempt: open.attempt,
+            at_ms: now_ms,
+            status: 0,
+            outcome: Outcome::Unsettled,
+            usage_source: UsageSource::Assumed,
+            cost: open.quote,
+        };
+        let is_open = |(open, close): &(Open, Option<Close>)| close.is_none().then(|| unsettled(open));
+        let closes: Vec<Close> = self.attempts.iter().filter_map(is_open).collect();
+        let ended = |(open, close): &(Open, Option<Close>)| {
+            let close = close.clone().unwrap_or_else(|| unsettled(open));
+            Attempt {
+                ordinal: open.attempt.ordinal,
+                upstream: open.upstream.clone(),
+                model: open.model.clone(),
+                status: close.status,
+                outcome: close.outcome,
+                usage_source: close.usage_source,
+                cost: close.cost,
+            }
+        };
+        let attempts = self.attempts.iter().map(ended).collect();
+        Some((closes, self.entry(&first.0, last, attempts)))
+    }
+
+    fn entry(&self, first: &Open, last: &Open, attempts: Vec<Attempt>) -> Entry {
+        Entry {
+            id: first.attempt.request,
+            // A hold belongs to the window in which it was taken, also when it settles long after.
+            at_ms: first.at_ms,
+            account: first.account.clone(),
+            dialect: first.dialect,
+            operation: first.operation,
+            upstream: last.upstream.clone(),
+            requested_model: first.model.clone(),
+            model: last.model.clone(),
+            served_model: None,
+            tier: None,
+            reason: "the process ended before the answer did".into(),
+            cache: CacheUse::Bypass,
+            stream: false,
+            // Nobody knows what the client got.
+            status: 0,
+            outcome: Outcome::Unsettled,
+            requested_service_tier: None,
+            service_tier: None,
+            geo: None,
+            speed: None,
+            usage: Usage::default(),
+            usage_source: UsageSource::Assumed,
+            overrun: false,
+            cost: self.quote(),
+            saved: Usd::ZERO,
+            price: None,
+            quote: self.quote(),
+            latency_ms: 0,
+            first_byte_ms: None,
+            attempts,
+            features: [0; FEATURE_BYTES],
+            requests: 1,
+        }
+    }
+}
+
+impl Books {
+    /// Folds in the next record. `Some` says what is odd about a record that was therefore ignored.
+    pub fn apply(&mut self, record: Record) -> Option<&'static str> {
+        self.at_ms = self.at_ms.max(record.at_ms());
+        match record {
+            Record::Open(open) => self.opened(open),
+            Record::Close(close) => self.closed(close),
+            Record::Entry(entry) => self.entered(&entry),
+            Record::Rate(rate) => {
+                self.rates.entry(rate.row).or_insert(rate);
+                None
+            }
+            Record::Start(start) => {
+                self.start = Some(start);
+                None
+            }
+            Record::Unsettled(unsettled) => {
+                self.totals.post(&unsettled.scope, unsettled.amount);
+                None
+            }
+        }
+    }
+
+    /// A snapshot of these books stands in the journal at this place.
+    pub fn mark_snapshot(&mut self) {
+        self.seen = HashSet::new();
+    }
+
+    /// Appends the books to `bytes`; `made_ms` says when.
+    pub fn encode(&self, made_ms: u64, bytes: &mut Vec<u8>) {
+        let mut put = Put(bytes);
+        put.byte(VERSION);
+        put.number(made_ms);
+        put.number(self.at_ms);
+        put.number(self.totals.len() as u64);
+        for (scope, total) in self.totals.iter() {
+            put_scope(&mut put, scope);
+            put.amount(total.spent.pico());
+            put.number(total.entries);
+            put.number(total.unpriced);
+        }
+        put.number(self.unfinished.len() as u64);
+        for request in self.unfinished.values() {
+            put.number(request.attempts.len() as u64);
+            for (open, close) in &request.attempts {
+                put_open(&mut put, open);
+                put.maybe(close.as_ref(), put_close);
+            }
+        }
+        put.number(self.rates.len() as u64);
+        for rate in self.rates.values() {
+            put_rate(&mut put, rate);
+        }
+        put.maybe(self.start.as_ref(), put_start);
+    }
+
+    /// Reads books and the time at which they were written down.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, u64), CodecError> {
+        let mut take = Take(bytes);
+        let version = take.byte()?;
+        if version != VERSION {
+            return Err(CodecError::NewerVersion { kind: 0, version });
+        }
+        let made_ms = take.number()?;
+        let mut books = Self { at_ms: take.number()?, ..Self::default() };
+        books.totals = take.list(take_total)?.into_iter().collect();
+        for attempts in take.list(|take| take.list(|take| Ok((take_open(take)?, take.maybe(take_close)?))))? {
+            let Some((open, _)) = attempts.first() else { continue };
+            books.unfinished.insert(open.attempt.request, Unfinished { attempts });
+        }
+        books.rates = take.list(take_rate)?.into_iter().map(|rate| (rate.row, rate)).collect();
+        books.start = take.maybe(take_start)?;
+        take.end()?;
+        Ok((books, made_ms))
+    }
+
+    fn opened(&mut self, open: Open) -> Option<&'static str> {
+        let request = self.unfinished.entry(open.attempt.request).or_insert(Unfinished { attempts: Vec::new() });
+        if request.attempts.iter().any(|(known, _)| known.attempt == open.attempt) {
+            return Some("an attempt was opened twice");
+        }
+        request.attempts.push((open, None));
+        None
+    }
+
+    fn closed(&mut self, close: Close) -> Option<&'static str> {
+        match self.open_attempt(close.attempt) {
+            Some(slot @ None) => {
+                *slot = Some(close);
+                None
+            }
+            Some(Some(_)) => Some("an attempt was closed twice"),
+            None => Some("an attempt was closed that was not open"),
+        }
+    }
+
+    fn entered(&mut self, entry: &Entry) -> Option<&'static str> {
+        if !self.seen.insert(entry.id) {
+            return Some("a request was entered twice");
+        }
+        self.totals.add(entry);
+        let request = self.unfinished.remove(&entry.id)?;
+        let open = request.attempts.iter().any(|(_, close)| close.is_none());
+        open.then_some("a request was entered while an attempt was open")
+    }
+
+    fn open_attempt(&mut self, id: AttemptId) -> Option<&mut Option<Close>> {
+        let request = self.unfinished.get_mut(&id.request)?;
+        request.attempts.iter_mut().find(|(open, _)| open.attempt == id).map(|(_, close)| close)
+    }
+}
+
+fn take_total(take: &mut Take<'_>) -> Result<(Scope, Total), CodecError> {
+    let scope = take_scope(take)?;
+    let spent = Usd::from_pico(take.amount()?);
+    Ok((scope, Total { spent, entries: take.number()?, unpriced: take.number()? }))
+}

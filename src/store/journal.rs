@@ -1,0 +1,228 @@
+//! [`Journal`]: how records get in. A push costs an encoding; a write is shared by all who wait for one.
+//!
+//! Whoever needs its record written lets the other ready tasks push first, and then writes for all of them: one
+//! `write` into the page cache takes less time than handing the work to a thread and back. Syncs are the keeper's.
+//! Nothing here reads, and nothing here waits for a disk while it holds the queue.
+//!
+//! Invariant: the close of the last attempt and the entry land in one frame, so that both are there or neither.
+//! Invariant: a close or an entry that belongs to an open is always taken, whatever the disk does; what grows too far
+//! ahead of the disk is refused as an open, before any money is at stake.
+//! Invariant: the first failed write or sync ends all writing; a sync is never tried again, since after a failed one
+//! nobody knows what the disk has.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use super::books::{Books, Unfinished};
+use super::codec::Line;
+use super::frame::hex;
+use super::keeper::Keeper;
+use super::queue::Seat;
+use super::record::{Close, Open, RateRecord, Record, Start};
+use super::recover::{OpenError, failed, recover};
+use super::segment::{self, CutTail, Walk};
+use super::shared::{Health, Options, Shared, StoreError};
+use super::totals::Totals;
+use super::writer::Writer;
+use crate::domain::entry::Entry;
+
+/// The writing end of the journal of one folder.
+#[derive(Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    keeper: Option<JoinHandle<()>>,
+    /// Held for as long as the journal is open; the lock ends with the process.
+    _lock: File,
+}
+
+/// What a start found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recovered {
+    /// What each scope has spent.
+    pub totals: Totals,
+    /// Requests that were dispatched and have no entry: they count at their quote until they expire.
+    pub unfinished: Vec<Unfinished>,
+    /// The rows of prices that are in the journal already.
+    pub rates: Vec<RateRecord>,
+    /// The process that opened the journal before.
+    pub last_start: Option<Start>,
+    /// What an interrupted write had left, and is gone now.
+    pub cut: Option<CutTail>,
+}
+
+impl Journal {
+    /// Opens the journal in `folder`, or begins one. `now_ms` is the time, unix milliseconds.
+    ///
+    /// # Errors
+    /// Another process has it open, the file system refuses, or something that was durable is damaged.
+    pub fn open(folder: &Path, options: Options, now_ms: u64) -> Result<(Self, Recovered), OpenError> {
+        let segments = folder.join(segment::FOLDER);
+        fs::create_dir_all(&segments).map_err(failed("make", &segments))?;
+        let lock = lock(folder)?;
+        let disk = options.disk.clone();
+        let (end, cut) = recover(&segments)?;
+        let (writer, books) = match end {
+            Some(end) => (Writer::resume(disk, segments.clone(), &end), end.books),
+            None => (Writer::begin(disk, segments.clone(), now_ms), Books::default()),
+        };
+        let writer = writer.map_err(failed("write to", &segments))?;
+        let recovered = Recovered {
+            totals: books.totals.clone(),
+            unfinished: books.unfinished.values().cloned().collect(),
+            rates: books.rates.values().cloned().collect(),
+            last_start: books.start.clone(),
+            cut,
+        };
+        let journal = Self::assemble(options, segments.clone(), writer, books, lock);
+        Ok((journal.map_err(failed("read", &segments))?, recovered))
+    }
+
+    /// Takes the record of an attempt that is about to leave.
+    ///
+    /// # Errors
+    /// The disk is too far behind, or has failed. Either way nothing may be dispatched.
+    pub fn admit(&self, open: &Open) -> Result<Seat, StoreError> {
+        self.shared.push_if_able(Line::Open(open))
+    }
+
+    /// Takes the close of an attempt after which another may follow.
+    pub fn close(&self, close: &Close) -> Seat {
+        self.shared.push(&[Line::Close(close)])
+    }
+
+    /// Takes the close of a request's last attempt together with its entry.
+    pub fn settle(&self, close: &Close, entry: &Entry) -> Seat {
+        self.shared.push(&[Line::Close(close), Line::Entry(entry)])
+    }
+
+    /// Takes the entry of a request whose attempts are all closed.
+    pub fn finish(&self, entry: &Entry) -> Seat {
+        self.shared.push(&[Line::Entry(entry)])
+    }
+
+    /// Takes any other record: an entry of a request that was never dispatched, a rate, a start.
+    ///
+    /// # Errors
+    /// The disk is too far behind, or has failed.
+    pub fn post(&self, record: &Record) -> Result<Seat, StoreError> {
+        self.shared.push_if_able(record.into())
+    }
+
+    /// Ends a request that an earlier process left unfinished, at its quote. Returns the entry.
+    pub fn expire(&self, unfinished: &Unfinished, now_ms: u64) -> Option<(Seat, Entry)> {
+        let (closes, entry) = unfinished.expire(now_ms)?;
+        let mut lines: Vec<Line<'_>> = closes.iter().map(Line::Close).collect();
+        lines.push(Line::Entry(&entry));
+        let seat = self.shared.push(&lines);
+        Some((seat, entry))
+    }
+
+    /// Returns when the record survives a killed process.
+    ///
+    /// # Errors
+    /// Writing has failed; the record is only in memory.
+    pub async fn written(&self, seat: Seat) -> Result<(), StoreError> {
+        if self.shared.is_written(seat) {
+            return Ok(());
+        }
+        // Whoever is ready to run pushes now and shares the write.
+        tokio::task::yield_now().await;
+        loop {
+            let mut progress = pin!(self.shared.progress());
+            progress.as_mut().enable();
+            if self.shared.is_written(seat) {
+                return Ok(());
+            }
+            if self.shared.try_write()? {
+                return Ok(());
+            }
+            progress.await;
+        }
+    }
+
+    /// Returns when the record survives a power loss.
+    ///
+    /// # Errors
+    /// Writing has failed; nobody knows whether the record is on the disk.
+    pub async fn synced(&self, seat: Seat) -> Result<(), StoreError> {
+        loop {
+            let mut progress = pin!(self.shared.progress());
+            progress.as_mut().enable();
+            if self.shared.is_synced(seat) {
+                return Ok(());
+            }
+            self.shared.hurry()?;
+            progress.await;
+        }
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    /// The hash of the last frame, in hexadecimal: who keeps it elsewhere can prove that nothing before it changed.
+    #[must_use]
+    pub fn head(&self) -> String {
+        hex(&self.shared.writer().place().1)
+    }
+
+    /// Writes and syncs everything, and ends. Dropping does the same and keeps quiet about errors.
+    ///
+    /// # Errors
+    /// Writing has failed, now or earlier.
+    pub fn shut_down(mut self) -> Result<(), StoreError> {
+        self.stop();
+        self.shared.able()
+    }
+
+    fn assemble(options: Options, folder: PathBuf, writer: Writer, books: Books, lock: File) -> io::Result<Self> {
+        let (segment, head) = writer.place();
+        let point = writer.point();
+        let walk = Walk::resume(&segment.path, point.len, point.next_seq, Some(head))?;
+        let shared = Arc::new(Shared::new(options, folder, writer, books.at_ms));
+        let keeper = Keeper { shared: shared.clone(), books, walk };
+        let thread = thread::Builder::new().name("journal".into()).spawn(move || keeper.run())?;
+        Ok(Self { shared, keeper: Some(thread), _lock: lock })
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop();
+        if let Some(thread) = self.keeper.take() {
+            // The thread does not panic; if it did, what it had not written was never acknowledged.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Locks the store's folder for this process, or says which process has it.
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join("lock");
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = opened.map_err(failed("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => {
+            let id = std::process::id().to_string();
+            file.set_len(0).and_then(|()| file.write_all(id.as_bytes())).map_err(failed("write to", &path))?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut id = String::new();
+            // The id is only for the message.
+            let _ = file.read_to_string(&mut id);
+            Err(OpenError::InUse { folder: folder.to_owned(), pid: id.parse().ok() })
+        }
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    }
+}

@@ -1,0 +1,128 @@
+//! The keeper: the thread that writes what nobody waits for, syncs, and takes snapshots, off every request's path.
+//!
+//! It sleeps while nothing is pushed. The first push after that wakes it; it then waits one interval, so that a
+//! request that waits for its own write has done it and one sync serves many, or starts at once if somebody waits for
+//! a sync. It sums the records by reading back what was written, so that a snapshot is the sum of the file.
+//!
+//! Invariant: the lock of the writer is held over a sync only when a segment ends, right after another sync.
+
+use std::sync::Arc;
+
+use super::books::Books;
+use super::codec::decode;
+use super::frame::{self, FrameFault, FrameKind};
+use super::segment::{Walk, WalkError};
+use super::shared::{Shared, StoreError};
+use super::writer::Writer;
+
+/// Bytes of records that are left for the next round before they are summed.
+const UNSUMMED_BYTES: u64 = 1 << 16;
+
+/// What the thread owns.
+#[derive(Debug)]
+pub struct Keeper {
+    /// What it shares with those who push.
+    pub shared: Arc<Shared>,
+    /// The sum of all records before `walk`.
+    pub books: Books,
+    /// Reads back what was written.
+    pub walk: Walk,
+}
+
+impl Keeper {
+    /// Works until it is told to stop, or something fails.
+    pub fn run(mut self) {
+        loop {
+            let stopped = self.shared.wait_for_work();
+            let done = self.round().and_then(|()| if stopped { self.finish() } else { Ok(()) });
+            if stopped || done.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Writes and syncs, and then whatever is due.
+    fn round(&mut self) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let (point, snapshot_is_due, segment_is_due) = {
+            let mut writer = shared.writer();
+            shared.flush(&mut writer)?;
+            let options = &shared.options;
+            (
+                writer.point(),
+                writer.snapshot_is_due(options.snapshot_bytes),
+                writer.segment_is_due(options.segment_bytes),
+            )
+        };
+        shared.sync(&point)?;
+        if point.len - self.walk.offset >= UNSUMMED_BYTES {
+            self.sum(point.len)?;
+        }
+        if segment_is_due {
+            shared.keep_busy(|writer| self.turn(writer))?;
+            let synced_folder = shared.options.disk.sync_folder(&shared.folder);
+            shared.must("sync the folder of the journal", synced_folder)?;
+            let point = shared.writer().point();
+            shared.sync(&point)
+        } else if snapshot_is_due {
+            shared.keep_busy(|writer| self.snapshot(writer))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Vouches for the last frames, so that damage to them can be told from a write cut short.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let mut writer = shared.writer();
+        let vouched = writer.vouch(shared.durable());
+        shared.must("write to the journal", vouched)?;
+        let synced = writer.point().file.sync();
+        shared.must("sync the journal", synced)
+    }
+
+    fn snapshot(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        shared.flush(writer)?;
+        self.sum(writer.point().len)?;
+        let durable = shared.durable();
+        shared.must("write a snapshot", writer.snapshot(&self.books, writer.latest_ms(), durable))?;
+        self.sum(writer.point().len)
+    }
+
+    fn turn(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        shared.flush(writer)?;
+        let point = writer.point();
+        self.sum(point.len)?;
+        shared.sync(&point)?;
+        shared.must("begin a segment of the journal", writer.turn(&self.books))?;
+        shared.forget_durable();
+        let (segment, _) = writer.place();
+        self.walk = shared.must("read back the journal", segment.walk(self.walk.head))?;
+        self.sum(writer.point().len)
+    }
+
+    /// Sums what was written up to `len`, which is the end of a frame.
+    fn sum(&mut self, len: u64) -> Result<(), StoreError> {
+        while self.walk.offset < len {
+            let summed = self.sum_frame();
+            self.shared.must("read back the journal", summed)?;
+        }
+        Ok(())
+    }
+
+    fn sum_frame(&mut self) -> Result<(), WalkError> {
+        let frame = self.walk.step()?.ok_or(WalkError::Bad(FrameFault::Incomplete))?;
+        match frame.header.kind {
+            FrameKind::Snapshot => self.books.mark_snapshot(),
+            FrameKind::Batch => {
+                for record in frame::records(frame.body) {
+                    let record = record.and_then(decode).map_err(|error| WalkError::Bad(FrameFault::Record(error)))?;
+                    self.books.apply(record);
+                }
+            }
+        }
+        Ok(())
+    }
+}

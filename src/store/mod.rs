@@ -1,0 +1,42 @@
+//! The store: the journal, an append-only log that is the authority for money, and what reads it.
+//!
+//! Reading order: [`record`] says what is written down, `wire` and `codec` how it looks in bytes, `frame` how bytes are
+//! joined into checked and chained frames, `segment` how frames lie in files, [`totals`] and `books` what they sum
+//! to, `disk` the seam to the file system, `recover` what a start does, [`journal`] (with `queue`, `writer`, [`shared`]
+//! and `keeper`) how records get in, and [`read`] and [`verify`] how they get out. Nothing here decides what a request
+//! costs, and nothing here ever changes or removes a record.
+//!
+//! Invariant: a record for which [`Journal::written`] has returned survives a killed process; one for which
+//! [`Journal::synced`] has returned survives a power loss.
+//! Invariant: the journal stays the authority: whatever else sums its records can be thrown away and built again.
+
+pub mod record;
+mod wire;
+pub mod codec;
+mod entry_codec;
+mod frame;
+mod segment;
+pub mod totals;
+mod books;
+pub mod disk;
+mod recover;
+mod queue;
+mod writer;
+pub mod shared;
+mod keeper;
+pub mod journal;
+pub mod read;
+pub mod verify;
+
+pub use books::Unfinished;
+pub use codec::CodecError;
+pub use frame::FrameFault;
+pub use journal::{Journal, Recovered};
+pub use queue::Seat;
+pub use read::{Found, Located, ReadError, Reader};
+pub use record::{Close, Open, RateRecord, Record, Start, Unsettled};
+pub use recover::OpenError;
+pub use segment::{BadFrame, CutTail};
+pub use shared::{Health, Options, StoreError};
+pub use totals::{Total, Totals};
+pub use verify::{Report, verify};

@@ -1,0 +1,120 @@
+//! [`Record`]: the kinds of line that a journal holds.
+//!
+//! A record says what happened, with names and not indices, so that it can be read without any other file. It
+//! never holds a prompt, an answer or a credential.
+//!
+//! Invariant: every attempt has exactly one [`Open`] and one [`Close`], and every request one [`Entry`].
+
+use std::sync::Arc;
+
+use crate::domain::account::{Account, Scope};
+use crate::domain::entry::{Entry, Outcome};
+use crate::domain::ids::AttemptId;
+use crate::domain::money::Usd;
+use crate::domain::operation::{Dialect, Operation};
+use crate::domain::tokens::UsageSource;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// An attempt is about to leave.
+    Open(Open),
+    /// An attempt has ended.
+    Close(Close),
+    /// A request has ended.
+    Entry(Box<Entry>),
+    /// A row of prices was used for the first time.
+    Rate(RateRecord),
+    /// A process began to write.
+    Start(Start),
+    /// Money that a power loss may have taken out of the journal.
+    Unsettled(Unsettled),
+}
+
+/// Written before a dispatch: from now on the provider may bill up to the quote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    /// The dispatch.
+    pub attempt: AttemptId,
+    /// When it was about to leave, unix milliseconds.
+    pub at_ms: u64,
+    /// Who pays.
+    pub account: Account,
+    /// Where it goes.
+    pub upstream: Arc<str>,
+    /// The model that is sent.
+    pub model: Arc<str>,
+    /// The worst case; `None` where it could not be bounded or priced.
+    pub quote: Option<Usd>,
+    /// What is asked for.
+    pub operation: Operation,
+    /// The wire API that the client spoke.
+    pub dialect: Dialect,
+}
+
+/// Written when an attempt has ended, however it ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Close {
+    /// The dispatch.
+    pub attempt: AttemptId,
+    /// When it ended, unix milliseconds.
+    pub at_ms: u64,
+    /// The upstream's status; 0 if there was none.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How its usage is known.
+    pub usage_source: UsageSource,
+    /// What it will be billed; `None` is unpriced.
+    pub cost: Option<Usd>,
+}
+
+/// A row of the price book as it was when a charge used it, so that the charge can be computed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateRecord {
+    /// The number by which entries refer to it.
+    pub row: u32,
+    /// The version of the price book.
+    pub version: Arc<str>,
+    /// The row, in the words of the price book.
+    pub text: Box<str>,
+}
+
+/// A process opened the journal to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// When, unix milliseconds.
+    pub at_ms: u64,
+    /// The kernel's boot id: another one than last time means that a power loss lies in between.
+    pub boot_id: Box<str>,
+    /// The program's version.
+    pub version: Box<str>,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// Posted to a scope for holds that were written but not yet durable when the power went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// When it was posted, unix milliseconds.
+    pub at_ms: u64,
+    /// Whose money it is.
+    pub scope: Scope,
+    /// How much.
+    pub amount: Usd,
+}
+
+impl Record {
+    /// The time in it, unix milliseconds; 0 for a rate, which has none.
+    #[must_use]
+    pub const fn at_ms(&self) -> u64 {
+        match self {
+            Self::Open(open) => open.at_ms,
+            Self::Close(close) => close.at_ms,
+            Self::Entry(entry) => entry.at_ms,
+            Self::Rate(_) => 0,
+            Self::Start(start) => start.at_ms,
+            Self::Unsettled(unsettled) => unsettled.at_ms,
+        }
+    }
+}

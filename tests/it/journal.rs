@@ -1,0 +1,10 @@
+//! The journal: what it promises to whoever got an acknowledgement, whatever then happens to process and disk.
+
+mod sample;
+mod codec;
+mod group;
+mod reading;
+mod torn;
+mod faults;
+mod power;
+mod kill;
