@@ -7,4 +7,6 @@ pub mod tokens;
 pub mod ids;
 pub mod operation;
 pub mod account;
+pub mod features;
 pub mod entry;
+pub mod refusal;
