@@ -4,3 +4,7 @@
 
 pub mod scan;
 pub mod endpoint;
+pub mod ask;
+pub mod splice;
+pub mod bounds;
+pub mod error_body;
