@@ -31,8 +31,12 @@ impl Dialect {
 pub enum Operation {
     /// `POST /v1/chat/completions`
     ChatCompletions,
-    /// `POST /v1/responses`
+    /// `POST /v1/responses` and `POST /v1/responses/compact`
     Responses,
+    /// `GET`, `DELETE` and `POST .../cancel` of `/v1/responses/ID`: nothing is generated for it.
+    StoredResponse,
+    /// `POST /v1/responses/input_tokens`
+    ResponsesInputTokens,
     /// `POST /v1/embeddings`
     Embeddings,
     /// `POST /v1/messages`
@@ -43,7 +47,7 @@ pub enum Operation {
     GenerateContent,
     /// `POST /v1beta/models/M:countTokens`
     GeminiCountTokens,
-    /// `POST /v1beta/models/M:embedContent`
+    /// `POST /v1beta/models/M:embedContent` and `:batchEmbedContents`
     EmbedContent,
     /// `GET /v1/models`, `GET /v1/models/M` and their like
     Models,
@@ -53,7 +57,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ChatCompletions,
         Self::Responses,
         Self::Embeddings,
@@ -64,6 +68,8 @@ impl Operation {
         Self::EmbedContent,
         Self::Models,
         Self::Unknown,
+        Self::StoredResponse,
+        Self::ResponsesInputTokens,
     ];
 
     /// The word in ledger and reports.
@@ -72,6 +78,8 @@ impl Operation {
         match self {
             Self::ChatCompletions => "chat.completions",
             Self::Responses => "responses",
+            Self::StoredResponse => "responses.stored",
+            Self::ResponsesInputTokens => "responses.input_tokens",
             Self::Embeddings => "embeddings",
             Self::Messages => "messages",
             Self::CountTokens => "messages.count_tokens",
@@ -92,6 +100,13 @@ impl Operation {
     /// Whether providers answer it without a charge.
     #[must_use]
     pub const fn is_free(self) -> bool {
-        matches!(self, Self::CountTokens | Self::GeminiCountTokens | Self::Models)
+        matches!(
+            self,
+            Self::CountTokens
+                | Self::GeminiCountTokens
+                | Self::ResponsesInputTokens
+                | Self::StoredResponse
+                | Self::Models
+        )
     }
 }

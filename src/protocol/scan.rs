@@ -39,6 +39,11 @@ pub struct Found<'a> {
 pub trait Sink {
     /// The value at the path of pattern number `which` has ended.
     fn found(&mut self, which: usize, value: Found<'_>);
+
+    /// A string holds `\uXXXX`, which stands for this UTF-16 unit.
+    fn escaped(&mut self, unit: u16) {
+        let _ = unit;
+    }
 }
 
 /// Why bytes are no JSON.
@@ -82,9 +87,9 @@ enum State {
 struct Level {
     is_object: bool,
     /// Patterns whose path leads through this container.
-    inside: u32,
+    inside: u64,
     /// Patterns whose value this container is.
-    whole: u32,
+    whole: u64,
     start: usize,
 }
 
@@ -94,11 +99,13 @@ pub struct Scanner {
     state: State,
     /// The last byte was a backslash within a string.
     escaped: bool,
+    /// Digits of `\uXXXX` read so far and their value.
+    hex: Option<(u8, u16)>,
     /// Offset of the next byte.
     at: usize,
     levels: Vec<Level>,
     /// Patterns that the value to come serves.
-    next: u32,
+    next: u64,
     /// Start and first byte of the scalar being read.
     start: usize,
     first: u8,
@@ -130,9 +137,10 @@ impl Scanner {
         Self {
             state: State::Value,
             escaped: false,
+            hex: None,
             at: 0,
             levels: Vec::new(),
-            next: u32::MAX,
+            next: u64::MAX,
             start: 0,
             first: 0,
             key: Vec::new(),
@@ -146,9 +154,10 @@ impl Scanner {
     pub fn reset(&mut self) {
         self.state = State::Value;
         self.escaped = false;
+        self.hex = None;
         self.at = 0;
         self.levels.clear();
-        self.next = u32::MAX;
+        self.next = u64::MAX;
         self.keeping = None;
         self.kept.clear();
     }
@@ -271,7 +280,7 @@ impl Scanner {
         Ok(())
     }
 
-    fn open(&mut self, plan: &Plan, is_object: bool, whole: u32) -> Result<(), ScanError> {
+    fn open(&mut self, plan: &Plan, is_object: bool, whole: u64) -> Result<(), ScanError> {
         if self.levels.len() >= DEPTH_MAX {
             return Err(self.wrong("nested too deeply"));
         }
@@ -287,7 +296,7 @@ impl Scanner {
     }
 
     /// The patterns that an element of the innermost array serves.
-    fn element(&self, plan: &Plan) -> u32 {
+    fn element(&self, plan: &Plan) -> u64 {
         let depth = self.levels.len();
         let inside = self.levels.last().map_or(0, |level| level.inside);
         if inside == 0 || depth > LEVELS { 0 } else { inside & plan.any[depth - 1] }
@@ -306,7 +315,9 @@ impl Scanner {
         let mut index = from;
         if self.escaped {
             self.escaped = false;
-            index += 1;
+            index = self.escape(chunk, index, sink);
+        } else if self.hex.is_some() {
+            index = self.digits(chunk, index, sink);
         }
         loop {
             let Some(hit) = memchr2(b'"', b'\\', &chunk[index..]).map(|hit| index + hit) else {
@@ -329,8 +340,40 @@ impl Scanner {
                 self.key_part(is_key, &chunk[from..]);
                 return chunk.len();
             }
-            index = hit + 2;
+            index = self.escape(chunk, hit + 1, sink);
         }
+    }
+
+    /// Skips the byte behind a backslash, and the digits behind a `u`.
+    fn escape(&mut self, chunk: &[u8], index: usize, sink: &mut impl Sink) -> usize {
+        if chunk[index] != b'u' {
+            return index + 1;
+        }
+        self.hex = Some((0, 0));
+        self.digits(chunk, index + 1, sink)
+    }
+
+    fn digits(&mut self, chunk: &[u8], from: usize, sink: &mut impl Sink) -> usize {
+        let mut index = from;
+        while let (Some((seen, unit)), Some(&byte)) = (self.hex, chunk.get(index)) {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                b'A'..=b'F' => byte - b'A' + 10,
+                // No digit: the provider will complain; here it may well end the string.
+                _ => {
+                    self.hex = None;
+                    return index;
+                }
+            };
+            index += 1;
+            let unit = unit << 4 | u16::from(digit);
+            self.hex = if seen == 3 { None } else { Some((seen + 1, unit)) };
+            if seen == 3 {
+                sink.escaped(unit);
+            }
+        }
+        index
     }
 
     fn key_part(&mut self, is_key: bool, part: &[u8]) {
@@ -391,7 +434,7 @@ impl Scanner {
     fn end_value(
         &mut self,
         plan: &Plan,
-        whole: u32,
+        whole: u64,
         (start, end, first): (usize, usize, u8),
         chunk: &[u8],
         base: usize,

@@ -1,12 +1,12 @@
 //! [`Plan`]: which paths a scanner looks for, compiled level by level.
 
 /// Levels below the root in which a wanted path may end.
-pub(super) const LEVELS: usize = 8;
+pub(super) const LEVELS: usize = 10;
 
 /// One path whose value is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern {
-    /// Keys from the root; `"*"` is any element of an array.
+    /// Keys from the root; `"*"` is any element of an array, `"%"` any key of an object, `"a|b"` one key or the other.
     pub path: &'static [&'static str],
     /// How much of the value to show.
     pub take: Take,
@@ -21,15 +21,17 @@ pub enum Take {
     Bytes(usize),
 }
 
-/// Compiled patterns: what to look for, level by level. At most 32.
-#[derive(Clone, Debug)]
+/// Compiled patterns: what to look for, level by level. At most 64.
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// For each level: the keys that lead on, with the patterns that they serve.
-    keys: [Vec<(&'static str, u32)>; LEVELS],
+    keys: [Vec<(&'static str, u64)>; LEVELS],
     /// For each level: the patterns that take any element of an array there.
-    pub(super) any: [u32; LEVELS],
+    pub(super) any: [u64; LEVELS],
+    /// For each level: the patterns that take any key of an object there.
+    any_key: [u64; LEVELS],
     /// For each level: the patterns that end there.
-    pub(super) ends: [u32; LEVELS],
+    pub(super) ends: [u64; LEVELS],
     pub(super) takes: Vec<Take>,
 }
 
@@ -37,17 +39,17 @@ impl Plan {
     /// Compiles patterns.
     ///
     /// # Errors
-    /// Says which rule a pattern breaks: at most 32 of them, each of 1 to 8 steps.
+    /// Says which rule a pattern breaks: at most 64 of them, each of 1 to 10 steps.
     pub fn new(patterns: &[Pattern]) -> Result<Self, &'static str> {
-        let mut plan = Self { keys: Default::default(), any: [0; LEVELS], ends: [0; LEVELS], takes: Vec::new() };
-        if patterns.len() > 32 {
-            return Err("a plan holds at most 32 patterns");
+        let mut plan = Self::default();
+        if patterns.len() > 64 {
+            return Err("a plan holds at most 64 patterns");
         }
         for (number, pattern) in patterns.iter().enumerate() {
             if pattern.path.is_empty() || pattern.path.len() > LEVELS {
-                return Err("a path has 1 to 8 steps");
+                return Err("a path has 1 to 10 steps");
             }
-            let bit = 1 << number;
+            let bit = 1_u64 << number;
             for (level, step) in pattern.path.iter().enumerate() {
                 plan.step(level, step, bit);
             }
@@ -57,24 +59,31 @@ impl Plan {
         Ok(plan)
     }
 
-    fn step(&mut self, level: usize, step: &'static str, bit: u32) {
-        if step == "*" {
-            self.any[level] |= bit;
-        } else if let Some((_, bits)) = self.keys[level].iter_mut().find(|(key, _)| *key == step) {
+    fn step(&mut self, level: usize, step: &'static str, bit: u64) {
+        match step {
+            "*" => self.any[level] |= bit,
+            "%" => self.any_key[level] |= bit,
+            _ => step.split('|').for_each(|key| self.key(level, key, bit)),
+        }
+    }
+
+    fn key(&mut self, level: usize, key: &'static str, bit: u64) {
+        if let Some((_, bits)) = self.keys[level].iter_mut().find(|(known, _)| *known == key) {
             *bits |= bit;
         } else {
-            self.keys[level].push((step, bit));
+            self.keys[level].push((key, bit));
         }
     }
 
     /// The patterns that `key` serves on `level`.
-    pub(super) fn under(&self, level: usize, key: &[u8]) -> u32 {
-        self.keys[level].iter().find(|(known, _)| known.as_bytes() == key).map_or(0, |(_, bits)| *bits)
+    pub(super) fn under(&self, level: usize, key: &[u8]) -> u64 {
+        let known = self.keys[level].iter().find(|(known, _)| known.as_bytes() == key);
+        known.map_or(0, |(_, bits)| *bits) | self.any_key[level]
     }
 }
 
 /// The largest number of bytes that any of these patterns keeps.
-pub(super) fn keep_limit(plan: &Plan, whole: u32) -> Option<usize> {
+pub(super) fn keep_limit(plan: &Plan, whole: u64) -> Option<usize> {
     plan.takes
         .iter()
         .enumerate()

@@ -99,3 +99,35 @@ fn what_is_no_json_is_refused_at_its_place() {
     let deep = "[".repeat(DEPTH_MAX + 1);
     assert_eq!(scan(&[deep.as_bytes()]).unwrap_err().what, "nested too deeply");
 }
+
+#[derive(Default)]
+struct Units(Vec<u16>, Vec<usize>);
+
+impl Sink for Units {
+    fn found(&mut self, which: usize, _: Found<'_>) {
+        self.1.push(which);
+    }
+
+    fn escaped(&mut self, unit: u16) {
+        self.0.push(unit);
+    }
+}
+
+#[test]
+fn escapes_any_key_and_either_key_are_shown() {
+    let plan = Plan::new(&[
+        Pattern { path: &["a|b", "%"], take: Take::Span },
+        Pattern { path: &["a|b", "c"], take: Take::Span },
+    ])
+    .unwrap();
+    let text = r#"{"a":{"x":"\\ufdfa\ufDfA\"","c":1},"b":{"\u0063":"\u12"},"c":{"c":2}}"#;
+    for size in [1, 2, 3, 5, 100] {
+        let (mut scanner, mut units) = (Scanner::new(), Units::default());
+        for chunk in text.as_bytes().chunks(size) {
+            scanner.feed(&plan, chunk, &mut units).unwrap();
+        }
+        scanner.finish(&plan, &mut units).unwrap();
+        assert_eq!(units.0, [0xfdfa, 0x63], "in pieces of {size}");
+        assert_eq!(units.1, [0, 0, 1, 0, 1], "in pieces of {size}");
+    }
+}

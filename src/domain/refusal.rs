@@ -1,0 +1,193 @@
+//! [`Refusal`]: our own no, before it is rendered for a client.
+//!
+//! It says what was wrong, whose fault that is and whether asking again may help; how a client sees it is the
+//! business of the dialect it speaks. An upstream's own error is never one of these: it passes as it is.
+//!
+//! Invariant: a refusal never holds a secret; its message may hold names that the client sent.
+
+use std::borrow::Cow;
+
+use super::fault::Fault;
+
+/// Why Tollgate says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The credential is missing, unknown or revoked.
+    Unauthorized,
+    /// The caller is known and may not do this.
+    Forbidden,
+    /// No such path.
+    NotFound,
+    /// The path is known, the method is another.
+    MethodNotAllowed,
+    /// A WebSocket was asked for where only plain requests are answered. Codex falls back to POST on this alone.
+    UpgradeRequired,
+    /// The body or the path cannot be read.
+    Malformed,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The head of the request is larger than the limit.
+    HeadersTooLarge,
+    /// The body is compressed in a way that is not known.
+    UnsupportedEncoding,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// No upstream serves the model or the dialect.
+    NoUpstream,
+    /// The upstream could not be reached.
+    UpstreamUnreachable,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The ledger cannot be written, so that nothing may be spent.
+    StoreUnavailable,
+    /// More requests or bodies are in flight than may be.
+    Overloaded,
+    /// This Tollgate is shutting down.
+    Draining,
+}
+
+/// Our own no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which no it is.
+    pub cause: Cause,
+    /// One sentence for the human at the client, lowercase, without a full stop.
+    pub message: Cow<'static, str>,
+    /// The field of the request that is at fault, if one is.
+    pub param: Option<&'static str>,
+    /// After how many seconds asking again makes sense; none: no hint is given.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UpgradeRequired,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::HeadersTooLarge,
+        Self::UnsupportedEncoding,
+        Self::BodyTimeout,
+        Self::NoUpstream,
+        Self::UpstreamUnreachable,
+        Self::UpstreamTimeout,
+        Self::StoreUnavailable,
+        Self::Overloaded,
+        Self::Draining,
+    ];
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound | Self::NoUpstream => 404,
+            Self::MethodNotAllowed => 405,
+            Self::BodyTimeout => 408,
+            Self::TooLarge => 413,
+            Self::UnsupportedEncoding => 415,
+            Self::UpgradeRequired => 426,
+            Self::HeadersTooLarge => 431,
+            Self::UpstreamUnreachable => 502,
+            Self::StoreUnavailable | Self::Overloaded | Self::Draining => 503,
+            Self::UpstreamTimeout => 504,
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::UpstreamUnreachable | Self::UpstreamTimeout => Fault::Upstream,
+            Self::StoreUnavailable | Self::Overloaded | Self::Draining => Fault::Tollgate,
+            Self::Unauthorized
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::UpgradeRequired
+            | Self::Malformed
+            | Self::TooLarge
+            | Self::HeadersTooLarge
+            | Self::UnsupportedEncoding
+            | Self::BodyTimeout
+            | Self::NoUpstream => Fault::Client,
+        }
+    }
+
+    /// The machine's word, in bodies, ledger and log.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::UnsupportedEncoding => "unsupported_encoding",
+            Self::BodyTimeout => "body_timeout",
+            Self::NoUpstream => "no_upstream",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Whether the same request can never succeed, so that `x-should-retry: false` belongs to the answer.
+    ///
+    /// A body that came too slowly is the client's fault and may well arrive the next time.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self.fault(), Fault::Client) && !matches!(self, Self::BodyTimeout)
+    }
+}
+
+impl Refusal {
+    /// A no with its sentence.
+    pub fn new(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { cause, message: message.into(), param: None, retry_after_s: None }
+    }
+
+    /// The same, naming the field at fault.
+    #[must_use]
+    pub fn about(self, param: &'static str) -> Self {
+        Self { param: Some(param), ..self }
+    }
+
+    /// The same, with a time in seconds after which asking again makes sense.
+    #[must_use]
+    pub fn after(self, retry_after_s: u32) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_never_work_is_final() {
+        for cause in Cause::ALL {
+            let expect = cause.status() < 500 && cause != Cause::BodyTimeout;
+            assert_eq!(cause.is_final(), expect, "{}", cause.code());
+        }
+    }
+
+    #[test]
+    fn each_cause_has_its_own_word() {
+        let mut words: Vec<_> = Cause::ALL.iter().map(|cause| cause.code()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Cause::ALL.len());
+    }
+}

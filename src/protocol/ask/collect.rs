@@ -1,0 +1,446 @@
+//! [`Collector`]: turns the values that a scan finds into an [`Ask`].
+//!
+//! Values inside a block, a message or a tool come before the end of it, in any order: they are noted, and judged
+//! at the end. A kind that is not known counts as a document, whose size nobody can tell, never as nothing.
+
+use std::ops::Range;
+
+use super::kinds::{self, ItemKind, Kind};
+use super::tables::{Block, Mean, Root, Tool, Turn};
+use super::tools::Turns;
+use super::values;
+use super::{Ask, IncludeUsage, MODEL_BYTES_MAX, Malformed, ModelSpan, ServerTool, text};
+use crate::protocol::scan::{Found, Sink};
+
+/// Notes what is found.
+#[derive(Debug)]
+pub(super) struct Collector {
+    pub(super) ask: Ask,
+    means: &'static [Mean],
+    wrong: Option<Malformed>,
+    has_model: bool,
+    usage: UsageNote,
+    turn: TurnNote,
+    blocks: [BlockNote; 2],
+    tool: ToolNote,
+    turns: Turns,
+    limit_is_odd: bool,
+}
+
+#[derive(Debug, Default)]
+struct UsageNote {
+    explicit: Option<bool>,
+    is_odd: bool,
+    members: usize,
+}
+
+/// A message or item that has not ended.
+#[derive(Debug, Default)]
+struct TurnNote {
+    role_is_tool: bool,
+    kind: ItemKind,
+    call_id: Vec<u8>,
+    name: Vec<u8>,
+    called_id: Vec<u8>,
+    called_name: Vec<u8>,
+    text_bytes: usize,
+    has_tools: bool,
+}
+
+/// A content block that has not ended.
+#[derive(Debug, Default)]
+struct BlockNote {
+    kind: Option<Kind>,
+    /// How often its kind was told.
+    kinds: usize,
+    data: Option<Range<usize>>,
+    id: Vec<u8>,
+    name: Vec<u8>,
+    is_call: bool,
+    members: u32,
+    known_members: u32,
+    result_id: Vec<u8>,
+    result_name: Vec<u8>,
+    is_error: bool,
+}
+
+#[derive(Debug, Default)]
+struct ToolNote {
+    kind: Option<Box<str>>,
+    uses_max: Option<u64>,
+    members: u32,
+    client_members: u32,
+    functions: u32,
+}
+
+impl Sink for Collector {
+    fn found(&mut self, which: usize, value: Found<'_>) {
+        match self.means.get(which) {
+            Some(Mean::Root(root)) => self.root(*root, value),
+            Some(Mean::Turn(turn)) => self.turn(*turn, value),
+            Some(Mean::Block(depth, block)) => self.block(*depth, *block, value),
+            Some(Mean::Tool(tool)) => self.tool(*tool, value),
+            None => {}
+        }
+    }
+
+    fn escaped(&mut self, unit: u16) {
+        self.ask.expansion_bytes += text::escaped_growth(unit);
+    }
+}
+
+impl Collector {
+    pub(super) fn new(means: &'static [Mean]) -> Self {
+        Self {
+            ask: Ask { choices: 1, ..Ask::default() },
+            means,
+            wrong: None,
+            has_model: false,
+            usage: UsageNote::default(),
+            turn: TurnNote::default(),
+            blocks: Default::default(),
+            tool: ToolNote::default(),
+            turns: Turns::default(),
+            limit_is_odd: false,
+        }
+    }
+
+    /// What nobody could route, if such was found.
+    pub(super) fn wrong(&self) -> Result<(), Malformed> {
+        self.wrong.map_or(Ok(()), Err)
+    }
+
+    /// The whole ask of a body of so many bytes.
+    pub(super) fn finish(mut self, bytes: usize) -> Ask {
+        let ask = &mut self.ask;
+        if self.limit_is_odd {
+            ask.output_limit = None;
+        }
+        ask.tool_results = self.turns.results();
+        let features = &mut ask.features;
+        features.bytes = values::size(bytes);
+        features.stream = ask.stream;
+        features.output_limit = ask.output_limit.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX));
+        features.choices = u32::try_from(ask.choices).unwrap_or(u32::MAX);
+        features.in_tool_loop = self.turns.in_loop();
+        features.server_tools = values::size(ask.server_tools.len());
+        self.ask
+    }
+
+    fn refuse(&mut self, at: usize, what: &'static str, param: &'static str) {
+        self.wrong.get_or_insert(Malformed { at, what, param: Some(param) });
+    }
+
+    fn root(&mut self, root: Root, value: Found<'_>) {
+        let is_set = value.first != b'n';
+        let ask = &mut self.ask;
+        match root {
+            Root::Model => self.model(value),
+            Root::Stream => ask.stream = values::is_yes(value.raw),
+            Root::StreamOptions => self.stream_options(value),
+            Root::StreamOption => self.usage.members += 1,
+            Root::IncludeUsage => match value.first {
+                b't' | b'f' => self.usage.explicit = Some(value.first == b't'),
+                _ => self.usage.is_odd = true,
+            },
+            Root::OutputLimit => self.output_limit(value),
+            Root::Choices => match values::count(value.raw) {
+                Some(count) => ask.choices = ask.choices.max(count),
+                None => ask.odd |= is_set,
+            },
+            Root::ServiceTier => ask.service_tier = values::boxed(value.raw),
+            Root::Geo => ask.geo = values::boxed(value.raw),
+            Root::Speed => ask.speed = values::boxed(value.raw),
+            Root::CacheTtl => {
+                ask.features.caches |= is_set;
+                ask.cache_ttl_s = ask.cache_ttl_s.max(values::lifetime_s(value.raw).unwrap_or(0));
+            }
+            Root::Caches => ask.features.caches |= is_set,
+            Root::Prediction if is_set => ask.prediction_bytes += length(value),
+            Root::Prediction => {}
+            Root::Background => ask.features.background |= is_set && value.raw != b"false",
+            Root::Previous => {
+                ask.features.stored_context |= is_set;
+                ask.previous_response = values::boxed(value.raw);
+            }
+            Root::Stored => ask.features.stored_context |= is_set,
+            Root::Session => ask.session = values::boxed(value.raw),
+            Root::Reasoning => ask.features.reasoning |= is_set && !says(value.raw, &["none", "disabled"]),
+            Root::Format => ask.features.structured |= says(value.raw, &["json"]),
+            Root::ToolChoice => {
+                ask.features.tool_forced |= value.first == b'{' || says(value.raw, &["required", "any", "ANY", "tool"]);
+            }
+            Root::Logprobs => ask.features.logprobs |= is_set && value.raw != b"false" && value.raw != b"0",
+            Root::Modalities => ask.features.audio_out |= says(value.raw, &["audio", "AUDIO"]),
+            Root::Edit => ask.outside_passes |= says(value.raw, &["compact"]),
+            Root::Fallback => ask.outside_passes |= is_set,
+            Root::System => ask.features.system_bytes += values::size(value.end - value.start),
+        }
+    }
+
+    fn model(&mut self, value: Found<'_>) {
+        if self.has_model {
+            return self.refuse(value.start, "\"model\" is given twice", "model");
+        }
+        self.has_model = true;
+        if value.end - value.start > MODEL_BYTES_MAX + 2 {
+            return self.refuse(value.start, "\"model\" is too long", "model");
+        }
+        match values::boxed(value.raw) {
+            Some(text) => self.ask.model = Some(ModelSpan { text, span: value.start..value.end }),
+            // Some clients send null where the path or a stored prompt names the model.
+            None if value.first == b'n' => {}
+            None => self.refuse(value.start, "\"model\" must be a string", "model"),
+        }
+    }
+
+    fn stream_options(&mut self, value: Found<'_>) {
+        let note = std::mem::take(&mut self.usage);
+        self.ask.include_usage = match (value.first, note.explicit) {
+            (b'n', _) => IncludeUsage::Null(value.start..value.end),
+            _ if note.is_odd => IncludeUsage::Odd,
+            (b'{', Some(choice)) => IncludeUsage::Explicit(choice),
+            (b'{', None) => IncludeUsage::Without { insert_at: value.start + 1, is_empty: note.members == 0 },
+            _ => IncludeUsage::Odd,
+        };
+    }
+
+    fn output_limit(&mut self, value: Found<'_>) {
+        if value.first == b'n' {
+            return;
+        }
+        self.ask.limit_spans.push(value.start..value.end);
+        match values::count(value.raw) {
+            Some(limit) => self.ask.output_limit = Some(self.ask.output_limit.unwrap_or(0).max(limit)),
+            None => self.limit_is_odd = true,
+        }
+    }
+
+    fn turn(&mut self, turn: Turn, value: Found<'_>) {
+        let is_text = value.first == b'"';
+        let note = &mut self.turn;
+        match turn {
+            Turn::List if is_text => self.text(value),
+            Turn::List | Turn::Blocks => self.ask.odd |= !matches!(value.first, b'[' | b'n'),
+            Turn::End => self.end_turn(value),
+            Turn::Role => note.role_is_tool = matches!(value.raw, b"\"tool\"" | b"\"function\""),
+            Turn::Type => note.kind = kinds::item_kind(value.raw),
+            Turn::CallId => replace(&mut note.call_id, value.raw),
+            Turn::Name => replace(&mut note.name, value.raw),
+            Turn::CalledId => replace(&mut note.called_id, value.raw),
+            Turn::CalledName => replace(&mut note.called_name, value.raw),
+            Turn::CallsEnd => {
+                self.turns.call(&note.called_id, &note.called_name);
+                note.called_id.clear();
+                note.called_name.clear();
+                note.has_tools = true;
+                self.ask.features.calls += 1;
+            }
+            Turn::Audio => self.ask.features.audios += u32::from(value.first == b'{'),
+            Turn::Signed => self.ask.features.signed_reasoning |= value.first != b'n',
+            Turn::Text if is_text => self.text(value),
+            // One block where a list of them is usual.
+            Turn::Text => self.ask.odd |= value.first == b'{' && note.kind == ItemKind::Message,
+        }
+    }
+
+    fn text(&mut self, value: Found<'_>) {
+        let bytes = value.end - value.start;
+        self.turn.text_bytes += bytes;
+        self.ask.features.text_bytes = self.ask.features.text_bytes.saturating_add(values::size(bytes));
+    }
+
+    fn end_turn(&mut self, value: Found<'_>) {
+        let features = &mut self.ask.features;
+        // A token's number is no message.
+        if !matches!(value.first, b'{' | b'"' | b'[') {
+            return;
+        }
+        features.messages += 1;
+        let note = &mut self.turn;
+        match note.kind {
+            _ if note.role_is_tool => {
+                self.turns.result(&note.call_id, &note.name, None);
+                features.results += 1;
+                note.has_tools = true;
+            }
+            ItemKind::Result => {
+                self.turns.result(&note.call_id, &[], None);
+                features.results += 1;
+                note.has_tools = true;
+            }
+            ItemKind::Call => {
+                self.turns.call(&note.call_id, &note.name);
+                features.calls += 1;
+                note.has_tools = true;
+            }
+            ItemKind::Image => features.images += 1,
+            ItemKind::Stored => features.documents += 1,
+            ItemKind::Message | ItemKind::Plain => {}
+        }
+        if !note.has_tools {
+            self.turns.other();
+        }
+        features.last_bytes = values::size(note.text_bytes);
+        if value.first == b'"' {
+            self.text(value);
+        }
+        self.turn.clear();
+    }
+
+    fn block(&mut self, depth: usize, block: Block, value: Found<'_>) {
+        let note = &mut self.blocks[depth];
+        match block {
+            Block::End => self.end_block(depth, value),
+            Block::Type => note.tell(kinds::block_kind(value.raw)),
+            Block::Mime => note.tell(kinds::mime_kind(value.raw)),
+            Block::File => note.tell(Kind::Document),
+            Block::Text if value.first == b'"' => self.text(value),
+            Block::Text => {}
+            Block::Data if value.first == b'"' => note.data = Some(value.start..value.end),
+            Block::Data => {}
+            Block::Id => replace(&mut note.id, value.raw),
+            Block::Name => {
+                replace(&mut note.name, value.raw);
+                note.is_call = true;
+            }
+            Block::ResultId => replace(&mut note.result_id, value.raw),
+            Block::ResultName => {
+                replace(&mut note.result_name, value.raw);
+                note.kind = Some(Kind::Result);
+            }
+            Block::IsError => note.is_error = value.raw == b"true",
+            Block::Error => note.is_error = value.first != b'n',
+            Block::Member => note.members += 1,
+            Block::KnownMember => note.known_members += 1,
+            Block::Signed => self.ask.features.signed_reasoning |= value.first != b'n',
+        }
+    }
+
+    fn end_block(&mut self, depth: usize, value: Found<'_>) {
+        let features = &mut self.ask.features;
+        let note = &mut self.blocks[depth];
+        features.documents += u32::from(note.members > note.known_members);
+        match note.kind {
+            Some(Kind::Image) => {
+                features.images += 1;
+                let data = note.data.take().filter(|_| note.kinds == 1);
+                self.ask.image_bytes += data.map_or(0, |data| data.len() as u64);
+            }
+            Some(Kind::Document) => features.documents += 1,
+            Some(Kind::Audio) => features.audios += 1,
+            Some(Kind::Video) => features.videos += 1,
+            Some(Kind::Signed) => features.signed_reasoning = true,
+            Some(Kind::Call) => {
+                self.turns.call(&note.id, &note.name);
+                features.calls += 1;
+                self.turn.has_tools = true;
+            }
+            Some(Kind::Result) => {
+                self.turns.result(&note.result_id, &note.result_name, Some(note.is_error));
+                features.results += 1;
+                self.turn.has_tools = true;
+            }
+            // Gemini's calls have no type, only a name.
+            None if note.is_call => {
+                self.turns.call(&note.id, &note.name);
+                features.calls += 1;
+                self.turn.has_tools = true;
+            }
+            // Bytes of no kind.
+            None if note.data.is_some() => features.documents += 1,
+            None if value.first == b'"' => self.text(value),
+            Some(Kind::Plain) | None => {}
+        }
+        self.blocks[depth].clear();
+    }
+
+    fn tool(&mut self, tool: Tool, value: Found<'_>) {
+        let note = &mut self.tool;
+        match tool {
+            Tool::List => {
+                self.ask.features.tool_bytes += values::size(value.end - value.start);
+                self.ask.odd |= !matches!(value.first, b'[' | b'n');
+            }
+            Tool::Type => note.kind = values::boxed(value.raw),
+            Tool::UsesMax => note.uses_max = values::count(value.raw),
+            Tool::Member => note.members += 1,
+            Tool::ClientMember => note.client_members += 1,
+            Tool::Function => note.functions += 1,
+            Tool::End => self.end_tool(),
+            Tool::Hidden if value.first != b'n' => self.server_tool("", None),
+            Tool::Hidden => {}
+            Tool::CallsMax => self.ask.server_calls_max = values::count(value.raw),
+        }
+    }
+
+    fn end_tool(&mut self) {
+        let note = std::mem::take(&mut self.tool);
+        if note.members > 0 {
+            self.ask.features.tools += note.functions;
+            (note.client_members..note.members).for_each(|_| self.server_tool("", None));
+            return;
+        }
+        match note.kind.as_deref() {
+            Some(kind) if kind.starts_with("advisor") || kind.ends_with(":advisor") => {
+                self.ask.outside_passes = true;
+                self.server_tool(kind, note.uses_max);
+            }
+            Some(kind) if !kinds::runs_at_client(kind) => self.server_tool(kind, note.uses_max),
+            Some(_) | None => self.ask.features.tools += 1,
+        }
+    }
+
+    fn server_tool(&mut self, kind: &str, uses_max: Option<u64>) {
+        self.ask.server_tools.push(ServerTool { kind: kind.into(), uses_max });
+    }
+}
+
+impl TurnNote {
+    fn clear(&mut self) {
+        self.role_is_tool = false;
+        self.kind = ItemKind::Message;
+        self.text_bytes = 0;
+        self.has_tools = false;
+        self.call_id.clear();
+        self.name.clear();
+        self.called_id.clear();
+        self.called_name.clear();
+    }
+}
+
+impl BlockNote {
+    /// A kind that is told twice is read by each provider in its own way: then nothing is taken off the bound.
+    fn tell(&mut self, kind: Kind) {
+        self.kinds += 1;
+        self.kind = Some(kind);
+    }
+
+    fn clear(&mut self) {
+        self.kind = None;
+        self.kinds = 0;
+        self.data = None;
+        self.is_call = false;
+        self.members = 0;
+        self.known_members = 0;
+        self.is_error = false;
+        self.id.clear();
+        self.name.clear();
+        self.result_id.clear();
+        self.result_name.clear();
+    }
+}
+
+fn replace(kept: &mut Vec<u8>, raw: &[u8]) {
+    kept.clear();
+    kept.extend_from_slice(raw);
+}
+
+fn length(value: Found<'_>) -> u64 {
+    (value.end - value.start) as u64
+}
+
+/// Whether a raw value holds one of these words.
+fn says(raw: &[u8], words: &[&str]) -> bool {
+    words.iter().any(|word| raw.windows(word.len()).any(|part| part == word.as_bytes()))
+}

@@ -1,0 +1,257 @@
+//! [`Endpoint`]: which operation of which dialect a method and a path ask for.
+//!
+//! Paths are matched as they came, never decoded first and never tidied: a path with empty, dotted or encoded
+//! segments matches nothing, so that Tollgate and the upstream cannot read it differently. The query is not looked at.
+//!
+//! Invariant: a range in [`Endpoint::model_in_path`] lies within the path that was matched.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::domain::operation::{Dialect, Operation};
+
+/// What a path asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The wire API that the client speaks.
+    pub dialect: Dialect,
+    /// What it asks for.
+    pub operation: Operation,
+    /// Where the model stands in the path, if it stands there, still percent-encoded.
+    pub model_in_path: Option<Range<usize>>,
+    /// Whether the path alone says that the answer is streamed.
+    pub streams_by_path: bool,
+}
+
+/// Headers and parameters that tell dialects apart where they share a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// `anthropic-version` was sent.
+    pub anthropic_version: bool,
+    /// `x-goog-api-key` or `?key=` was sent.
+    pub goog_key: bool,
+}
+
+/// No operation has this method and path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// The dialect in which to say so.
+    pub dialect: Dialect,
+    /// The method with which the path would have been known, for the `allow` header of a 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Endpoint {
+    /// Finds the operation of a method and a path without its query.
+    ///
+    /// # Errors
+    /// Nothing is known by this name: says in which dialect to answer, and whether only the method was wrong.
+    pub fn of(method: &str, path: &str, hints: Hints) -> Result<Self, Miss> {
+        let (version, rest) = version(path);
+        let dialect = nearest(version, rest, hints);
+        let miss = Miss { dialect, allow: None };
+        let Some(rest) = rest.filter(|rest| is_plain(rest)) else { return Err(miss) };
+        if version != Some("v1beta")
+            && let Some((known, operation)) = fixed(rest).or_else(|| responses(method, rest))
+        {
+            let dialect = dialect_of(operation, dialect);
+            let allow = Some(known).filter(|known| *known != method);
+            return if allow.is_some() { Err(Miss { dialect, allow }) } else { Ok(Self::plain(dialect, operation)) };
+        }
+        let start = path.len() - rest.len();
+        if let Some(endpoint) = Self::gemini(path, start) {
+            return if method == "POST" { Ok(endpoint) } else { Err(Miss { allow: Some("POST"), ..miss }) };
+        }
+        if rest == "models" || rest.strip_prefix("models/").is_some_and(|name| !name.is_empty() && !name.contains(':'))
+        {
+            return if method == "GET" {
+                Ok(Self::plain(dialect, Operation::Models))
+            } else {
+                Err(Miss { allow: Some("GET"), ..miss })
+            };
+        }
+        Err(miss)
+    }
+
+    /// Finds the operation of a path that was addressed to one upstream, by the path's tail and the upstream's dialect.
+    ///
+    /// Whatever is not known is [`Operation::Unknown`].
+    #[must_use]
+    pub fn of_upstream(method: &str, path: &str, dialect: Dialect) -> Self {
+        let unknown = Self::plain(dialect, Operation::Unknown);
+        if !is_plain(path.strip_prefix('/').unwrap_or(path)) {
+            return unknown;
+        }
+        let tails: &[(&str, Operation)] = match dialect {
+            Dialect::OpenAi => &[
+                ("/chat/completions", Operation::ChatCompletions),
+                ("/responses/input_tokens", Operation::ResponsesInputTokens),
+                ("/responses/compact", Operation::Responses),
+                ("/responses", Operation::Responses),
+                ("/embeddings", Operation::Embeddings),
+            ],
+            Dialect::Anthropic => {
+                &[("/messages/count_tokens", Operation::CountTokens), ("/messages", Operation::Messages)]
+            }
+            Dialect::Gemini => &[],
+        };
+        if method == "POST" {
+            let gemini = || path.rfind("/models/").and_then(|at| Self::gemini(path, at + 1));
+            let found = tails.iter().find(|(tail, _)| path.ends_with(tail));
+            return match (found, dialect) {
+                (Some((_, operation)), _) => Self::plain(dialect, *operation),
+                (None, Dialect::Gemini) => gemini().unwrap_or(unknown),
+                (None, Dialect::OpenAi | Dialect::Anthropic) => unknown,
+            };
+        }
+        let is_models = path.ends_with("/models") || path.rsplit_once("/models/").is_some_and(|(_, id)| !id.is_empty());
+        if method == "GET" && is_models { Self::plain(dialect, Operation::Models) } else { unknown }
+    }
+
+    /// The model that the path names, decoded.
+    #[must_use]
+    pub fn model<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+        decoded(path.get(self.model_in_path.clone()?)?)
+    }
+
+    const fn plain(dialect: Dialect, operation: Operation) -> Self {
+        Self { dialect, operation, model_in_path: None, streams_by_path: false }
+    }
+
+    /// Reads `models/M:verb` from `start` to the path's end.
+    fn gemini(path: &str, start: usize) -> Option<Self> {
+        let name = path.get(start..)?.strip_prefix("models/")?;
+        let (model, verb) = name.rsplit_once(':')?;
+        let (operation, streams_by_path) = match verb {
+            "generateContent" => (Operation::GenerateContent, false),
+            "streamGenerateContent" => (Operation::GenerateContent, true),
+            "countTokens" => (Operation::GeminiCountTokens, false),
+            "embedContent" | "batchEmbedContents" => (Operation::EmbedContent, false),
+            _ => return None,
+        };
+        let clear = decoded(model)?;
+        let is_name = !clear.is_empty() && !clear.contains(['/', '\\', '?', '#', '%']) && !clear.contains("..");
+        let from = start + "models/".len();
+        (is_name && !clear.contains(char::is_control)).then(|| Self {
+            dialect: Dialect::Gemini,
+            operation,
+            model_in_path: Some(from..from + model.len()),
+            streams_by_path,
+        })
+    }
+}
+
+/// The upstream that `/u/NAME/...` names, and the path that is left for it; `None` for other paths.
+#[must_use]
+pub fn strip_upstream_prefix(path: &str) -> Option<(&str, &str)> {
+    let named = path.strip_prefix("/u/")?;
+    let slash = named.find('/')?;
+    let (name, rest) = named.split_at(slash);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (!name.is_empty() && name.bytes().all(is_name)).then_some((name, rest))
+}
+
+/// Splits off the version; the rest has no slash in front. `None`: the path has nothing behind its version.
+fn version(path: &str) -> (Option<&str>, Option<&str>) {
+    let Some(rest) = path.strip_prefix('/') else { return (None, None) };
+    match rest.split_once('/') {
+        Some((version @ ("v1" | "v1beta"), rest)) => (Some(version), Some(rest)),
+        _ => (None, Some(rest)),
+    }
+}
+
+/// Whether nobody can read the path in two ways.
+fn is_plain(path: &str) -> bool {
+    let is_dots = |segment: &str| {
+        let bare = segment.to_ascii_lowercase().replace("%2e", ".");
+        matches!(bare.as_str(), "." | "..")
+    };
+    let odd = |byte: u8| byte <= b' ' || matches!(byte, b'\\' | b'?' | b'#' | 0x7f);
+    let has_escape = |code: &str| path.as_bytes().windows(3).any(|bytes| bytes.eq_ignore_ascii_case(code.as_bytes()));
+    if path.bytes().any(odd) || path.split('/').any(|segment| segment.is_empty()) {
+        return false;
+    }
+    // A model's id may hold an encoded slash (`org%2Fname`) where it is only looked up.
+    let is_lookup = path.starts_with("models/") && !path.contains(':');
+    !path.contains('%') && !path.split('/').any(|segment| matches!(segment, "." | ".."))
+        || !path.split('/').any(is_dots)
+            && !has_escape("%5c")
+            && !has_escape("%00")
+            && (is_lookup || !has_escape("%2f"))
+}
+
+/// Operations whose path has no variable part, with their method.
+fn fixed(rest: &str) -> Option<(&'static str, Operation)> {
+    Some(match rest {
+        "chat/completions" => ("POST", Operation::ChatCompletions),
+        "responses" | "responses/compact" => ("POST", Operation::Responses),
+        "responses/input_tokens" => ("POST", Operation::ResponsesInputTokens),
+        "embeddings" => ("POST", Operation::Embeddings),
+        "messages" => ("POST", Operation::Messages),
+        "messages/count_tokens" => ("POST", Operation::CountTokens),
+        _ => return None,
+    })
+}
+
+/// Operations on a stored response: `responses/ID`, `responses/ID/cancel`, `responses/ID/input_items`.
+fn responses(method: &str, rest: &str) -> Option<(&'static str, Operation)> {
+    let mut parts = rest.strip_prefix("responses/")?.split('/');
+    let _id = parts.next()?;
+    let known = match (parts.next(), parts.next()) {
+        (None, _) if method == "DELETE" => "DELETE",
+        (None, _) | (Some("input_items"), None) => "GET",
+        (Some("cancel"), None) => "POST",
+        (Some(_), _) => return None,
+    };
+    Some((known, Operation::StoredResponse))
+}
+
+/// The dialect of an operation that only one dialect has.
+const fn dialect_of(operation: Operation, otherwise: Dialect) -> Dialect {
+    match operation {
+        Operation::ChatCompletions
+        | Operation::Responses
+        | Operation::StoredResponse
+        | Operation::ResponsesInputTokens
+        | Operation::Embeddings => Dialect::OpenAi,
+        Operation::Messages | Operation::CountTokens => Dialect::Anthropic,
+        Operation::GenerateContent | Operation::GeminiCountTokens | Operation::EmbedContent => Dialect::Gemini,
+        Operation::Models | Operation::Unknown => otherwise,
+    }
+}
+
+/// The dialect that a path most likely means.
+fn nearest(version: Option<&str>, rest: Option<&str>, hints: Hints) -> Dialect {
+    let rest = rest.unwrap_or_default();
+    if version == Some("v1beta")
+        || hints.goog_key
+        || rest.starts_with("v1beta")
+        || rest.starts_with("models/") && rest.contains(':')
+    {
+        Dialect::Gemini
+    } else if hints.anthropic_version || rest == "messages" || rest.starts_with("messages/") {
+        Dialect::Anthropic
+    } else {
+        Dialect::OpenAi
+    }
+}
+
+/// A path segment without its percent-encoding; `None` if that is broken or no UTF-8.
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    if !segment.contains('%') {
+        return Some(Cow::Borrowed(segment));
+    }
+    let mut clear = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        clear.push(if byte == b'%' { digit(bytes.next()?)? << 4 | digit(bytes.next()?)? } else { byte });
+    }
+    String::from_utf8(clear).ok().map(Cow::Owned)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests;

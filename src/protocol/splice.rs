@@ -1,0 +1,113 @@
+//! [`splice`]: changes spans of a body and leaves every other byte alone, without copying them.
+//!
+//! A client's prompt cache, its key order, its spacing and its numbers survive only if nobody parses and prints the
+//! body again. So an edit is a span and new bytes; the body is a rope of shared pieces, cut where an edit stands.
+//!
+//! Invariant: bytes outside the spans of the edits leave as they came, in the same order.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::ask::{Ask, IncludeUsage};
+
+/// New bytes for a span; an empty span inserts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Which bytes to replace.
+    pub span: Range<usize>,
+    /// What to put there.
+    pub with: Bytes,
+}
+
+/// Applies edits in the order of their spans. `None`: two of them overlap, or one stands outside the body.
+#[must_use]
+pub fn splice(rope: &[Bytes], mut edits: Vec<Edit>) -> Option<Vec<Bytes>> {
+    edits.sort_by_key(|edit| edit.span.start);
+    let whole: usize = rope.iter().map(Bytes::len).sum();
+    let mut out = Vec::with_capacity(rope.len() + 2 * edits.len());
+    let mut cut = Cut { rope, at: 0, start: 0 };
+    for edit in edits {
+        if edit.span.start < cut.at || edit.span.end < edit.span.start || edit.span.end > whole {
+            return None;
+        }
+        cut.up_to(edit.span.start, Some(&mut out));
+        cut.up_to(edit.span.end, None);
+        if !edit.with.is_empty() {
+            out.push(edit.with);
+        }
+    }
+    cut.up_to(whole, Some(&mut out));
+    Some(out)
+}
+
+/// The edit that names another model; `None` if the body names none.
+#[must_use]
+pub fn set_model(ask: &Ask, model: &str) -> Option<Edit> {
+    let span = ask.model.as_ref()?.span.clone();
+    Some(Edit { span, with: serde_json::to_vec(model).ok()?.into() })
+}
+
+/// The edit that asks for usage in a stream of chat completions; `None` where the client has said what it wants.
+#[must_use]
+pub fn ask_for_usage(ask: &Ask) -> Option<Edit> {
+    let (span, with) = match &ask.include_usage {
+        IncludeUsage::Absent if ask.is_empty => {
+            (ask.insert_at..ask.insert_at, r#""stream_options":{"include_usage":true}"#)
+        }
+        IncludeUsage::Absent => (ask.insert_at..ask.insert_at, r#""stream_options":{"include_usage":true},"#),
+        IncludeUsage::Null(span) => (span.clone(), r#"{"include_usage":true}"#),
+        IncludeUsage::Without { insert_at, is_empty: true } => (*insert_at..*insert_at, r#""include_usage":true"#),
+        IncludeUsage::Without { insert_at, is_empty: false } => (*insert_at..*insert_at, r#""include_usage":true,"#),
+        IncludeUsage::Explicit(_) | IncludeUsage::Odd => return None,
+    };
+    Some(Edit { span, with: Bytes::from_static(with.as_bytes()) })
+}
+
+/// The path with another model in it, percent-encoded. `None`: the range is not in the path.
+#[must_use]
+pub fn splice_path(path: &str, model_in_path: Range<usize>, model: &str) -> Option<String> {
+    let (before, after) = (path.get(..model_in_path.start)?, path.get(model_in_path.end..)?);
+    let mut spliced = String::with_capacity(path.len() + model.len());
+    spliced.push_str(before);
+    for byte in model.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@') {
+            spliced.push(char::from(byte));
+        } else {
+            spliced.push('%');
+            spliced.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])));
+        }
+    }
+    spliced.push_str(after);
+    Some(spliced)
+}
+
+/// A place in a rope.
+struct Cut<'r> {
+    /// The pieces from the place on; the first may have begun before it.
+    rope: &'r [Bytes],
+    at: usize,
+    /// Where the first piece begins.
+    start: usize,
+}
+
+impl Cut<'_> {
+    /// Goes on to offset `to`, putting what lies between into `out`.
+    fn up_to(&mut self, to: usize, mut out: Option<&mut Vec<Bytes>>) {
+        while self.at < to {
+            let Some((piece, rest)) = self.rope.split_first() else { return };
+            let from = self.at - self.start;
+            let end = piece.len().min(to - self.start);
+            if let Some(out) = out.as_deref_mut()
+                && from < end
+            {
+                out.push(piece.slice(from..end));
+            }
+            self.at = self.start + end;
+            if end == piece.len() {
+                self.start += piece.len();
+                self.rope = rest;
+            }
+        }
+    }
+}
