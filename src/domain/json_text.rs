@@ -46,7 +46,9 @@ impl<'a> Object<'a> {
     /// A field that is a text by its `Display`; for values that need no escapes, such as money, ids and moments.
     pub fn shown(&mut self, name: &str, value: impl Display) -> &mut Self {
         self.name(name);
-        write_to(self.out, format_args!("\"{value}\""));
+        self.out.push('"');
+        write_to(self.out, format_args!("{value}"));
+        self.out.push('"');
         self
     }
 
@@ -134,6 +136,10 @@ impl Drop for List<'_> {
 
 /// Writes `value` with quotes; escapes what JSON asks for, and every other control character as well.
 pub fn write_text(out: &mut String, value: &str) {
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.extend(["\"", value, "\""]);
+        return;
+    }
     out.push('"');
     let mut plain_from = 0;
     for (at, letter) in value.char_indices() {
