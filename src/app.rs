@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::bank::Bank;
 use crate::clock::{Clock, Mint};
-use crate::config::{Config, Environment};
+use crate::config::Config;
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
@@ -83,7 +83,7 @@ impl Snapshot {
             .iter()
             .map(|upstream| Provider::new(upstream.clone()).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let book = Book::builtin().with_overrides(&config.prices);
+        let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
         Ok(Self { config, providers, book })
     }
 

@@ -2,6 +2,7 @@
 
 use super::tab::{STATUS_CLIENT_LEFT, Tab};
 use crate::domain::entry::{Attempt, Entry, Outcome};
+use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 use crate::domain::tokens::UsageSource;
@@ -43,6 +44,12 @@ impl Debt {
     #[must_use]
     pub const fn quote(&self) -> Option<Usd> {
         self.open.quote
+    }
+
+    /// The request's name.
+    #[must_use]
+    pub const fn request_id(&self) -> RequestId {
+        self.open.attempt.request
     }
 
     /// When the attempt was opened, unix milliseconds.
@@ -92,8 +99,8 @@ impl Debt {
     /// Takes the attempt back before it departed: our own no.
     pub(super) fn recall(mut self, refusal: &Refusal) {
         if let Some(entry) = self.entry() {
-            entry.status = refusal.status();
-            entry.reason = refusal.code().into();
+            entry.status = refusal.cause.status();
+            entry.reason = refusal.cause.code().into();
         }
         self.settle(Closing {
             status: 0,

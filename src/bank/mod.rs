@@ -16,10 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Clock;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::price::Model;
-use crate::store::{Close, Health, Journal, Recovered};
-use crate::telemetry::scribe::{Record, Scribe, ToolResult};
+use crate::domain::refusal::{Cause, Refusal};
+use crate::store::{Close, Health, Journal, Recovered, StoreError};
+use crate::telemetry::line::ToolResult;
+use crate::telemetry::scribe::{Record, Scribe};
 use rates::Rates;
 use refusals::Refusals;
+
+/// After how many seconds a client may ask again whose request the ledger could not take.
+const STORE_RETRY_S: u32 = 5;
 
 /// Where money is kept: the journal, and who is told of each entry.
 #[derive(Debug)]
@@ -35,7 +40,7 @@ impl Bank {
     /// A bank over `journal`. What a dead process left open is settled at its quote at once.
     #[must_use]
     pub fn new(journal: Journal, recovered: &Recovered, scribe: Arc<Scribe>, clock: Clock) -> Self {
-        for unfinished in recovered.unfinished.values() {
+        for unfinished in &recovered.unfinished {
             if let Some((_, entry)) = journal.expire(unfinished, clock.now_ms()) {
                 scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
             }
@@ -67,7 +72,7 @@ impl Bank {
     ///
     /// # Errors
     /// Why the last records may not be on the disk.
-    pub async fn close(&self) -> Result<(), crate::store::StoreError> {
+    pub async fn close(&self) -> Result<(), StoreError> {
         let held = lock(&self.refusals).end();
         for entry in held {
             self.write(None, entry, Vec::new());
@@ -91,6 +96,11 @@ impl Bank {
         };
         self.scribe.hand(Record { entry, tools });
     }
+}
+
+/// The ledger cannot take what a request is about to spend, so that nothing may be spent.
+fn refusal_of(error: &StoreError) -> Refusal {
+    Refusal::new(Cause::StoreUnavailable, format!("the ledger cannot be written: {error}")).after(STORE_RETRY_S)
 }
 
 /// A poisoned lock holds data that is whole after each step, so that it may be used.

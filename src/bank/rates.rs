@@ -1,6 +1,6 @@
 //! [`Rates`]: numbers for rate rows, so that an entry can name the prices it was charged at in four bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::entry::PriceRef;
@@ -20,9 +20,9 @@ pub struct Rates {
 impl Rates {
     /// The rows of a journal that was opened.
     #[must_use]
-    pub fn new(rows: &BTreeMap<u32, RateRecord>) -> Self {
-        let recorded = rows.values().map(|rate| ((rate.version.clone(), rate.text.clone()), rate.row)).collect();
-        let next = rows.keys().next_back().map_or(0, |last| last + 1);
+    pub fn new(rows: &[RateRecord]) -> Self {
+        let recorded = rows.iter().map(|rate| ((rate.version.clone(), rate.text.clone()), rate.row)).collect();
+        let next = rows.iter().map(|rate| rate.row + 1).max().unwrap_or(0);
         Self { numbered: HashMap::new(), recorded, next }
     }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Bank;
+use super::{Bank, refusal_of};
 use super::debt::Debt;
 use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
-use crate::store::{Close, Open, StoreError};
-use crate::telemetry::scribe::ToolResult;
+use crate::store::{Close, Open};
+use crate::telemetry::line::ToolResult;
 
 /// The status in the ledger of a request whose client left before it had one, as web servers log it.
 pub const STATUS_CLIENT_LEFT: u16 = 499;
@@ -57,9 +57,9 @@ impl Tab {
     /// Our own no: nothing more is dispatched. What earlier attempts cost stays.
     pub fn refuse(mut self, refusal: &Refusal) {
         let entry = self.entry();
-        entry.status = refusal.status();
+        entry.status = refusal.cause.status();
         entry.outcome = Outcome::Refused;
-        entry.reason = refusal.code().into();
+        entry.reason = refusal.cause.code().into();
         self.post(None);
     }
 
@@ -67,7 +67,7 @@ impl Tab {
     ///
     /// # Errors
     /// The journal cannot be written, or is too far behind. The request has its entry then, as refused with 503.
-    pub async fn open(mut self, quote: Option<Usd>) -> Result<Debt, StoreError> {
+    pub async fn open(mut self, quote: Option<Usd>) -> Result<Debt, Refusal> {
         let now_ms = self.bank.clock.now_ms();
         let entry = self.entry();
         let ordinal = u8::try_from(entry.attempts.len()).unwrap_or(u8::MAX);
@@ -86,8 +86,9 @@ impl Tab {
         let place = match bank.journal.admit(&open) {
             Ok(place) => place,
             Err(error) => {
-                self.refuse(&error.refusal());
-                return Err(error);
+                let refusal = refusal_of(&error);
+                self.refuse(&refusal);
+                return Err(refusal);
             }
         };
         // From here on a record stands, so that the debt must exist even if the client leaves during the wait.
@@ -95,8 +96,9 @@ impl Tab {
         match bank.journal.written(place).await {
             Ok(()) => Ok(debt),
             Err(error) => {
-                debt.recall(&error.refusal());
-                Err(error)
+                let refusal = refusal_of(&error);
+                debt.recall(&refusal);
+                Err(refusal)
             }
         }
     }

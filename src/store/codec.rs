@@ -349,6 +349,8 @@ codes!(Operation as "operation": code_of_operation, operation_of {
     EmbedContent = 8,
     Models = 9,
     Unknown = 10,
+    StoredResponse = 11,
+    ResponsesInputTokens = 12,
 });
 codes!(Outcome as "outcome": code_of_outcome, outcome_of {
     Complete = 0,

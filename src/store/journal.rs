@@ -160,6 +160,17 @@ impl Journal {
         }
     }
 
+    /// Returns when everything that was pushed before survives a power loss.
+    ///
+    /// # Errors
+    /// Writing has failed; nobody knows whether the last records are on the disk.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        match self.shared.latest() {
+            Some(seat) => self.synced(seat).await,
+            None => Ok(()),
+        }
+    }
+
     /// How it is.
     #[must_use]
     pub fn health(&self) -> Health {

@@ -72,6 +72,11 @@ impl Queue {
         }
     }
 
+    /// The record that was pushed last, if there is one.
+    pub fn latest(&self) -> Option<Seat> {
+        self.next_seq.checked_sub(1).filter(|seq| *seq > 0).map(Seat)
+    }
+
     /// Appends a record.
     pub fn push(&mut self, line: Line<'_>) -> Seat {
         let before = self.frame.len();

@@ -122,6 +122,11 @@ impl Shared {
         }
     }
 
+    /// The record that was pushed last, if there is one.
+    pub fn latest(&self) -> Option<Seat> {
+        self.queue().latest()
+    }
+
     /// Takes records that belong together, and that have their place already.
     pub fn push(&self, lines: &[Line<'_>]) -> Seat {
         self.push_into(self.queue(), lines)

@@ -3,3 +3,4 @@
 pub mod client;
 pub mod headers;
 pub mod rope;
+pub mod provider;

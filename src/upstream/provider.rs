@@ -49,6 +49,13 @@ impl Provider {
         self.credential.is_some()
     }
 
+    /// The region whose surcharge applies: that of OpenAI's regional hosts (`us.api.openai.com`), by
+    /// <https://platform.openai.com/docs/guides/your-data#data-residency-controls>.
+    #[must_use]
+    pub fn residency(&self) -> Option<&str> {
+        self.config.base_url.authority.host().strip_suffix(".api.openai.com")
+    }
+
     /// Puts our credential in place of the client's, if we have one.
     pub fn authorize(&self, headers: &mut HeaderMap) {
         if let Some((name, value)) = &self.credential {
@@ -63,11 +70,6 @@ impl Provider {
     /// The joined path is none.
     pub fn address(&self, path: &str, query: Option<&str>) -> Result<Uri, BadTarget> {
         let base = &self.config.base_url;
-        // A base URL that ends in /v1, as SDKs are given it, must not say it twice.
-        let path = match base.prefix.strip_suffix("/v1") {
-            Some(_) if path.starts_with("/v1/") => &path["/v1".len()..],
-            _ => path,
-        };
         let drop_key = |key: &str| self.has_credential() || key.starts_with(KEY_PREFIX);
         let query = query.and_then(|query| query_without_key(query, drop_key));
         let target = match query {
