@@ -316,7 +316,7 @@ mod tests {
     }
 
     fn record() -> Record {
-        Record { entry: Arc::new(sample::entry()), tools: Vec::new() }
+        Record { entry: Box::new(sample::entry()), tools: Vec::new() }
     }
 
     fn counted(metrics: &Metrics) -> u64 {
