@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 pub use error::{Complaint, Errors, Place};
 pub use glob::{Glob, GlobError};
 pub use parts::{
-    Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, PriceOverride,
-    Server, Store, TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
+    Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
+    TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
 pub use secret::Secret;
 

@@ -15,8 +15,8 @@ use jiff::tz::TimeZone;
 use super::glob::Glob;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
-use crate::domain::money::Rate;
 use crate::domain::operation::Dialect;
+use crate::domain::price::Override;
 
 /// Tags that one key or one request may carry.
 pub const TAGS_MAX: usize = 8;
@@ -46,7 +46,7 @@ pub struct Config {
     /// Keys by id.
     pub keys: BTreeMap<Arc<str>, Arc<Key>>,
     /// Prices by model, laid field by field over the built-in book.
-    pub prices: BTreeMap<Box<str>, PriceOverride>,
+    pub prices: BTreeMap<Box<str>, Override>,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }
@@ -234,47 +234,6 @@ pub struct Key {
     pub attribute: bool,
     /// What callers present.
     pub secret: Secret,
-}
-
-/// `[prices."MODEL"]`: rates and bounds that replace those of the book; what is not set stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PriceOverride {
-    /// Fresh prompt tokens.
-    pub input: Option<Rate>,
-    /// Generated tokens.
-    pub output: Option<Rate>,
-    /// Reasoning tokens, where they are priced apart from other output.
-    pub reasoning_out: Option<Rate>,
-    /// Prompt tokens read from the cache.
-    pub cache_read: Option<Rate>,
-    /// Prompt tokens written with the provider's default lifetime.
-    pub cache_write: Option<Rate>,
-    /// Prompt tokens written for five minutes.
-    pub cache_write_5m: Option<Rate>,
-    /// Prompt tokens written for one hour.
-    pub cache_write_1h: Option<Rate>,
-    /// Prompt tokens written for twelve hours.
-    pub cache_write_12h: Option<Rate>,
-    /// Audio tokens in.
-    pub audio_in: Option<Rate>,
-    /// Audio tokens out.
-    pub audio_out: Option<Rate>,
-    /// Audio tokens read from the cache.
-    pub audio_cache_read: Option<Rate>,
-    /// Image tokens in.
-    pub image_in: Option<Rate>,
-    /// Image tokens out.
-    pub image_out: Option<Rate>,
-    /// Image tokens read from the cache.
-    pub image_cache_read: Option<Rate>,
-    /// Video tokens in.
-    pub video_in: Option<Rate>,
-    /// One web search of the provider, in dollars a call.
-    pub web_search_per_call: Option<Rate>,
-    /// Most tokens that the model generates.
-    pub max_output: Option<u64>,
-    /// Tokens of the model's context window.
-    pub context: Option<u64>,
 }
 
 impl Config {

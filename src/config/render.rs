@@ -5,9 +5,10 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::parts::{Config, Key, PriceOverride, Upstream};
+use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
+use crate::domain::price::Override;
 
 /// Bytes in a mebibyte.
 const MIB: u64 = 1 << 20;
@@ -103,29 +104,9 @@ impl Page<'_> {
         self.line("attribute", key.attribute)
     }
 
-    fn price(&mut self, model: &str, price: &PriceOverride) -> fmt::Result {
+    fn price(&mut self, model: &str, price: &Override) -> fmt::Result {
         self.head("prices", model)?;
-        let million = [
-            ("input", price.input),
-            ("output", price.output),
-            ("reasoning_out", price.reasoning_out),
-            ("cache_read", price.cache_read),
-            ("cache_write", price.cache_write),
-            ("cache_write_5m", price.cache_write_5m),
-            ("cache_write_1h", price.cache_write_1h),
-            ("cache_write_12h", price.cache_write_12h),
-            ("audio_in", price.audio_in),
-            ("audio_out", price.audio_out),
-            ("audio_cache_read", price.audio_cache_read),
-            ("image_in", price.image_in),
-            ("image_out", price.image_out),
-            ("image_cache_read", price.image_cache_read),
-            ("video_in", price.video_in),
-        ];
-        for (key, rate) in million {
-            self.maybe(key, rate.map(|rate| quoted(rate.times(1_000_000))))?;
-        }
-        self.maybe("web_search_per_call", price.web_search_per_call.map(|rate| quoted(rate.times(1))))?;
+        price.prices().try_for_each(|(field, dollars)| self.line(field, quoted(dollars)))?;
         self.maybe("max_output", price.max_output)?;
         self.maybe("context", price.context)
     }

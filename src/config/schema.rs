@@ -4,6 +4,10 @@
 //!
 //! Invariant: a key stands under `now` only if something in this version obeys it.
 
+use std::sync::LazyLock;
+
+use crate::domain::price::Override;
+
 /// The keys of one kind of section.
 pub(super) struct Keys {
     /// Keys that this version obeys.
@@ -73,29 +77,11 @@ pub(super) const USER: Keys = Keys { now: &["team"], later: POLICY };
 
 pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute"], later: POLICY };
 
-pub(super) const PRICE: Keys = Keys {
-    now: &[
-        "input",
-        "output",
-        "reasoning_out",
-        "cache_read",
-        "cache_write",
-        "cache_write_5m",
-        "cache_write_1h",
-        "cache_write_12h",
-        "audio_in",
-        "audio_out",
-        "audio_cache_read",
-        "image_in",
-        "image_out",
-        "image_cache_read",
-        "video_in",
-        "web_search_per_call",
-        "max_output",
-        "context",
-    ],
-    later: &[],
-};
+/// The prices of an [`Override`] and its limits. The list is made and leaked once.
+pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
+    let names: Vec<_> = Override::fields().chain(["max_output", "context"]).collect();
+    Keys { now: names.leak(), later: &[] }
+});
 
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 

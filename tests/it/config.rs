@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod shipped;
+
 use std::path::PathBuf;
 
-use tollgate::config::{Anonymous, Config, DEFAULT_FILE, Environment, IncludeUsage, LoadOptions};
+use tollgate::config::{Anonymous, Config, Environment, IncludeUsage, LoadOptions};
+use tollgate::domain::money::Usd;
 use tollgate::domain::operation::Dialect;
 
 const KEY: &str = "tg_0123456789abcdef0123";
@@ -47,6 +50,7 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         ),
         ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; there are none here in this version"),
         ("[prices.\"a/b\"]\ninptu = \"1\"", "2:1: prices.\"a/b\".inptu: unknown key; did you mean \"input\"?"),
+        ("[prices.m]\nserch = \"1\"", "2:1: prices.m.serch: unknown key; did you mean \"search\"?"),
         (
             "[keys.a]\nsecret = { envv = \"K\" }",
             "2:10: keys.a.secret: needs either { env = \"NAME\" } or { file = \"PATH\" }\n2:12: keys.a.secret.envv: unknown key; did you mean \"env\"?",
@@ -105,6 +109,9 @@ fn wrong_values_say_what_is_right() {
             "2:9: prices.m.input: prices are strings, as in \"1.20\", so that they stay exact",
         ),
         ("[prices.m]\ninput = \"-1\"", "2:9: prices.m.input: not a decimal number such as \"12.50\""),
+        ("[prices.m]\nsearch = \"1e-2\"", "2:10: prices.m.search: not a decimal number such as \"12.50\""),
+        ("[prices.m]\ninput = \"0.0000001\"", "2:9: prices.m.input: more decimals than can be kept"),
+        ("[prices.m]\nmcp = 0", "2:7: prices.m.mcp: prices are strings, as in \"1.20\", so that they stay exact"),
         ("[prices.m]\ncontext = 0", "2:11: prices.m.context: must be from 1 to 1000000000"),
         (
             "[server]\nbody_limit_mib = 600",
@@ -377,7 +384,8 @@ fn flags_win_over_variables_and_variables_over_the_file() {
     .unwrap();
     assert!(config.upstream("openai").unwrap().serves("ab"), "an override adds to the built-in upstreams");
     assert_eq!((config.upstreams.len(), config.server.drain.as_secs()), (3, 5));
-    assert!(config.prices["my.model=1"].input.is_some());
+    let prices: Vec<_> = config.prices["my.model=1"].prices().collect();
+    assert_eq!(prices, [("input", Usd::parse("1.20").unwrap())]);
     assert!(!config.server.allow_passthrough_credentials);
     assert_eq!(config.users["ada@example.com"].as_deref(), Some("search"));
 }
@@ -412,89 +420,4 @@ fn errors_of_overrides_name_the_flag_or_the_variable_and_never_the_value() {
     let options = LoadOptions { file: Some(PathBuf::from("/nowhere/x.toml")), ..LoadOptions::default() };
     let errors = Config::load(&options).unwrap_err().to_string();
     assert!(errors.starts_with("/nowhere/x.toml: cannot be read: "), "{errors}");
-}
-
-/// The shipped file, and the same with every commented-out key said.
-fn shipped() -> (String, String) {
-    let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DEFAULT_FILE)).unwrap();
-    let said =
-        |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#'])).unwrap_or(line).to_owned();
-    let all = text.lines().map(said).collect::<Vec<_>>().join("\n");
-    (text, all)
-}
-
-#[test]
-fn the_shipped_file_works_as_it_stands_and_says_every_key_with_its_default() {
-    let (text, all) = shipped();
-    let some = env(&[
-        ("OPENAI_API_KEY", "sk-canary"),
-        ("DEEPSEEK_API_KEY", "sk-x"),
-        ("TOLLGATE_KEY_CI", KEY),
-        ("TOLLGATE_ADMIN_TOKEN", "0123456789abcdef"),
-    ]);
-    let mut plain = Config::parse(&text, DEFAULT_FILE, &env(&[])).unwrap();
-    plain.file = None;
-    assert_eq!(plain, Config::builtin(&env(&[])).unwrap(), "as without a file");
-
-    let full = Config::parse(&all, DEFAULT_FILE, &some).unwrap_or_else(|errors| panic!("{errors}"));
-    let mut server = full.server.clone();
-    server.admin_token = None;
-    let default = Config::builtin(&some).unwrap();
-    assert_eq!((server, &full.store, &full.money), (default.server.clone(), &default.store, &default.money));
-    assert_eq!((full.log.format, full.log.level), (default.log.format, default.log.level));
-    let mut openai = (**full.upstream("openai").unwrap()).clone();
-    openai.models.clear();
-    assert_eq!(openai, **default.upstream("openai").unwrap());
-}
-
-#[test]
-fn the_shipped_file_names_every_key_that_is_enforced() {
-    let (_, all) = shipped();
-    let unknown = |section: &str| errors(&format!("[{section}]\nzzzzzzzzzzzzzzzzzzzz = 1\n"));
-    for section in ["server", "store", "money", "log", "upstreams.openai", "keys.ci", "prices.my-finetune"] {
-        let text = unknown(section);
-        let listed = text.split("known here: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
-        for key in listed.split(", ") {
-            assert!(all.lines().any(|line| line.starts_with(&format!("{key} = "))), "{section}.{key}");
-        }
-    }
-}
-
-#[test]
-fn what_is_printed_reads_back_and_holds_no_secret() {
-    let (_, all) = shipped();
-    let variables = [
-        ("OPENAI_API_KEY", "sk-canary"),
-        ("DEEPSEEK_API_KEY", "sk-canary2"),
-        ("TOLLGATE_KEY_CI", "tg_canary-0123456789"),
-        ("TOLLGATE_ADMIN_TOKEN", "canary0123456789"),
-    ];
-    let config = Config::parse(&all, "t", &env(&variables)).unwrap();
-    let printed = config.render_starred();
-    assert!(!printed.contains("canary") && !format!("{config:?}").contains("canary"), "{printed}");
-    assert!(printed.contains("api_key = \"***\"  # env OPENAI_API_KEY"), "{printed}");
-
-    let sourced: Vec<String> = printed
-        .lines()
-        .map(|line| match line.split_once(" = \"***\"  # env ") {
-            Some((key, name)) => format!("{key} = {{ env = \"{name}\" }}"),
-            None => line.to_owned(),
-        })
-        .collect();
-    let again = Config::parse(&sourced.join("\n"), "t", &env(&variables)).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(again, config);
-    assert_eq!(again.hash(), config.hash());
-    assert_eq!(config.hash().len(), 12);
-    assert_ne!(config.hash(), Config::builtin(&env(&[])).unwrap().hash());
-}
-
-#[test]
-fn a_cut_file_is_an_error_or_a_config_but_never_a_panic() {
-    let (_, all) = shipped();
-    for cut in (0..all.len()).step_by(41).filter(|cut| all.is_char_boundary(*cut)) {
-        for text in [&all[..cut], &all[cut..]] {
-            let Err(errors) = Config::parse(text, "t", &secrets()) else { continue };
-            assert!(errors.to_string().lines().all(|line| line.starts_with("t:")), "{errors}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::rates::{Bucket, Rates};
 use super::row::RateRow;
 use super::tools::Fee;
-use crate::domain::money::{MoneyError, Rate};
+use crate::domain::money::{MoneyError, Rate, Usd};
 
 /// What an operator says about one model. What it does not say stays as the book has it: also tiers, service tiers,
 /// off-peak rates and multipliers.
@@ -45,6 +45,13 @@ impl Override {
         self.fees.retain(|(known, _)| *known != fee);
         self.fees.push((fee, rate));
         Ok(())
+    }
+
+    /// The prices that are set: each field with the dollars that [`Override::set`] takes for it.
+    pub fn prices(&self) -> impl Iterator<Item = (&'static str, Usd)> {
+        let tokens = Bucket::ALL.into_iter().filter_map(|bucket| Some((bucket.name(), self.rates.get(bucket)?)));
+        let tokens = tokens.map(|(field, rate)| (field, rate.times(1_000_000)));
+        tokens.chain(self.fees.iter().map(|(fee, rate)| (fee.name(), rate.times(1))))
     }
 
     /// Puts these prices over those of `row`, for every time: the operator knows what it pays.

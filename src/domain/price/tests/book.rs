@@ -120,5 +120,6 @@ fn an_override_names_a_price_that_exists() {
     let mut change = Override::default();
     assert_eq!(change.set("inptu", "1"), Err(BadOverride::UnknownField));
     assert!(matches!(change.set("input", "-1"), Err(BadOverride::Price(_))));
-    assert!(Override::fields().all(|field| change.set(field, "1").is_ok()));
+    assert!(Override::fields().all(|field| change.set(field, "1.50").is_ok()));
+    assert!(change.prices().eq(Override::fields().map(|field| (field, usd("1.5")))), "as they were set");
 }
