@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Bank, refusal_of};
 use super::debt::Debt;
+use super::{Bank, refusal_of};
 use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;

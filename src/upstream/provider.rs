@@ -79,7 +79,8 @@ impl Provider {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(base.scheme.clone());
         parts.authority = Some(base.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| BadTarget)?);
+        parts.path_and_query =
+            Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| BadTarget)?);
         Uri::from_parts(parts).map_err(|_| BadTarget)
     }
 
