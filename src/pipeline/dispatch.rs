@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -14,16 +15,20 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::abandon::{self, Permit};
 use super::arrive::Arrival;
+use super::deliver;
 use super::read::Call;
 use super::route::Decision;
 use super::settle::{Bill, End};
+use super::tap::Flow;
 use crate::app::App;
-use crate::config::{IncludeUsage, OnClientAbort};
+use crate::config::IncludeUsage;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::facts::Facts;
 use crate::protocol::splice::{ask_for_usage, splice};
+use crate::protocol::strip::UsageEvents;
 use crate::upstream::client::{ResponseFuture, SendError};
 use crate::upstream::headers::scrub_request;
 use crate::upstream::rope::{Rope, Sent};
@@ -35,8 +40,8 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// What will be owed.
     pub bill: Bill,
-    /// Whether the client gets a usage event that it did not ask for, unless it is taken out.
-    pub asked_for_usage: bool,
+    /// Whether the answer holds a usage event that the client did not ask for.
+    pub usage_events: UsageEvents,
 }
 
 /// A request on its way.
@@ -67,7 +72,7 @@ pub async fn dispatch(
     mut bill: Bill,
 ) -> Result<Answer, Refusal> {
     let provider = &decision.provider;
-    let (pieces, asked_for_usage) = spliced(&arrival, call, provider.config.include_usage);
+    let (pieces, usage_events) = spliced(&arrival, call, provider.config.include_usage);
     let Ok(address) = provider.address(&arrival.path, arrival.head.uri.query()) else {
         bill.settle(End::Unreachable, &Facts::default());
         return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
@@ -85,17 +90,18 @@ pub async fn dispatch(
     let flight = Flight { answer: provider.send(request), bill, sent, deadline };
     let mut waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
-    Ok(Answer { response, bill, asked_for_usage })
+    Ok(Answer { response, bill, usage_events })
 }
 
 /// The body with what has to be spliced in.
-fn spliced(arrival: &Arrival, call: Call, include_usage: IncludeUsage) -> (Vec<Bytes>, bool) {
+fn spliced(arrival: &Arrival, call: Call, include_usage: IncludeUsage) -> (Vec<Bytes>, UsageEvents) {
     let wanted = include_usage == IncludeUsage::Splice
         && arrival.endpoint.operation == Operation::ChatCompletions
         && call.ask.stream;
-    match wanted.then(|| ask_for_usage(&call.ask)).flatten() {
-        Some(edit) => (splice(call.pieces, &[edit]), true),
-        None => (call.pieces, false),
+    let edit = wanted.then(|| ask_for_usage(&call.ask)).flatten();
+    match edit.and_then(|edit| splice(&call.pieces, vec![edit])) {
+        Some(pieces) => (pieces, UsageEvents::Drop),
+        None => (call.pieces, UsageEvents::Pass),
     }
 }
 
@@ -135,6 +141,21 @@ impl Flight {
         Pin::new(&mut self.answer).poll(context)
     }
 
+    /// Waits for the answer and reads it, for the usage at its end; nobody gets it.
+    async fn read_out(mut self, app: Arc<App>, permit: Permit) {
+        let answer = std::future::poll_fn(|context| self.poll(context));
+        let answer = tokio::time::timeout_at(permit.deadline.min(self.deadline), answer).await;
+        let Ok(Ok(response)) = answer else {
+            self.bill.settle(End::ClientLeft, &Facts::default());
+            return;
+        };
+        let (head, body) = response.into_parts();
+        self.bill.note_unseen_status(head.status.as_u16());
+        let watch = deliver::watch(&self.bill, &head, UsageEvents::Pass);
+        let flow = Flow { app, body, watch, bill: self.bill, silence_max: Duration::ZERO };
+        flow.read_out(permit).await;
+    }
+
     /// There will be no answer.
     fn fail(self, error: &SendError) -> Refusal {
         tracing::warn!(request_id = %self.bill.request_id(), error = %chain(error), "no answer from the upstream");
@@ -151,20 +172,10 @@ impl Drop for Waiting {
     /// The client left before there was an answer.
     fn drop(&mut self) {
         let Some(flight) = self.flight.take() else { return };
-        let money = &self.app.snapshot.load().config.money;
-        let place = match money.on_client_abort {
-            OnClientAbort::Drain => self.app.drains.take(),
-            OnClientAbort::Cancel => None,
-        };
-        let Some(place) = place else {
-            flight.bill.settle(End::ClientLeft, &Facts::default());
-            return;
-        };
-        let app = self.app.clone();
-        tokio::spawn(async move {
-            super::tap::read_out_flight(app, flight).await;
-            drop(place);
-        });
+        match abandon::permit(&self.app) {
+            Some(permit) => drop(tokio::spawn(flight.read_out(self.app.clone(), permit))),
+            None => drop(flight.bill.settle(End::ClientLeft, &Facts::default())),
+        }
     }
 }
 

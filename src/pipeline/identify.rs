@@ -45,7 +45,7 @@ pub fn identify(app: &App, arrival: &Arrival) -> Result<Caller, Refusal> {
     let server = &arrival.snapshot.config.server;
     let presented = credentials(&arrival.head);
     if let Some(secret) = presented.clone().find(|secret| secret.starts_with(KEY_PREFIX)) {
-        let key = arrival.snapshot.config.key_of(secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
+        let key = arrival.snapshot.config.key(secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
         return by_key(arrival, key);
     }
     if server.anonymous == Anonymous::Loopback && is_loopback(arrival.peer) {

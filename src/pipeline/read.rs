@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 
 use super::arrive::Arrival;
 use crate::app::{App, Place};
-use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::{Ask, Reader};
 
@@ -40,7 +39,7 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     if announced(arrival).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let is_json = arrival.head.method == http::Method::POST && arrival.endpoint.operation != Operation::Unknown;
+    let is_json = arrival.endpoint.operation.has_json_body();
     if is_json && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         let message = "compressed request bodies are not read yet; send this one without content-encoding";
         return Err(Refusal::new(Cause::UnsupportedEncoding, message));

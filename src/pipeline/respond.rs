@@ -58,7 +58,7 @@ pub fn write_cost(cost: Usd, headers: &mut HeaderMap) {
 /// Our own no, in the dialect of the caller.
 #[must_use]
 pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Body> {
-    let rendered = error_body::render(refusal, dialect, id);
+    let rendered = error_body::render(dialect, refusal, id);
     let mut response = Response::new(Body::whole(rendered));
     *response.status_mut() = StatusCode::from_u16(refusal.cause.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

@@ -26,7 +26,11 @@ pub struct Decision {
 /// # Errors
 /// No upstream serves the dialect, or the caller has no credential for the one that does.
 pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
-    let requested: Arc<str> = call.ask.model_name(&arrival.endpoint, &arrival.path).into();
+    let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
+        (Some(model), _) => (*model.text).into(),
+        (None, Some(in_path)) => (*in_path).into(),
+        (None, None) => Arc::default(),
+    };
     let dialect = arrival.endpoint.dialect;
     let (provider, reason) = match &arrival.named {
         Some(named) => (named, "named upstream"),

@@ -120,12 +120,26 @@ impl Bill {
         }
     }
 
+    /// The upstream has answered with this status after the client had left.
+    pub fn note_unseen_status(&mut self, status: u16) {
+        self.note_status(status);
+        if let Some(entry) = self.debt.entry() {
+            entry.status = STATUS_CLIENT_LEFT;
+        }
+    }
+
     /// The first byte of the answer's body has come.
     pub fn note_first_byte(&mut self) {
         let elapsed_ms = self.debt.elapsed_ms();
         if let Some(entry) = self.debt.entry() {
             entry.first_byte_ms.get_or_insert(elapsed_ms);
         }
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub const fn operation(&self) -> Operation {
+        self.pricing.operation
     }
 
     /// The request's name.
@@ -145,9 +159,11 @@ impl Bill {
         };
         let version = self.pricing.snapshot.book.version();
         let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
-        let status = if self.status == 0 { end.status_without_answer() } else { self.status };
+        let unanswered = self.status == 0;
         if let Some(entry) = self.debt.entry() {
-            entry.status = status;
+            if unanswered {
+                entry.status = end.status_without_answer();
+            }
             entry.usage = owed.usage;
             entry.price = price;
             entry.served_model.clone_from(&facts.served_model);
@@ -263,11 +279,7 @@ impl Bill {
     }
 }
 
-const fn nothing() -> Owed {
-    Owed {
-        usage: Usage::NONE,
-        source: UsageSource::None,
-        cost: Some(Usd::ZERO),
-        model: None,
-    }
+/// Nothing was used that is billed.
+fn nothing() -> Owed {
+    Owed { cost: Some(Usd::ZERO), ..Owed::default() }
 }

@@ -23,8 +23,7 @@ use super::settle::{Bill, End};
 use crate::app::App;
 use crate::domain::money::Usd;
 use crate::drain::Phase;
-use crate::protocol::meter::Meter;
-use crate::protocol::strip::Strip;
+use crate::protocol::strip::Watch;
 use crate::protocol::terminal::terminal_error;
 
 /// A body that is being watched.
@@ -34,7 +33,6 @@ pub struct Tap {
     flow: Option<Flow>,
     /// What may go to the client.
     ready: VecDeque<Bytes>,
-    strip: Option<Strip>,
     silence: Option<Pin<Box<Sleep>>>,
     last_frame: Instant,
     cost: Option<Usd>,
@@ -47,8 +45,8 @@ pub struct Flow {
     pub app: Arc<App>,
     /// The upstream's body.
     pub body: Incoming,
-    /// Reads the usage as it passes.
-    pub meter: Meter,
+    /// Reads the usage as it passes, and takes out the usage event that the client did not ask for.
+    pub watch: Watch,
     /// What is owed, and how it is priced.
     pub bill: Bill,
     /// Longest silence between two frames.
@@ -58,11 +56,11 @@ pub struct Flow {
 type Next = Option<Result<Frame<Bytes>, BrokenOff>>;
 
 impl Tap {
-    /// Watches `flow`; `strip` takes out the usage event that the client did not ask for.
+    /// Watches `flow`.
     #[must_use]
-    pub fn new(flow: Flow, strip: Option<Strip>) -> Self {
+    pub fn new(flow: Flow) -> Self {
         let last_frame = Instant::now();
-        Self { flow: Some(flow), ready: VecDeque::new(), strip, silence: None, last_frame, cost: None }
+        Self { flow: Some(flow), ready: VecDeque::new(), silence: None, last_frame, cost: None }
     }
 
     /// The next frame for the client.
@@ -96,7 +94,7 @@ impl Tap {
     pub fn size_hint(&self) -> SizeHint {
         let held = self.ready.iter().map(|piece| piece.len() as u64).sum();
         match &self.flow {
-            Some(_) if self.strip.is_some() || held > 0 => SizeHint::default(),
+            Some(flow) if flow.watch.may_drop() || held > 0 => SizeHint::default(),
             Some(flow) => flow.body.size_hint(),
             None => SizeHint::with_exact(held),
         }
@@ -119,13 +117,7 @@ impl Tap {
         let Some(flow) = &mut self.flow else { return };
         self.last_frame = Instant::now();
         flow.bill.note_first_byte();
-        match &mut self.strip {
-            Some(strip) => strip.push(piece, &mut flow.meter, &mut self.ready),
-            None => {
-                flow.meter.feed(&piece);
-                self.ready.push_back(piece);
-            }
-        }
+        flow.watch.feed(piece, &mut self.ready);
         // A body of known length is not asked again behind its last byte.
         if flow.body.is_end_stream() {
             self.complete();
@@ -133,28 +125,22 @@ impl Tap {
     }
 
     fn complete(&mut self) {
-        self.release_held();
-        if let Some(flow) = self.flow.take() {
+        if let Some(mut flow) = self.flow.take() {
+            flow.watch.release(&mut self.ready);
             self.cost = flow.settle(End::Complete);
         }
     }
 
     /// The upstream failed: a stream says so in its dialect and ends, a whole answer is broken off.
     fn break_off(&mut self, end: End) -> Poll<Next> {
-        self.release_held();
-        let Some(flow) = self.flow.take() else { return Poll::Ready(None) };
-        let last_words = terminal_error(&flow.meter, end.message(), flow.bill.request_id());
+        let Some(mut flow) = self.flow.take() else { return Poll::Ready(None) };
+        flow.watch.release(&mut self.ready);
+        let last_words = flow.last_words(end);
         flow.settle(end);
         let Some(last_words) = last_words else { return Poll::Ready(Some(Err(BrokenOff))) };
         self.ready.push_back(last_words);
         let piece = self.ready.pop_front().unwrap_or_default();
         Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn release_held(&mut self) {
-        if let Some(held) = self.strip.as_mut().and_then(Strip::end) {
-            self.ready.push_back(held);
-        }
     }
 
     /// Ready once nothing has come for too long. One timer serves the whole stream: it is moved when it fires, not with
@@ -182,19 +168,25 @@ impl Flow {
             let Ok(Some(Ok(frame))) = tokio::time::timeout_at(permit.deadline, frame).await else { break };
             if let Ok(piece) = frame.into_data() {
                 bytes += piece.len() as u64;
-                self.meter.feed(&piece);
+                self.watch.feed(piece, &mut VecDeque::new());
             }
         }
         self.settle(End::ClientLeft);
     }
 
+    /// What ends a stream from outside, in its own dialect.
+    fn last_words(&self, end: End) -> Option<Bytes> {
+        let (id, now_s) = (self.bill.request_id().to_string(), self.app.clock.now_ms() / 1000);
+        terminal_error(self.bill.operation(), &self.watch.position(), end.message(), &id, now_s)
+    }
+
     fn settle(self, end: End) -> Option<Usd> {
-        self.bill.settle(end, &self.meter.end())
+        self.bill.settle(end, &self.watch.end())
     }
 
     /// The client has left.
     fn abandon(self) {
-        if self.meter.is_terminal() {
+        if self.watch.is_terminal() {
             // It has all that it waited for; many clients close without reading the last chunk.
             self.settle(End::Complete);
             return;
