@@ -272,8 +272,3 @@ pub(super) fn error(problem: &Problem, request_id: &str) -> Value {
     };
     json!({ "type": "error", "error": { "type": kind, "message": problem.message }, "request_id": request_id })
 }
-
-/// What a stream ends with that fails.
-pub(super) fn failure(problem: &Problem, request_id: &str) -> bytes::Bytes {
-    sse::event("error", &error(problem, request_id))
-}

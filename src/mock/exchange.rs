@@ -4,17 +4,17 @@
 
 use super::ask::{Ask, Block};
 use super::bill::{Counted, Line, Tab};
-use super::brain::{self, Answer};
+use super::brain;
 use super::coding::{self, Unreadable};
 use super::faults::{Framing, Plan, Reply, plan};
 use super::memory::{CacheRule, Writes};
 use super::problem::Problem;
-use super::route::{Target, has_credential};
+use super::route::{Api, Target, Work, has_credential};
 use super::script::{Act, Play, Plug, Pull};
 use super::settings::{Fault, Settings};
 use super::{Mock, Sheet, anthropic, control, gemini, openai, prices, responses, sse};
 use crate::domain::money::Usd;
-use crate::domain::operation::{Dialect, Operation};
+use crate::domain::operation::Dialect;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -26,6 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Model names with this start do not exist.
 const UNKNOWN_MODEL: &str = "no-such";
+
+/// No model has a longer name, in bytes: names are kept on the bill.
+const MODEL_BYTES_MAX: usize = 256;
 
 /// What is known of a request while it is answered.
 struct Exchange<'a> {
@@ -107,7 +110,7 @@ impl Exchange<'_> {
         if !has_credential(head, self.dialect) {
             return Err(Problem::no_credential());
         }
-        if target.operation == Operation::Models {
+        if target.work == Work::Models {
             return self.models(&target);
         }
         let plain = coding::decode(&head.headers, bytes, bytes_max).map_err(|why| match why {
@@ -130,67 +133,53 @@ impl Exchange<'_> {
         if let Some(Fault::Status(status)) = fault {
             return Err(Problem::fault(status));
         }
-        self.exists(named, target.operation)?;
-        let (reply, tab) = match target.operation {
-            Operation::Embeddings | Operation::EmbedContent => self.embed(target.operation, named, body, fault)?,
-            Operation::CountTokens => {
-                let total = anthropic::read(body, anthropic::Purpose::Count)?.blocks.tokens();
-                (Reply::whole(StatusCode::OK, format!("{{\"input_tokens\":{total}}}"), 0), None)
-            }
-            Operation::GeminiCountTokens => (Reply::whole(StatusCode::OK, gemini::count(body)?.to_string(), 0), None),
-            Operation::ChatCompletions
-            | Operation::Responses
-            | Operation::Messages
-            | Operation::GenerateContent
-            | Operation::Models
-            | Operation::Unknown => {
-                let (reply, tab) = self.generate(target, named, body, fault)?;
-                (reply, Some(tab))
-            }
+        self.exists(named, target.work)?;
+        let (reply, tab) = match target.work {
+            Work::Answer(api) => self.generate(api, named, body, fault)?,
+            Work::Embed => self.embed(named, body, fault)?,
+            Work::Count => (self.count(body)?, None),
+            Work::Models => return self.models(target),
         };
         self.perform(reply, tab, fault).await
     }
 
-    fn exists(&self, model: &str, operation: Operation) -> Result<(), Problem> {
+    fn exists(&self, model: &str, work: Work) -> Result<(), Problem> {
+        if model.len() > MODEL_BYTES_MAX {
+            return Err(Problem::invalid(Some("model"), "the model's name is too long"));
+        }
         if !model.trim_start_matches("models/").starts_with(UNKNOWN_MODEL) {
             return Ok(());
         }
         let problem = Problem::unknown_model(model);
-        Err(match operation {
+        Err(match self.dialect {
             // Recorded: this endpoint says 400, the others say 404.
-            Operation::Responses => Problem { status: StatusCode::BAD_REQUEST, param: Some("model"), ..problem },
-            Operation::Messages | Operation::CountTokens => Problem { message: format!("model: {model}"), ..problem },
-            Operation::ChatCompletions
-            | Operation::Embeddings
-            | Operation::GenerateContent
-            | Operation::GeminiCountTokens
-            | Operation::EmbedContent
-            | Operation::Models
-            | Operation::Unknown => problem,
+            Dialect::OpenAi if work == Work::Answer(Api::Responses) => {
+                Problem { status: StatusCode::BAD_REQUEST, param: Some("model"), ..problem }
+            }
+            Dialect::Anthropic => Problem { message: format!("model: {model}"), ..problem },
+            Dialect::OpenAi | Dialect::Gemini => problem,
         })
     }
 
     fn generate(
         &self,
-        target: &Target,
+        api: Api,
         model: &str,
         body: &Value,
         fault: Option<Fault>,
-    ) -> Result<(Reply, Tab), Problem> {
-        let mut ask = match target.operation {
-            Operation::Responses => responses::read(body)?,
-            Operation::Messages => anthropic::read(body, anthropic::Purpose::Answer)?,
-            Operation::GenerateContent => gemini::read(body, model)?,
-            Operation::ChatCompletions
-            | Operation::Embeddings
-            | Operation::CountTokens
-            | Operation::GeminiCountTokens
-            | Operation::EmbedContent
-            | Operation::Models
-            | Operation::Unknown => openai::read(body)?,
+    ) -> Result<(Reply, Option<Tab>), Problem> {
+        let mut ask = match api {
+            Api::Chat => openai::read(body)?,
+            Api::Responses => responses::read(body)?,
+            Api::Messages => anthropic::read(body, anthropic::Purpose::Answer)?,
+            Api::Gemini | Api::GeminiStream(_) => gemini::read(body, model)?,
         };
-        ask.stream |= target.frames.is_some();
+        ask.stream |= matches!(api, Api::GeminiStream(_));
         let answer = brain::answer(&ask, &self.settings);
+        if let Some(model) = self.settings.served_model.as_deref() {
+            model.clone_into(&mut ask.model);
+        }
+        ask.service_tier = self.settings.served_tier.clone().or(ask.service_tier);
         let counted = Counted { reasoning: answer.reasoning, ..self.split(&ask.model, &ask.blocks.list) };
         let tier = (self.dialect == Dialect::OpenAi).then(|| prices::served_tier(ask.service_tier.as_deref()));
         let tab = self.tab(&ask.model, tier, counted);
@@ -201,64 +190,70 @@ impl Exchange<'_> {
             service_tier: ask.service_tier.as_deref(),
             answer: &answer,
             usage: (fault != Some(Fault::NoUsage)).then_some(&counted),
-            chunks: self.settings.chunks,
+            chunks: self.settings.chunks_each(ask.count),
         };
-        Ok((self.render(target, &ask, &answer, &sheet, body), tab))
+        Ok((self.render(api, &ask, &sheet, body), Some(tab)))
     }
 
-    fn render(&self, target: &Target, ask: &Ask, answer: &Answer, sheet: &Sheet<'_>, body: &Value) -> Reply {
-        let failure = self.failure(target, sheet, body);
-        let events = "text/event-stream; charset=utf-8";
+    fn render(&self, api: Api, ask: &Ask, sheet: &Sheet<'_>, body: &Value) -> Reply {
+        let failure = self.failure(api, ask, sheet, body);
         if !ask.stream {
-            let text = match target.operation {
-                Operation::Responses => responses::whole(sheet, body).to_string(),
-                Operation::Messages => anthropic::whole(sheet, ask).to_string(),
-                Operation::GenerateContent => gemini::whole(sheet),
-                _other => openai::whole(sheet).to_string(),
+            let text = match api {
+                Api::Chat => openai::whole(sheet).to_string(),
+                Api::Responses => responses::whole(sheet, body).to_string(),
+                Api::Messages => anthropic::whole(sheet, ask).to_string(),
+                Api::Gemini | Api::GeminiStream(_) => gemini::whole(sheet),
             };
-            return Reply { failure, ..Reply::whole(StatusCode::OK, text, answer.tokens()) };
+            return Reply { failure, ..Reply::whole(StatusCode::OK, text, sheet.answer.tokens()) };
         }
         self.mock.stats.streams.fetch_add(1, Ordering::Relaxed);
-        match (target.operation, target.frames) {
-            (Operation::Responses, _) => Reply::stream(events, responses::stream(sheet, body), failure),
-            (Operation::Messages, _) => Reply::stream(events, anthropic::stream(sheet, ask), failure),
-            (_, Some(gemini::Frames::Array)) => {
-                Reply::stream("application/json; charset=UTF-8", gemini::stream(sheet, gemini::Frames::Array), failure)
-            }
-            (_, Some(gemini::Frames::Events)) => {
-                Reply::stream("text/event-stream", gemini::stream(sheet, gemini::Frames::Events), failure)
-            }
-            (_, None) => Reply::stream(events, openai::stream(sheet, ask.include_usage), failure),
-        }
+        let events = match api {
+            Api::Chat => openai::stream(sheet, ask.include_usage),
+            Api::Responses => responses::stream(sheet, body),
+            Api::Messages => anthropic::stream(sheet, ask),
+            Api::Gemini => Vec::new(),
+            Api::GeminiStream(frames) => gemini::stream(sheet, frames),
+        };
+        let kind = match api {
+            Api::Chat | Api::Responses | Api::Messages => "text/event-stream; charset=utf-8",
+            Api::Gemini | Api::GeminiStream(gemini::Frames::Array) => "application/json; charset=UTF-8",
+            Api::GeminiStream(gemini::Frames::Events) => "text/event-stream",
+        };
+        Reply::stream(kind, events, failure)
     }
 
     /// What the dialect sends when it fails inside an answer.
-    fn failure(&self, target: &Target, sheet: &Sheet<'_>, body: &Value) -> Bytes {
+    fn failure(&self, api: Api, ask: &Ask, sheet: &Sheet<'_>, body: &Value) -> Bytes {
         let problem = Problem::late();
         let error = problem.body(self.dialect, &self.request_id());
-        let streamed = body.get("stream") == Some(&Value::Bool(true));
-        match (target.operation, target.frames) {
-            (Operation::Responses, _) if streamed => responses::failure(sheet, body, &problem),
-            (Operation::Messages, _) if streamed => anthropic::failure(&problem, &self.request_id()),
-            (Operation::ChatCompletions, _) if streamed => sse::data(&error),
-            (_, Some(gemini::Frames::Events)) => sse::crlf(&error),
-            (_, Some(gemini::Frames::Array)) => format!(",\r\n{error}\n]\n").into(),
-            (_, None) => error.to_string().into(),
+        if !ask.stream {
+            return error.to_string().into();
+        }
+        match api {
+            Api::Chat => sse::data(&error),
+            Api::Responses => responses::failure(sheet, body, &problem),
+            Api::Messages => sse::event("error", &error),
+            Api::Gemini | Api::GeminiStream(gemini::Frames::Events) => sse::crlf(&error),
+            Api::GeminiStream(gemini::Frames::Array) => format!(",\r\n{error}\n]\n").into(),
         }
     }
 
-    fn embed(
-        &self,
-        operation: Operation,
-        model: &str,
-        body: &Value,
-        fault: Option<Fault>,
-    ) -> Result<(Reply, Option<Tab>), Problem> {
+    fn count(&self, body: &Value) -> Result<Reply, Problem> {
+        let json = match self.dialect {
+            Dialect::OpenAi | Dialect::Anthropic => {
+                let ask = anthropic::read(body, anthropic::Purpose::Count)?;
+                serde_json::json!({ "input_tokens": ask.blocks.tokens() })
+            }
+            Dialect::Gemini => gemini::count(body)?,
+        };
+        Ok(Reply::whole(StatusCode::OK, json.to_string(), 0))
+    }
+
+    fn embed(&self, model: &str, body: &Value, fault: Option<Fault>) -> Result<(Reply, Option<Tab>), Problem> {
         let show_usage = fault != Some(Fault::NoUsage);
-        let (text, input) = if operation == Operation::EmbedContent {
-            gemini::embeddings(body, model, show_usage)?
-        } else {
-            openai::embeddings(body, show_usage)?
+        let (text, input) = match self.dialect {
+            Dialect::OpenAi | Dialect::Anthropic => openai::embeddings(body, show_usage)?,
+            Dialect::Gemini => gemini::embeddings(body, model, show_usage)?,
         };
         let failure = Problem::late().body(self.dialect, &self.request_id()).to_string();
         let reply = Reply { failure: failure.into(), ..Reply::whole(StatusCode::OK, text, 0) };
@@ -295,7 +290,7 @@ impl Exchange<'_> {
             return Err(Problem::fault(status));
         }
         let one = target.model.as_deref();
-        self.exists(one.unwrap_or(""), Operation::Models)?;
+        self.exists(one.unwrap_or(""), Work::Models)?;
         let list = match self.dialect {
             Dialect::OpenAi => openai::models(one),
             Dialect::Anthropic => anthropic::models(one),

@@ -156,7 +156,12 @@ fn fail(reply: &mut Reply, settings: &Settings) {
         Framing::Whole => reply.output(),
     };
     reply.events.truncate(after);
-    reply.events.push(Event { bytes: reply.failure.clone(), output });
+    // A failure inside a JSON array goes on with the array, unless nothing has opened it.
+    let bytes = match reply.failure.strip_prefix(b",\r\n") {
+        Some(rest) if after == 0 => Bytes::from([b"[", rest].concat()),
+        Some(_) | None => reply.failure.clone(),
+    };
+    reply.events.push(Event { bytes, output });
 }
 
 fn garble(reply: &mut Reply) {

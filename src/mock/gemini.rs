@@ -225,13 +225,14 @@ pub(super) fn count(body: &Value) -> Result<Value, Problem> {
 pub(super) fn embeddings(body: &Value, model: &str, show_usage: bool) -> Result<(String, u64), Problem> {
     let batch = body.get("requests").and_then(Value::as_array);
     let requests: Vec<&Value> = batch.map_or_else(|| vec![body], |list| list.iter().collect());
-    let mut rows = Vec::with_capacity(requests.len());
+    let count = requests.len();
+    let mut rows = Vec::with_capacity(count);
     let mut total = 0;
     for request in requests {
         let content = request.get("content").ok_or_else(|| Problem::invalid(None, "content is not specified"))?;
         let dimensions = get(request, "outputDimensionality", "output_dimensionality").and_then(Value::as_u64);
         let dimensions = dimensions.unwrap_or(DIMENSIONS);
-        if !(1..=vectors::DIMENSIONS_MAX).contains(&dimensions) {
+        if !vectors::fit(count, dimensions) {
             return Err(Problem::invalid(None, "outputDimensionality is out of range"));
         }
         let text = text_of(content);

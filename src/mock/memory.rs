@@ -8,6 +8,7 @@
 use super::ask::{Block, Lifetime};
 use super::bill::Counted;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 /// Prompts shorter than this are not cached.
@@ -43,7 +44,7 @@ pub(super) enum Writes {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// When each prefix of each model is forgotten, in unix milliseconds.
-    until_ms: Mutex<HashMap<(String, u64), u64>>,
+    until_ms: Mutex<HashMap<u64, u64>>,
 }
 
 impl Memory {
@@ -54,14 +55,14 @@ impl Memory {
         if held.len() > PREFIXES_MAX {
             held.clear();
         }
-        let mut known = |prefix: u64| held.get(&(model.to_owned(), prefix)).is_some_and(|until| *until > now_ms);
+        let mut known = |prefix: u64| held.get(&key(model, prefix)).is_some_and(|until| *until > now_ms);
         let (counted, writes) = match rule {
             CacheRule::Automatic => automatic(blocks, total, 1, Writes::Free, &mut known),
             CacheRule::Stepped(writes) => automatic(blocks, total, OPENAI_STEP_TOKENS, writes, &mut known),
             CacheRule::Marked => marked(blocks, total, &mut known),
         };
         for (prefix, lifetime) in writes {
-            let until = held.entry((model.to_owned(), prefix)).or_default();
+            let until = held.entry(key(model, prefix)).or_default();
             *until = (*until).max(now_ms.saturating_add(lifetime.ms()));
         }
         counted
@@ -84,6 +85,14 @@ impl Lifetime {
 
 /// The prefixes to remember, each for how long.
 type Kept = Vec<(u64, Lifetime)>;
+
+/// Names a prefix of a model.
+fn key(model: &str, prefix: u64) -> u64 {
+    let mut hash = DefaultHasher::new();
+    hash.write_u64(prefix);
+    hash.write(model.as_bytes());
+    hash.finish()
+}
 
 /// The ends of blocks, as tokens up to there.
 fn ends(blocks: &[Block]) -> impl Iterator<Item = (u64, &Block)> {

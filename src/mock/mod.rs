@@ -7,6 +7,7 @@
 //! | `x-mock-` header | effect | | path | |
 //! |---|---|---|---|---|
 //! | `tokens`, `reasoning-tokens` | length of the answer | | `GET /_mock/bill?last=N` | sums and lines |
+//! | `served-model`, `served-tier` | what the answer and the bill name | | | |
 //! | `ttft-ms`, `chunk-ms`, `latency-ms`, `chunks` | pace | | `GET /_mock/requests?last=N` | requests as they came |
 //! | `gate`, `gate-after` | stop until the gate opens | | `POST /_mock/gate/NAME`, `GET …?arrived=N` | open; wait |
 //! | `fault`, `fault-after`, `-every`, `-times`, `-key`, `-model`, `retry-after` | what goes wrong | | `GET`, `POST /_mock/config` | for all requests |
@@ -197,7 +198,7 @@ impl Mock {
         }
         let times = met.entry(settings.fault_key.clone()).or_default();
         *times += 1;
-        let turn = settings.fault_every.is_none_or(|every| *times % every.max(1) == 0);
+        let turn = settings.fault_every.is_none_or(|every| times.is_multiple_of(every.max(1)));
         let strikes = turn && settings.fault_times.is_none_or(|most| *times <= most);
         strikes.then(|| {
             self.stats.faults.fetch_add(1, Ordering::Relaxed);

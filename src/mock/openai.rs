@@ -219,7 +219,7 @@ pub(super) fn embeddings(body: &Value, show_usage: bool) -> Result<(String, u64)
     let usual = if model.contains("large") { 3_072 } else { 1_536 };
     let dimensions = body.get("dimensions").and_then(Value::as_u64).unwrap_or(usual);
     let size = usize::try_from(dimensions).unwrap_or(0);
-    if !(1..=vectors::DIMENSIONS_MAX).contains(&dimensions) {
+    if !vectors::fit(texts.len(), dimensions) {
         return Err(Problem::invalid(Some("dimensions"), "'dimensions' is out of range"));
     }
     let as_base64 = body.get("encoding_format").and_then(Value::as_str) == Some("base64");

@@ -2,7 +2,7 @@
 
 use super::gemini::Frames;
 use super::problem::Problem;
-use crate::domain::operation::{Dialect, Operation};
+use crate::domain::operation::Dialect;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 
@@ -11,28 +11,54 @@ use http::{HeaderMap, Method, header};
 pub(super) struct Target {
     /// The wire API.
     pub(super) dialect: Dialect,
-    /// The operation.
-    pub(super) operation: Operation,
+    /// What is to be done.
+    pub(super) work: Work,
     /// The model, where the path names it.
     pub(super) model: Option<String>,
-    /// How a Gemini stream is framed, if it is one.
-    pub(super) frames: Option<Frames>,
+}
+
+/// What a provider does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Generates an answer.
+    Answer(Api),
+    /// Counts tokens.
+    Count,
+    /// Embeds.
+    Embed,
+    /// Lists models, or shows one.
+    Models,
+}
+
+/// How an answer is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Api {
+    /// OpenAI's chat completions.
+    Chat,
+    /// OpenAI's responses.
+    Responses,
+    /// Anthropic's messages.
+    Messages,
+    /// Gemini, whole.
+    Gemini,
+    /// Gemini, streamed.
+    GeminiStream(Frames),
 }
 
 impl Target {
     /// Reads method and path; a refusal comes with the nearest dialect.
     pub(super) fn of(head: &Parts) -> Result<Self, (Dialect, Problem)> {
         let path = head.uri.path();
-        let found = match &head.method {
-            &Method::GET => reading(head, path),
-            &Method::POST => writing(path, head.uri.query().unwrap_or("")),
+        let found = match head.method {
+            Method::GET => reading(head, path),
+            Method::POST => writing(path, head.uri.query().unwrap_or("")),
             _ => None,
         };
         found.ok_or_else(|| (nearest(head, path), Problem::unknown_path(path)))
     }
 
-    fn new(dialect: Dialect, operation: Operation) -> Self {
-        Self { dialect, operation, model: None, frames: None }
+    fn new(dialect: Dialect, work: Work) -> Self {
+        Self { dialect, work, model: None }
     }
 }
 
@@ -69,16 +95,16 @@ fn reading(head: &Parts, path: &str) -> Option<Target> {
         None | Some("") => return None,
         Some(model) => Some(model.to_owned()),
     };
-    Some(Target { model, ..Target::new(dialect, Operation::Models) })
+    Some(Target { model, ..Target::new(dialect, Work::Models) })
 }
 
 fn writing(path: &str, query: &str) -> Option<Target> {
     let known = match path {
-        "/v1/chat/completions" => Target::new(Dialect::OpenAi, Operation::ChatCompletions),
-        "/v1/responses" => Target::new(Dialect::OpenAi, Operation::Responses),
-        "/v1/embeddings" => Target::new(Dialect::OpenAi, Operation::Embeddings),
-        "/v1/messages" => Target::new(Dialect::Anthropic, Operation::Messages),
-        "/v1/messages/count_tokens" => Target::new(Dialect::Anthropic, Operation::CountTokens),
+        "/v1/chat/completions" => Target::new(Dialect::OpenAi, Work::Answer(Api::Chat)),
+        "/v1/responses" => Target::new(Dialect::OpenAi, Work::Answer(Api::Responses)),
+        "/v1/embeddings" => Target::new(Dialect::OpenAi, Work::Embed),
+        "/v1/messages" => Target::new(Dialect::Anthropic, Work::Answer(Api::Messages)),
+        "/v1/messages/count_tokens" => Target::new(Dialect::Anthropic, Work::Count),
         _ => return gemini(path, query),
     };
     Some(known)
@@ -88,15 +114,15 @@ fn gemini(path: &str, query: &str) -> Option<Target> {
     let rest = path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"))?;
     let (model, verb) = rest.rsplit_once(':')?;
     let events = parameter(query, "alt") == Some("sse");
-    let (operation, frames) = match verb {
-        "generateContent" => (Operation::GenerateContent, None),
-        "streamGenerateContent" if events => (Operation::GenerateContent, Some(Frames::Events)),
-        "streamGenerateContent" => (Operation::GenerateContent, Some(Frames::Array)),
-        "countTokens" => (Operation::GeminiCountTokens, None),
-        "embedContent" | "batchEmbedContents" => (Operation::EmbedContent, None),
+    let work = match verb {
+        "generateContent" => Work::Answer(Api::Gemini),
+        "streamGenerateContent" if events => Work::Answer(Api::GeminiStream(Frames::Events)),
+        "streamGenerateContent" => Work::Answer(Api::GeminiStream(Frames::Array)),
+        "countTokens" => Work::Count,
+        "embedContent" | "batchEmbedContents" => Work::Embed,
         _ => return None,
     };
-    Some(Target { model: Some(model.to_owned()), frames, ..Target::new(Dialect::Gemini, operation) })
+    Some(Target { model: Some(model.to_owned()), ..Target::new(Dialect::Gemini, work) })
 }
 
 /// The dialect in which a path is meant, also one that is not known.
@@ -115,41 +141,31 @@ fn nearest(head: &Parts, path: &str) -> Dialect {
 mod tests {
     use super::*;
 
-    fn check(request: &str, headers: &[&str], expect: Option<(Dialect, Operation, Option<&str>, Option<Frames>)>) {
+    fn check(request: &str, headers: &[&str], expect: Option<(Dialect, Work, Option<&str>)>) {
         let (method, target) = request.split_once(' ').unwrap();
         let mut builder = http::Request::builder().method(method).uri(target);
         for name in headers {
             builder = builder.header(*name, "x");
         }
         let (head, ()) = builder.body(()).unwrap().into_parts();
-        let expect = expect.map(|(dialect, operation, model, frames)| Target {
-            model: model.map(str::to_owned),
-            frames,
-            ..Target::new(dialect, operation)
-        });
+        let expect = expect.map(|(dialect, work, model)| Target { dialect, work, model: model.map(str::to_owned) });
         assert_eq!(Target::of(&head).ok(), expect, "{request}");
     }
 
     #[test]
     fn paths_of_the_providers() {
-        let gemini = |operation, model, frames| Some((Dialect::Gemini, operation, model, frames));
-        check("POST /v1/chat/completions", &[], Some((Dialect::OpenAi, Operation::ChatCompletions, None, None)));
-        check("POST /v1/messages?beta=true", &[], Some((Dialect::Anthropic, Operation::Messages, None, None)));
-        check("GET /v1/models", &[], Some((Dialect::OpenAi, Operation::Models, None, None)));
-        check(
-            "GET /v1/models/x",
-            &["anthropic-version"],
-            Some((Dialect::Anthropic, Operation::Models, Some("x"), None)),
-        );
-        check("GET /v1/models?key=k", &[], gemini(Operation::Models, None, None));
-        let streamed = Operation::GenerateContent;
-        check("POST /v1beta/models/m:streamGenerateContent", &[], gemini(streamed, Some("m"), Some(Frames::Array)));
-        check(
-            "POST /v1/models/m:streamGenerateContent?alt=sse",
-            &[],
-            gemini(streamed, Some("m"), Some(Frames::Events)),
-        );
-        check("POST /v1beta/models/m:batchEmbedContents", &[], gemini(Operation::EmbedContent, Some("m"), None));
+        use Dialect::{Anthropic, Gemini, OpenAi};
+        let streamed = |frames| Work::Answer(Api::GeminiStream(frames));
+        check("POST /v1/chat/completions", &[], Some((OpenAi, Work::Answer(Api::Chat), None)));
+        check("POST /v1/messages?beta=true", &[], Some((Anthropic, Work::Answer(Api::Messages), None)));
+        check("GET /v1/models", &[], Some((OpenAi, Work::Models, None)));
+        check("GET /v1/models/x", &["anthropic-version"], Some((Anthropic, Work::Models, Some("x"))));
+        check("GET /v1/models?key=k", &[], Some((Gemini, Work::Models, None)));
+        let array = Some((Gemini, streamed(Frames::Array), Some("m")));
+        check("POST /v1beta/models/m:streamGenerateContent", &[], array);
+        let events = Some((Gemini, streamed(Frames::Events), Some("m")));
+        check("POST /v1/models/m:streamGenerateContent?alt=sse", &[], events);
+        check("POST /v1beta/models/m:batchEmbedContents", &[], Some((Gemini, Work::Embed, Some("m"))));
         check("POST /v1beta/models/m:predict", &[], None);
         check("GET /v1/chat/completions", &[], None);
         check("GET /v1/modelsX", &[], None);

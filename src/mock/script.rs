@@ -27,7 +27,7 @@ pub(super) enum Act {
     Gate(Arc<Gate>),
     /// Ends the connection.
     Pull(Pull),
-    /// Never goes on.
+    /// Never goes on; what was generated until here is billed.
     Hang,
 }
 
@@ -105,7 +105,10 @@ impl Play {
                 self.plug.pull(how);
                 self.wait(std::future::pending())
             }
-            Some(Act::Hang) => self.wait(std::future::pending()),
+            Some(Act::Hang) => {
+                self.tab.iter_mut().for_each(Tab::abort);
+                self.wait(std::future::pending())
+            }
         }
     }
 

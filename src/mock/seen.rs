@@ -59,17 +59,23 @@ impl Seen {
             method: head.method.to_string(),
             target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
             headers: head.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect(),
-            body: body.slice(..body.len().min(self.bytes_max / 4)),
+            body: self.kept(body),
             body_bytes: body.len(),
             body_sha256: sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.bytes += request.body.len();
+        kept.bytes += request.size();
         kept.requests.push_back(request);
         while kept.requests.len() > self.requests_max || kept.bytes > self.bytes_max {
             let Some(oldest) = kept.requests.pop_front() else { break };
-            kept.bytes -= oldest.body.len();
+            kept.bytes -= oldest.size();
         }
+    }
+
+    /// The part of a body that is kept; a copy, since a slice would keep all of it.
+    fn kept(&self, body: &Bytes) -> Bytes {
+        let bytes_max = self.bytes_max / 4;
+        if body.len() <= bytes_max { body.clone() } else { Bytes::copy_from_slice(&body[..bytes_max]) }
     }
 
     /// The last requests, oldest first.
@@ -88,6 +94,12 @@ impl Request {
     pub fn header_values(&self, name: &str) -> Vec<String> {
         let found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// Bytes that it takes.
+    fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        self.body.len() + self.target.len() + headers
     }
 
     /// What `GET /_mock/requests` shows of it.

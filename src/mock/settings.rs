@@ -16,6 +16,9 @@ const WAIT_MS_MAX: u64 = 3_600_000;
 /// No answer is longer than this, in tokens.
 const TOKENS_MAX: u64 = 1_000_000;
 
+/// No stream has more text deltas than this.
+const CHUNKS_MAX: usize = 100_000;
+
 /// What a request or the operator of the mock asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -31,6 +34,10 @@ pub struct Settings {
     pub tokens: Option<u64>,
     /// `reasoning-tokens`: how many tokens are thought before.
     pub reasoning_tokens: Option<u64>,
+    /// `served-model`: the model that answers and is billed; the one that was asked for if not said.
+    pub served_model: Option<String>,
+    /// `served-tier`: the service tier that is used instead of what was asked for; OpenAI's dialect.
+    pub served_tier: Option<String>,
     /// `gate`: the gate before which an answer stops.
     pub gate: Option<String>,
     /// `gate-after`: how many events of a stream pass before the gate.
@@ -141,6 +148,12 @@ impl Settings {
         Duration::from_millis(self.latency_ms)
     }
 
+    /// Text deltas in each of `count` answers.
+    pub fn chunks_each(&self, count: u64) -> Option<usize> {
+        let share = CHUNKS_MAX / usize::try_from(count.max(1)).unwrap_or(usize::MAX);
+        self.chunks.map(|chunks| chunks.min(share))
+    }
+
     /// Sets one; an empty value takes it back.
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let number = || match value {
@@ -149,6 +162,7 @@ impl Settings {
         };
         let wait_ms = || number().map(|ms| ms.unwrap_or(0).min(WAIT_MS_MAX));
         let count = || number().map(|count| count.map(|count| usize::try_from(count).unwrap_or(usize::MAX)));
+        let text = || (!value.is_empty()).then(|| value.to_owned());
         match name {
             "ttft-ms" => self.ttft_ms = wait_ms()?,
             "chunk-ms" => self.chunk_ms = wait_ms()?,
@@ -156,7 +170,9 @@ impl Settings {
             "chunks" => self.chunks = count()?,
             "tokens" => self.tokens = number()?.map(|tokens| tokens.min(TOKENS_MAX)),
             "reasoning-tokens" => self.reasoning_tokens = number()?.map(|tokens| tokens.min(TOKENS_MAX)),
-            "gate" => self.gate = (!value.is_empty()).then(|| value.to_owned()),
+            "served-model" => self.served_model = text(),
+            "served-tier" => self.served_tier = text(),
+            "gate" => self.gate = text(),
             "gate-after" => self.gate_after = count()?.unwrap_or(0),
             "fault" => self.fault = Fault::parse(value)?,
             "fault-after" => self.fault_after = count()?,
@@ -164,7 +180,7 @@ impl Settings {
             "fault-times" => self.fault_times = number()?,
             "fault-key" => value.clone_into(&mut self.fault_key),
             "fault-model" => value.clone_into(&mut self.fault_model),
-            "retry-after" => self.retry_after = (!value.is_empty()).then(|| value.to_owned()),
+            "retry-after" => self.retry_after = text(),
             unknown => return Err(format!("\"{unknown}\" is no setting of the mock provider")),
         }
         Ok(())

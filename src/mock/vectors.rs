@@ -1,10 +1,21 @@
 //! Embeddings: vectors of length 1 that follow from the text, as numbers or as base64 of little-endian floats.
 
+use std::fmt::Write;
+
 /// Numbers of one vector at most.
-pub(super) const DIMENSIONS_MAX: u64 = 16_384;
+const DIMENSIONS_MAX: u64 = 16_384;
+
+/// Numbers of all vectors of one answer: the most that OpenAI's limits allow is below it.
+const NUMBERS_MAX: usize = 8_000_000;
 
 /// The letters of base64 (RFC 4648).
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Whether so many vectors of this size fit into an answer.
+pub(super) fn fit(count: usize, dimensions: u64) -> bool {
+    let size = usize::try_from(dimensions).unwrap_or(usize::MAX);
+    (1..=DIMENSIONS_MAX).contains(&dimensions) && count.saturating_mul(size) <= NUMBERS_MAX
+}
 
 /// The vector of `text`: the same text always has the same.
 pub(super) fn vector(text: &str, dimensions: usize) -> Vec<f32> {
@@ -23,8 +34,13 @@ pub(super) fn vector(text: &str, dimensions: usize) -> Vec<f32> {
 
 /// The vector as a JSON array.
 pub(super) fn as_json(vector: &[f32]) -> String {
-    let numbers: Vec<String> = vector.iter().map(ToString::to_string).collect();
-    format!("[{}]", numbers.join(","))
+    let mut text = String::with_capacity(vector.len() * 14 + 2);
+    for (index, number) in vector.iter().enumerate() {
+        // Writing into a string does not fail.
+        let _written = write!(text, "{}{number}", if index == 0 { '[' } else { ',' });
+    }
+    text.push(']');
+    text
 }
 
 /// The vector as a JSON string of base64.
