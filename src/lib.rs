@@ -8,6 +8,7 @@ pub mod drain;
 pub mod telemetry;
 pub mod store;
 pub mod upstream;
+pub mod mock;
 pub mod bank;
 pub mod app;
 pub mod admin;

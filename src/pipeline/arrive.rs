@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use crate::app::{App, Snapshot};
 use crate::config::UnknownPaths;
 use crate::domain::ids::RequestId;
-use crate::domain::operation::{Dialect, Operation};
+use crate::domain::operation::Dialect;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::endpoint::{Endpoint, Hints, strip_upstream_prefix};
 use crate::upstream::headers::X_GOOG_API_KEY;
@@ -85,32 +85,42 @@ fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)
     let asked = head.uri.path();
     let (named, path) = match strip_upstream_prefix(asked) {
         Some((name, rest)) => {
-            let provider = snapshot.provider(name).ok_or_else(|| {
-                let refusal = Refusal::new(Cause::NotFound, format!("no upstream is named {name:?}"));
-                (Endpoint::nearest_dialect(rest, hints), refusal)
-            })?;
-            (Some(provider.clone()), rest)
+            let nearest = || Endpoint::of(head.method.as_str(), rest, hints).map_or_else(|miss| miss.dialect, |at| at.dialect);
+            let unnamed = || (nearest(), Refusal::new(Cause::NotFound, format!("no upstream is named {name:?}")));
+            (Some(snapshot.provider(name).ok_or_else(unnamed)?), rest)
         }
         None => (None, asked),
     };
-    let endpoint = match &named {
-        Some(provider) => Endpoint::by_tail(&head.method, path, provider.config.dialect),
-        None => Endpoint::of(&head.method, path, hints),
-    };
-    let dialect = named.as_ref().map_or_else(|| Endpoint::nearest_dialect(path, hints), |at| at.config.dialect);
-    let endpoint = match endpoint {
-        Some(endpoint) => endpoint,
-        None if named.is_some() || snapshot.config.server.unknown_paths == UnknownPaths::Forward => {
-            Endpoint { dialect, operation: Operation::Unknown, model_in_path: None, streams: false }
-        }
-        None => {
-            let message = format!("{} {path} is not served here", head.method);
-            return Err((dialect, Refusal::new(Cause::NotFound, message)));
-        }
+    let endpoint = match named {
+        Some(provider) => Endpoint::of_upstream(head.method.as_str(), path, provider.config.dialect),
+        None => served(snapshot, head, path, hints)?,
     };
     if head.method == Method::GET && head.headers.contains_key(UPGRADE) {
-        let message = "websockets are not served here; use POST";
-        return Err((endpoint.dialect, Refusal::new(Cause::UpgradeRequired, message)));
+        return Err((endpoint.dialect, no_websocket()));
     }
-    Ok((endpoint, path.into(), named))
+    Ok((endpoint, path.into(), named.cloned()))
+}
+
+/// What a path without an upstream's name asks for.
+fn served(snapshot: &Snapshot, head: &Parts, path: &str, hints: Hints) -> Result<Endpoint, (Dialect, Refusal)> {
+    let miss = match Endpoint::of(head.method.as_str(), path, hints) {
+        Ok(endpoint) => return Ok(endpoint),
+        Err(miss) => miss,
+    };
+    if head.headers.contains_key(UPGRADE) {
+        return Err((miss.dialect, no_websocket()));
+    }
+    if snapshot.config.server.unknown_paths == UnknownPaths::Forward {
+        return Ok(Endpoint::of_upstream(head.method.as_str(), path, miss.dialect));
+    }
+    let refusal = match miss.allow {
+        Some(allow) => Refusal::new(Cause::MethodNotAllowed, format!("{path} takes {allow}")),
+        None => Refusal::new(Cause::NotFound, format!("{} {path} is not served here", head.method)),
+    };
+    Err((miss.dialect, refusal))
+}
+
+/// Codex opens a WebSocket first and goes on with POST at once, but only after this status.
+fn no_websocket() -> Refusal {
+    Refusal::new(Cause::UpgradeRequired, "websockets are not served here; use POST")
 }

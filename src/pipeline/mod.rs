@@ -35,9 +35,13 @@ use hyper::body::Incoming;
 use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::domain::entry::Entry;
+use crate::domain::ids::RequestId;
 use crate::domain::operation::Dialect;
-use crate::domain::refusal::{Cause, Refusal};
-use arrive::Arrival;
+use crate::domain::refusal::Refusal;
+use crate::protocol::ask;
+use crate::telemetry::line::ToolResult;
+use crate::telemetry::scribe::Record;
+use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
 use read::Call;
@@ -54,7 +58,10 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     let (id, dialect) = (arrival.id, arrival.endpoint.dialect);
     let caller = match identify::identify(&app, &arrival) {
         Ok(caller) => caller,
-        Err(refusal) => return unheard(&app, arrival, &refusal).await,
+        Err(refusal) => {
+            unidentified(&app, id, dialect, &refusal);
+            return unheard(&app, arrival, &refusal).await;
+        }
     };
     let mut tab = open_tab(&app, &arrival, &caller);
     let (call, decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
@@ -107,17 +114,58 @@ async fn send(
     deliver::deliver(app, answer, decision, &told).await
 }
 
-/// A request that is turned away by its head alone; nobody is billed, so that there is no entry.
-async fn turn_away(app: &App, mut turned: arrive::TurnedAway) -> Response<Body> {
-    let silence_max = app.snapshot.load().config.server.body_timeout;
-    read::read_out(&mut turned.body, silence_max).await;
-    log_unidentified(turned.id, &turned.refusal);
+/// A request's line in the ledger, with all that its head tells.
+fn open_tab(app: &App, arrival: &Arrival, caller: &Caller) -> Tab {
+    let entry = Entry {
+        id: arrival.id,
+        at_ms: arrival.at_ms,
+        account: caller.account.clone(),
+        dialect: arrival.endpoint.dialect,
+        operation: arrival.endpoint.operation,
+        ..Entry::blank()
+    };
+    Tab::new(app.bank.clone(), Box::new(entry), arrival.at_us)
+}
+
+/// Adds what the body tells.
+fn describe(call: &Call, tab: &mut Tab) {
+    let entry = tab.entry();
+    entry.stream = call.ask.stream;
+    entry.requested_service_tier.clone_from(&call.ask.service_tier);
+    entry.features = call.ask.features.quantise();
+    let result = |seen: &ask::ToolResult| ToolResult { name: seen.name.clone(), success: seen.is_error != Some(true) };
+    let results = call.ask.tool_results.iter().map(result).collect();
+    tab.note_tools(results);
+}
+
+/// A request that is turned away by its head alone: nobody is billed, so that there is no entry, only a line and a count.
+async fn turn_away(app: &App, mut turned: TurnedAway) -> Response<Body> {
+    unidentified(app, turned.id, turned.dialect, &turned.refusal);
+    read_out(app, &mut turned.body).await;
     respond::refuse(&turned.refusal, turned.dialect, turned.id)
 }
 
-/// A refusal before the body was read: it is read out, since a client in the middle of sending would see a reset.
+/// A refusal before the body was read to its end.
 async fn unheard(app: &App, mut arrival: Arrival, refusal: &Refusal) -> Response<Body> {
-    let silence_max = app.snapshot.load().config.server.body_timeout;
-    read::read_out(&mut arrival.body, silence_max).await;
+    read_out(app, &mut arrival.body).await;
     respond::refuse(refusal, arrival.endpoint.dialect, arrival.id)
+}
+
+/// Reads what is left of a refused body, since a client in the middle of sending would see a reset and no refusal.
+async fn read_out(app: &App, body: &mut Incoming) {
+    let silence_max = app.snapshot.load().config.server.body_timeout;
+    read::read_out(body, silence_max).await;
+}
+
+/// Tells log and metrics of a request whose caller is not known.
+fn unidentified(app: &App, id: RequestId, dialect: Dialect, refusal: &Refusal) {
+    let entry = Entry {
+        id,
+        at_ms: id.at_ms(),
+        dialect,
+        status: refusal.cause.status(),
+        reason: refusal.cause.code().into(),
+        ..Entry::blank()
+    };
+    app.scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
 }

@@ -2,6 +2,7 @@
 //!
 //! The pieces stay as they arrived; what is learned from them is an [`Ask`].
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper::body::Incoming;
 use super::arrive::Arrival;
 use crate::app::{App, Place};
 use crate::domain::refusal::{Cause, Refusal};
-use crate::protocol::ask::{Ask, Reader};
+use crate::protocol::ask::{Ask, Reader, reads_json};
 
 /// Bytes of a refused body that are read and forgotten, so that the client reads the refusal instead of a reset.
 pub const REFUSED_BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -39,12 +40,11 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     if announced(arrival).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let is_json = arrival.endpoint.operation.has_json_body();
-    if is_json && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if reads_json(arrival.endpoint.operation) && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         let message = "compressed request bodies are not read yet; send this one without content-encoding";
         return Err(Refusal::new(Cause::UnsupportedEncoding, message));
     }
-    let mut reader = is_json.then(|| Reader::new(&arrival.endpoint));
+    let mut reader = Reader::new(&arrival.endpoint);
     let mut memory = app.body_memory.empty();
     let (mut pieces, mut length) = (Vec::new(), 0);
     let silence_max = arrival.snapshot.config.server.body_timeout;
@@ -57,15 +57,10 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
             let message = "too many request bodies are in memory; try again shortly";
             return Err(Refusal::new(Cause::Overloaded, message).after(1));
         }
-        if let Some(reader) = &mut reader {
-            reader.feed(&piece).map_err(Refusal::from)?;
-        }
+        reader.feed(&piece).map_err(Refusal::from)?;
         pieces.push(piece);
     }
-    let ask = match reader {
-        Some(reader) => reader.finish().map_err(Refusal::from)?,
-        None => Ask::default(),
-    };
+    let ask = reader.finish().map_err(Refusal::from)?;
     Ok(Call { pieces, ask, memory })
 }
 

@@ -6,9 +6,12 @@ use super::route::Decision;
 use super::settle::{Bill, Pricing};
 use crate::app::App;
 use crate::bank::tab::Tab;
-use crate::domain::price::{self, Context};
+use crate::domain::money::Usd;
+use crate::domain::operation::Operation;
+use crate::domain::price::{self, Context, Model, Prompt};
 use crate::domain::refusal::Refusal;
-use crate::protocol::bounds::Bounds;
+use crate::protocol::ask::Ask;
+use crate::protocol::bounds::{Bounds, ModelFacts};
 
 /// Quotes the request and opens its attempt.
 ///
@@ -26,7 +29,9 @@ pub async fn reserve(
         true => None,
         false => snapshot.book.find(&decision.provider.config.provider, None, &decision.model),
     };
-    let bounds = Bounds::of(&call.ask, arrival.endpoint.operation, call.length(), model.as_deref());
+    let operation = arrival.endpoint.operation;
+    let facts = model.as_deref().map_or_else(ModelFacts::default, |model| facts(model, decision, operation));
+    let bounds = Bounds::of(&call.ask, &facts, operation.generates(), None);
     let context = Context {
         at_ms: arrival.at_ms,
         requested_service_tier: call.ask.service_tier.as_deref(),
@@ -35,19 +40,55 @@ pub async fn reserve(
         ..Context::default()
     };
     let quote = match &model {
-        _ if arrival.endpoint.operation.is_free() => Some(crate::domain::money::Usd::ZERO),
-        Some(model) => bounds.price_bounds().and_then(|bounds| price::quote(model.row(), &bounds, &context).ok()),
+        _ if operation.is_free() => Some(Usd::ZERO),
+        Some(model) => quote(model, &bounds, &call.ask, &context),
         None => None,
     };
     let pricing = Pricing {
         snapshot: snapshot.clone(),
         provider: decision.provider.clone(),
-        operation: arrival.endpoint.operation,
+        operation,
         model: decision.model.clone(),
         input_bound: bounds.input_tokens,
-        reasoning_asked: call.ask.features.reasoning,
-        requested_service_tier: call.ask.service_tier.clone(),
+        may_reason: call.ask.features.reasoning,
+        service_tier: call.ask.service_tier.clone(),
     };
-    let debt = tab.open(quote).await.map_err(|error| error.refusal())?;
+    let debt = tab.open(quote).await?;
     Ok(Bill::new(debt, pricing, app.bank.clone()))
+}
+
+fn facts(model: &Model, decision: &Decision, operation: Operation) -> ModelFacts {
+    ModelFacts {
+        context: model.context_total().or(model.context_window()),
+        max_output: model.max_output(),
+        image_tokens: None,
+        // Its chat completions bill reasoning beside the completion tokens, its responses within them (PROTOCOLS).
+        reasoning_outside: &*decision.provider.config.provider == "xai" && operation == Operation::ChatCompletions,
+    }
+}
+
+/// The most that the request can cost; `None` where that has no bound or no price.
+fn quote(model: &Model, bounds: &Bounds, ask: &Ask, context: &Context<'_>) -> Option<Usd> {
+    if bounds.unbounded.is_some() {
+        return None;
+    }
+    let calls = bounds.server_tool_calls;
+    let tools: Vec<(&str, u64)> = ask.server_tools.iter().map(|tool| (undated(&tool.kind), calls)).collect();
+    let has_media = ask.features.images + ask.features.audios + ask.features.videos + ask.features.documents > 0;
+    let bounds = price::Bounds {
+        input: bounds.input_tokens,
+        output: bounds.output_tokens?,
+        tools: &tools,
+        prompt: if has_media || ask.features.stored_context { Prompt::Any } else { Prompt::Text },
+        ..price::Bounds::default()
+    };
+    price::quote(model.row(), &bounds, context).ok()
+}
+
+/// A server tool's name without the date of its version, as in `web_search_20250305`.
+fn undated(kind: &str) -> &str {
+    match kind.rsplit_once('_') {
+        Some((name, date)) if date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => kind,
+    }
 }

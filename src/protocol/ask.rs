@@ -222,7 +222,7 @@ impl Reader {
 }
 
 /// Whether the body of an operation is JSON that is worth reading.
-const fn reads_json(operation: Operation) -> bool {
+pub const fn reads_json(operation: Operation) -> bool {
     match operation {
         Operation::ChatCompletions
         | Operation::Responses

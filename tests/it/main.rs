@@ -2,4 +2,5 @@
 
 mod config;
 mod journal;
+mod mock;
 mod prices;
