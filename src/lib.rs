@@ -1,4 +1,18 @@
 //! Tollgate: a cost-aware reverse proxy for LLM APIs.
+//!
+//! The rooms in reading order. A room uses only rooms above its line; `tests/it/tidy.rs` keeps watch.
+//!
+//! - `domain`: the law of money, tokens and prices
+//! - `protocol`: the dialects, bytes in and facts out
+//! - `config`, `clock`, `drain`, `telemetry`: what was said, the time, the way out, what is told
+//! - `store`, `upstream`: the journal, and the providers
+//! - `bank`: the only door to money
+//! - `app`: everything that requests share
+//! - `pipeline`: the life of a request
+//! - `admin`: reports and their zones
+//! - `server`: who connects
+//! - `cli`: the commands
+//! - `main`: the binary
 
 pub mod domain;
 pub mod protocol;

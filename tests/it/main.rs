@@ -4,3 +4,4 @@ mod config;
 mod journal;
 mod mock;
 mod prices;
+mod tidy;
