@@ -34,6 +34,8 @@ pub struct ModelFacts {
     pub image_tokens: Option<u64>,
     /// It bills reasoning beside the output that the limit holds (xAI's chat completions).
     pub reasoning_outside: bool,
+    /// It searches or calls tools although no request asks for it (Groq's compound models, Perplexity's).
+    pub runs_on_its_own: bool,
 }
 
 /// What a request can be billed for at most.
@@ -100,7 +102,7 @@ impl Bounds {
             (ask.odd, Unbounded::OddField),
             (ask.features.background, Unbounded::Background),
             (ask.outside_passes, Unbounded::OutsidePasses),
-            (calls.is_none(), Unbounded::ServerTools),
+            (calls.is_none() || model.runs_on_its_own, Unbounded::ServerTools),
             (needs_window, Unbounded::NoContextWindow),
             (output_tokens.is_none(), Unbounded::NoOutputLimit),
         ];
@@ -157,6 +159,7 @@ mod tests {
         max_output: Some(8_000),
         image_tokens: Some(1_600),
         reasoning_outside: false,
+        runs_on_its_own: false,
     };
 
     fn plain() -> Ask {
@@ -221,5 +224,7 @@ mod tests {
         assert_eq!(bounds(|ask| ask.features.images = 1), None);
         assert_eq!(bounds(|ask| ask.features.documents = 1), Some(Unbounded::NoContextWindow));
         assert_eq!(bounds(|ask| ask.output_limit = None), Some(Unbounded::NoOutputLimit));
+        let wilful = ModelFacts { runs_on_its_own: true, ..FACTS };
+        assert_eq!(Bounds::of(&plain(), &wilful, true, None).unbounded, Some(Unbounded::ServerTools));
     }
 }

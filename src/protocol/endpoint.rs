@@ -95,17 +95,22 @@ impl Endpoint {
             }
             Dialect::Gemini => &[],
         };
-        if method == "POST" {
-            let gemini = || path.rfind("/models/").and_then(|at| Self::gemini(path, at + 1));
-            let found = tails.iter().find(|(tail, _)| path.ends_with(tail));
-            return match (found, dialect) {
-                (Some((_, operation)), _) => Self::plain(dialect, *operation),
-                (None, Dialect::Gemini) => gemini().unwrap_or(unknown),
-                (None, Dialect::OpenAi | Dialect::Anthropic) => unknown,
-            };
+        let found = tails.iter().find(|(tail, _)| method == "POST" && path.ends_with(tail));
+        if let Some((_, operation)) = found {
+            return Self::plain(dialect, *operation);
         }
-        let is_models = path.ends_with("/models") || path.rsplit_once("/models/").is_some_and(|(_, id)| !id.is_empty());
-        if method == "GET" && is_models { Self::plain(dialect, Operation::Models) } else { unknown }
+        let behind = |step: &str| path.rfind(step).map(|at| at + 1);
+        match (dialect, behind("/models/"), behind("/responses/")) {
+            (Dialect::Gemini, Some(start), _) if method == "POST" => Self::gemini(path, start).unwrap_or(unknown),
+            (Dialect::OpenAi, _, Some(start)) => match responses(method, &path[start..]) {
+                Some((known, operation)) if known == method => Self::plain(dialect, operation),
+                Some(_) | None => unknown,
+            },
+            (_, models, _) if method == "GET" && (models.is_some() || path.ends_with("/models")) => {
+                Self::plain(dialect, Operation::Models)
+            }
+            (Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini, _, _) => unknown,
+        }
     }
 
     /// The model that the path names, decoded.
@@ -162,22 +167,19 @@ fn version(path: &str) -> (Option<&str>, Option<&str>) {
 
 /// Whether nobody can read the path in two ways.
 fn is_plain(path: &str) -> bool {
-    let is_dots = |segment: &str| {
-        let bare = segment.to_ascii_lowercase().replace("%2e", ".");
-        matches!(bare.as_str(), "." | "..")
-    };
     let odd = |byte: u8| byte <= b' ' || matches!(byte, b'\\' | b'?' | b'#' | 0x7f);
-    let has_escape = |code: &str| path.as_bytes().windows(3).any(|bytes| bytes.eq_ignore_ascii_case(code.as_bytes()));
-    if path.bytes().any(odd) || path.split('/').any(|segment| segment.is_empty()) {
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    if path.bytes().any(odd) || path.split('/').any(|segment| segment.is_empty() || is_dots(segment)) {
         return false;
     }
+    if !path.contains('%') {
+        return true;
+    }
+    let lower = path.to_ascii_lowercase();
     // A model's id may hold an encoded slash (`org%2Fname`) where it is only looked up.
     let is_lookup = path.starts_with("models/") && !path.contains(':');
-    !path.contains('%') && !path.split('/').any(|segment| matches!(segment, "." | ".."))
-        || !path.split('/').any(is_dots)
-            && !has_escape("%5c")
-            && !has_escape("%00")
-            && (is_lookup || !has_escape("%2f"))
+    let is_split = !is_lookup && lower.contains("%2f") || lower.contains("%5c") || lower.contains("%00");
+    !is_split && !lower.replace("%2e", ".").replace("%2f", "/").split('/').any(is_dots)
 }
 
 /// Operations whose path has no variable part, with their method.

@@ -165,7 +165,9 @@ impl Collector {
             }
             Root::Stored => ask.features.stored_context |= is_set,
             Root::Session => ask.session = values::boxed(value.raw),
-            Root::Reasoning => ask.features.reasoning |= is_set && !says(value.raw, &["none", "disabled"]),
+            Root::Reasoning => ask.features.reasoning |= is_set && !says(value.raw, &["none", "disabled", "false"]),
+            // A recorded `"mode": "pro"` billed 1,549 prompt tokens for 20.
+            Root::Mode => ask.outside_passes |= is_set && value.raw != b"\"standard\"",
             Root::Format => ask.features.structured |= says(value.raw, &["json"]),
             Root::ToolChoice => {
                 ask.features.tool_forced |= value.first == b'{' || says(value.raw, &["required", "any", "ANY", "tool"]);

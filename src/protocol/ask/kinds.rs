@@ -33,7 +33,7 @@ pub(super) enum Kind {
 /// What an item of the Responses API is by its type.
 pub(super) fn item_kind(raw: &[u8]) -> ItemKind {
     match values::string(raw).as_deref() {
-        Some("message" | "reasoning" | "compaction" | "compaction_summary") => ItemKind::Message,
+        Some("message" | "reasoning" | "additional_tools" | "compaction" | "compaction_summary") => ItemKind::Message,
         Some("function_call" | "custom_tool_call") => ItemKind::Call,
         Some("function_call_output" | "custom_tool_call_output") => ItemKind::Result,
         Some("image_generation_call" | "computer_call_output") => ItemKind::Image,
@@ -69,6 +69,7 @@ pub(super) fn block_kind(raw: &[u8]) -> Kind {
             | "search_result"
             | "tool_search_tool_result"
             | "tool_reference"
+            | "tool_addition"
             | "compaction"
             | "reference"
             | "code_execution_tool_result"
