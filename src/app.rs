@@ -1,5 +1,10 @@
 //! [`App`]: everything that requests share, built once from the config, and the order in which it ends.
 
+mod kept;
+mod open;
+
+pub use open::{AppError, Surroundings};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +12,7 @@ use arc_swap::ArcSwap;
 
 use crate::bank::Bank;
 use crate::clock::{Clock, Mint};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
@@ -45,6 +50,8 @@ pub struct App {
     pub drains: Gate,
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
+    /// What the admin interface asks for, over TCP.
+    pub admin_token: Secret,
 }
 
 /// One state of the config, with what was derived from it.

@@ -68,6 +68,14 @@ impl Bank {
         }
     }
 
+    /// Waits until everything that was settled before is on the disk, where whoever reads the ledger finds it.
+    ///
+    /// # Errors
+    /// Why the last records may not be there.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.journal.flush().await
+    }
+
     /// Writes what is held back, and waits until all records are durable.
     ///
     /// # Errors
