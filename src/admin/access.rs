@@ -16,19 +16,36 @@ use http::{HeaderValue, StatusCode};
 use super::{Answer, Door, Route, reply};
 use crate::config::Secret;
 
+/// Why a request stays outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It comes from another site, or under a name that may be another's.
+    Foreign(&'static str),
+    /// It has no token, or not ours.
+    NoToken,
+}
+
 /// Lets a request in, or says why not.
-pub fn check(token: &Secret, door: Door, head: &Parts, route: Option<Route<'_>>) -> Result<(), Answer> {
+pub fn check(token: &Secret, door: Door, head: &Parts, route: Option<Route<'_>>) -> Result<(), Denied> {
     let peer = match door {
         Door::Socket => return Ok(()),
         Door::Tcp { peer } => peer.to_canonical(),
     };
-    if let Err(message) = is_at_home(head) {
-        return Err(reply::error(StatusCode::FORBIDDEN, "forbidden", message));
-    }
+    is_at_home(head).map_err(Denied::Foreign)?;
     if is_open(route, peer) || presented(&head.headers).is_some_and(|presented| token.matches(presented)) {
         return Ok(());
     }
-    Err(reply::unauthorized())
+    Err(Denied::NoToken)
+}
+
+impl Denied {
+    /// What whoever asked is told.
+    pub fn answer(self) -> Answer {
+        match self {
+            Self::Foreign(message) => reply::error(StatusCode::FORBIDDEN, "forbidden", message),
+            Self::NoToken => reply::unauthorized(),
+        }
+    }
 }
 
 /// What needs no token: probes from everywhere; numbers and the page, which shows nothing by itself, on this machine.

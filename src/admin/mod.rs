@@ -55,15 +55,21 @@ enum Route<'a> {
     OpenApi,
 }
 
+/// The control socket in the store's folder, by its name; only its owner may open it (mode 0600).
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// Where reports are.
+pub const REPORT: &str = "/admin/v1/report";
+
 /// Where a request is looked up by its id.
-const REQUESTS: &str = "/admin/v1/requests/";
+pub const REQUESTS: &str = "/admin/v1/requests/";
 
 /// Answers one request. Its body is not read: nothing here takes one.
 pub async fn answer<B>(app: &Arc<App>, door: Door, request: Request<B>) -> Answer {
     let head = request.into_parts().0;
     let route = Route::of(head.uri.path());
-    if let Err(closed) = access::check(&app.admin_token, door, &head, route) {
-        return closed;
+    if let Err(denied) = access::check(&app.admin_token, door, &head, route) {
+        return denied.answer();
     }
     let Some(route) = route else {
         let message = format!("there is no {}; see /admin/v1/openapi.json", head.uri.path());
@@ -91,7 +97,7 @@ impl<'a> Route<'a> {
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/" => Self::Page,
-            "/admin/v1/report" => Self::Report,
+            REPORT => Self::Report,
             "/admin/v1/config" => Self::Config,
             "/admin/v1/openapi.json" => Self::OpenApi,
             other => Self::Lookup(other.strip_prefix(REQUESTS).filter(|id| !id.is_empty() && !id.contains('/'))?),
