@@ -3,3 +3,16 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod scan;
+pub mod sse;
+mod counts;
+pub mod facts;
+mod gather;
+mod openai_chat;
+mod openai_responses;
+mod openai_embeddings;
+mod openai_usage;
+mod anthropic_messages;
+mod gemini;
+pub mod meter;
+pub mod strip;
+pub mod terminal;

@@ -1,1 +1,3 @@
+//! One test binary, a file per theme.
 
+mod recordings_meter;

@@ -5,9 +5,9 @@ pub(super) const LEVELS: usize = 8;
 
 /// One path whose value is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Pattern {
+pub struct Pattern<'a> {
     /// Keys from the root; `"*"` is any element of an array.
-    pub path: &'static [&'static str],
+    pub path: &'a [&'static str],
     /// How much of the value to show.
     pub take: Take,
 }
@@ -21,8 +21,8 @@ pub enum Take {
     Bytes(usize),
 }
 
-/// Compiled patterns: what to look for, level by level. At most 32.
-#[derive(Clone, Debug)]
+/// Compiled patterns: what to look for, level by level. At most 32. The default one looks for nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// For each level: the keys that lead on, with the patterns that they serve.
     keys: [Vec<(&'static str, u32)>; LEVELS],
@@ -38,7 +38,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says which rule a pattern breaks: at most 32 of them, each of 1 to 8 steps.
-    pub fn new(patterns: &[Pattern]) -> Result<Self, &'static str> {
+    pub fn new(patterns: &[Pattern<'_>]) -> Result<Self, &'static str> {
         let mut plan = Self { keys: Default::default(), any: [0; LEVELS], ends: [0; LEVELS], takes: Vec::new() };
         if patterns.len() > 32 {
             return Err("a plan holds at most 32 patterns");
