@@ -40,7 +40,9 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     if announced(arrival).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    if reads_json(arrival.endpoint.operation) && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if reads_json(arrival.endpoint.operation)
+        && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity")
+    {
         let message = "compressed request bodies are not read yet; send this one without content-encoding";
         return Err(Refusal::new(Cause::UnsupportedEncoding, message));
     }

@@ -5,4 +5,5 @@ mod config;
 mod journal;
 mod mock;
 mod prices;
+mod recordings_meter;
 mod tidy;

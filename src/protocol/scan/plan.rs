@@ -5,9 +5,9 @@ pub(super) const LEVELS: usize = 10;
 
 /// One path whose value is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Pattern {
+pub struct Pattern<'a> {
     /// Keys from the root; `"*"` is any element of an array, `"%"` any key of an object, `"a|b"` one key or the other.
-    pub path: &'static [&'static str],
+    pub path: &'a [&'static str],
     /// How much of the value to show.
     pub take: Take,
 }
@@ -21,7 +21,7 @@ pub enum Take {
     Bytes(usize),
 }
 
-/// Compiled patterns: what to look for, level by level. At most 64.
+/// Compiled patterns: what to look for, level by level. At most 64. The default one looks for nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// For each level: the keys that lead on, with the patterns that they serve.
@@ -40,7 +40,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says which rule a pattern breaks: at most 64 of them, each of 1 to 10 steps.
-    pub fn new(patterns: &[Pattern]) -> Result<Self, &'static str> {
+    pub fn new(patterns: &[Pattern<'_>]) -> Result<Self, &'static str> {
         let mut plan = Self::default();
         if patterns.len() > 64 {
             return Err("a plan holds at most 64 patterns");
