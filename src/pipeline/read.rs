@@ -13,8 +13,9 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::arrive::Arrival;
-use crate::app::{App, Place};
+use crate::app::App;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::limits::gate::Place;
 use crate::protocol::ask::{Ask, Reader, reads_json};
 
 /// Bytes of a refused body that are read and forgotten, so that the client reads the refusal instead of a reset.

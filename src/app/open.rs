@@ -1,0 +1,171 @@
+//! [`App::open`]: from a config to everything that requests share. Opens files and a thread, and no listener.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::{App, DRAINS_MAX, Snapshot, kept};
+use crate::bank::Bank;
+use crate::clock::{Clock, Mint};
+use crate::config::{Config, Log, LogLevel, Secret, Store};
+use crate::drain::Drain;
+use crate::limits::gate::Gate;
+use crate::store::disk::{Disk, RealDisk};
+use crate::store::{Journal, OpenError, Options, Record, Recovered, Start, StoreError};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::scribe::{Destination, Scribe};
+
+/// The kernel's name for the time since the machine was switched on.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What an app stands on; tests bring their own.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Clock,
+    /// The file system that the journal writes to.
+    pub disk: Arc<dyn Disk>,
+}
+
+/// Why an app cannot be opened.
+#[derive(Debug)]
+pub enum AppError {
+    /// The journal.
+    Store(OpenError),
+    /// The journal was opened and then took no record.
+    Unwritable(StoreError),
+    /// An upstream cannot be prepared.
+    Upstream(Box<dyn std::error::Error + Send + Sync>),
+    /// A file that cannot be read or made.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A kept secret that is not whole.
+    Damaged(PathBuf),
+    /// The log or its thread.
+    Log(io::Error),
+    /// The system has no random numbers.
+    NoRandomness,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { clock: Clock::system(), disk: Arc::new(RealDisk) }
+    }
+}
+
+impl App {
+    /// Opens the journal in the store's folder, settles what a dead process left open, and prepares the rest.
+    ///
+    /// # Errors
+    /// The first thing that cannot be had. The journal comes first: its lock keeps a second process from all others.
+    pub fn open(config: Config, surroundings: Surroundings) -> Result<Self, AppError> {
+        let Surroundings { clock, disk } = surroundings;
+        let (now_ms, folder) = (clock.now_ms(), config.store.path.clone());
+        let (journal, recovered) = Journal::open(&folder, options(&config.store, disk), now_ms)?;
+        tell(&recovered);
+        journal.post(&Record::Start(start(now_ms)))?;
+        let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
+        let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
+        let admin_token = match &config.server.admin_token {
+            Some(token) => token.clone(),
+            None => {
+                let path = folder.join("admin-token");
+                Secret::new(&kept::admin_token(&path, &mint)?, &format!("file {}", path.display()))
+            }
+        };
+        let metrics = Arc::new(Metrics::new(now_ms));
+        let scribe = Scribe::start(destination(&config.log), metrics.clone()).map_err(AppError::Log)?;
+        let scribe = Arc::new(scribe);
+        let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone());
+        let server = &config.server;
+        Ok(Self {
+            clock,
+            mint,
+            connections: Gate::new(server.connections_max),
+            requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
+            body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
+            drains: Gate::new(DRAINS_MAX),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(config).map_err(AppError::Upstream)?),
+            bank: Arc::new(bank),
+            metrics,
+            scribe,
+            drain: Drain::default(),
+            pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
+            admin_token,
+        })
+    }
+}
+
+fn options(store: &Store, disk: Arc<dyn Disk>) -> Options {
+    Options {
+        sync_interval_ms: u64::try_from(store.sync_interval.as_millis()).unwrap_or(u64::MAX),
+        segment_bytes: store.segment_bytes,
+        unsynced_records_max: u64::try_from(store.unsynced_records_max).unwrap_or(u64::MAX),
+        disk,
+        ..Options::default()
+    }
+}
+
+/// Requests are logged from level `info` on.
+fn destination(log: &Log) -> Destination {
+    match &log.path {
+        _ if log.level < LogLevel::Info => Destination::Nowhere,
+        Some(path) => Destination::File(path.clone()),
+        None => Destination::StandardError,
+    }
+}
+
+fn start(at_ms: u64) -> Start {
+    // Where the kernel has no such file, a power loss cannot be told from a killed process.
+    let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    let (version, pid) = (env!("CARGO_PKG_VERSION").into(), std::process::id());
+    Start { at_ms, boot_id: boot_id.trim().into(), version, pid }
+}
+
+fn tell(recovered: &Recovered) {
+    if let Some(cut) = &recovered.cut {
+        tracing::warn!(?cut, "an interrupted write was cut off the journal; nothing acknowledged was in it");
+    }
+    if !recovered.unfinished.is_empty() {
+        let requests = recovered.unfinished.len();
+        tracing::warn!(requests, "requests that a dead process left open are charged at their quotes");
+    }
+}
+
+impl From<OpenError> for AppError {
+    fn from(error: OpenError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        Self::Unwritable(error)
+    }
+}
+
+impl fmt::Display for AppError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(out, "{error}"),
+            Self::Unwritable(error) => write!(out, "the ledger cannot be written: {error}"),
+            Self::Upstream(error) => write!(out, "an upstream cannot be prepared: {error}"),
+            Self::File { path, error } => write!(out, "{} cannot be kept: {error}", path.display()),
+            Self::Damaged(path) => {
+                write!(out, "{} is damaged; restore it, or remove it to have a new one made", path.display())
+            }
+            Self::Log(error) => write!(out, "the log cannot be opened: {error}"),
+            Self::NoRandomness => out.write_str("the system gives no random numbers"),
+        }
+    }
+}
+
+impl std::error::Error for AppError {}
