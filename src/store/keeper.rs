@@ -31,14 +31,12 @@ pub struct Keeper {
 
 impl Keeper {
     /// Works until it is told to stop, or something fails.
-    pub fn run(mut self) {
-        loop {
-            let stopped = self.shared.wait_for_work();
-            let done = self.round().and_then(|()| if stopped { self.finish() } else { Ok(()) });
-            if stopped || done.is_err() {
-                return;
-            }
+    pub fn run(mut self) -> Result<(), StoreError> {
+        while !self.shared.wait_for_work() {
+            self.round()?;
         }
+        self.round()?;
+        self.finish()
     }
 
     /// Writes and syncs, and then whatever is due.
