@@ -42,8 +42,12 @@ pub struct Journal {
 struct Working {
     keeper: JoinHandle<Result<(), StoreError>>,
     /// Keeps other processes out; ends with this one, however that ends.
-    lock: File,
+    lock: Lock,
 }
+
+/// The locked file of a folder.
+#[derive(Debug)]
+struct Lock(File);
 
 /// What a start found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -196,7 +200,7 @@ impl Journal {
         done
     }
 
-    fn assemble(options: Options, folder: PathBuf, writer: Writer, books: Books, lock: File) -> io::Result<Self> {
+    fn assemble(options: Options, folder: PathBuf, writer: Writer, books: Books, lock: Lock) -> io::Result<Self> {
         let (segment, head) = writer.place();
         let point = writer.point();
         let walk = Walk::resume(&segment.path, point.len, point.next_seq, Some(head))?;
@@ -214,8 +218,16 @@ impl Drop for Journal {
     }
 }
 
+impl Drop for Lock {
+    /// Closing the file is not enough while a child that is just being started still shares it.
+    fn drop(&mut self) {
+        // If this fails, closing does it a moment later.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Locks the store's folder for this process, or says which process has it.
-fn lock(folder: &Path) -> Result<File, OpenError> {
+fn lock(folder: &Path) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(failed("open", &path))?;
@@ -223,7 +235,7 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         Ok(()) => {
             let id = std::process::id().to_string();
             file.set_len(0).and_then(|()| file.write_all(id.as_bytes())).map_err(failed("write to", &path))?;
-            Ok(file)
+            Ok(Lock(file))
         }
         Err(TryLockError::WouldBlock) => {
             let mut id = String::new();
