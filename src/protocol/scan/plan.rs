@@ -31,6 +31,8 @@ pub struct Plan {
     /// For each level: the patterns that end there.
     pub(super) ends: [u32; LEVELS],
     pub(super) takes: Vec<Take>,
+    /// The patterns whose bytes are kept.
+    kept: u32,
 }
 
 impl Plan {
@@ -39,7 +41,8 @@ impl Plan {
     /// # Errors
     /// Says which rule a pattern breaks: at most 32 of them, each of 1 to 8 steps.
     pub fn new(patterns: &[Pattern<'_>]) -> Result<Self, &'static str> {
-        let mut plan = Self { keys: Default::default(), any: [0; LEVELS], ends: [0; LEVELS], takes: Vec::new() };
+        let mut plan =
+            Self { keys: Default::default(), any: [0; LEVELS], ends: [0; LEVELS], takes: Vec::new(), kept: 0 };
         if patterns.len() > 32 {
             return Err("a plan holds at most 32 patterns");
         }
@@ -53,6 +56,7 @@ impl Plan {
             }
             plan.ends[pattern.path.len() - 1] |= bit;
             plan.takes.push(pattern.take);
+            plan.kept |= if matches!(pattern.take, Take::Bytes(_)) { bit } else { 0 };
         }
         Ok(plan)
     }
@@ -69,19 +73,22 @@ impl Plan {
 
     /// The patterns that `key` serves on `level`.
     pub(super) fn under(&self, level: usize, key: &[u8]) -> u32 {
-        self.keys[level].iter().find(|(known, _)| known.as_bytes() == key).map_or(0, |(_, bits)| *bits)
+        // The first byte tells most keys apart, without a call.
+        let is_key = |known: &str| known.as_bytes().first() == key.first() && known.as_bytes() == key;
+        self.keys[level].iter().find(|(known, _)| is_key(known)).map_or(0, |(_, bits)| *bits)
     }
 }
 
 /// The largest number of bytes that any of these patterns keeps.
 pub(super) fn keep_limit(plan: &Plan, whole: u32) -> Option<usize> {
-    plan.takes
-        .iter()
-        .enumerate()
-        .filter(|(which, _)| whole & (1 << which) != 0)
-        .filter_map(|(_, take)| match take {
-            Take::Bytes(limit) => Some(*limit),
-            Take::Span => None,
-        })
-        .max()
+    let mut kept = whole & plan.kept;
+    let mut limit = None;
+    while kept != 0 {
+        let which = kept.trailing_zeros() as usize;
+        kept &= kept - 1;
+        if let Take::Bytes(bytes) = plan.takes[which] {
+            limit = limit.max(Some(bytes));
+        }
+    }
+    limit
 }
