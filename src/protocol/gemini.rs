@@ -4,7 +4,8 @@
 //! the same shape; each tells the usage so far, and the last one wins.
 //! Source: ai.google.dev/api/generate-content (`UsageMetadata`, `FinishReason`) and recorded answers.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::counts::{Count, Lenient, Merge, Text, usage_fields};
 use super::facts::{Ending, Facts};
@@ -83,8 +84,7 @@ pub(super) struct Part {
 }
 
 /// A modality, sent as its name or as its number in the protocol buffer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "Lenient<ModalityWord>")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Modality {
     #[default]
     Other,
@@ -94,31 +94,15 @@ enum Modality {
     Document,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(untagged)]
-enum ModalityWord {
-    Name(Box<str>),
-    Number(u8),
-    #[default]
-    None,
-}
-
-impl From<Lenient<ModalityWord>> for Modality {
-    fn from(word: Lenient<ModalityWord>) -> Self {
-        match word.0 {
-            ModalityWord::Name(name) => match &*name {
-                "IMAGE" => Self::Image,
-                "VIDEO" => Self::Video,
-                "AUDIO" => Self::Audio,
-                "DOCUMENT" => Self::Document,
-                _ => Self::Other,
-            },
-            ModalityWord::Number(2) => Self::Image,
-            ModalityWord::Number(3) => Self::Video,
-            ModalityWord::Number(4) => Self::Audio,
-            ModalityWord::Number(5) => Self::Document,
-            ModalityWord::Number(_) | ModalityWord::None => Self::Other,
-        }
+impl<'de> Deserialize<'de> for Modality {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match <&RawValue>::deserialize(deserializer)?.get() {
+            r#""IMAGE""# | "2" => Self::Image,
+            r#""VIDEO""# | "3" => Self::Video,
+            r#""AUDIO""# | "4" => Self::Audio,
+            r#""DOCUMENT""# | "5" => Self::Document,
+            _ => Self::Other,
+        })
     }
 }
 

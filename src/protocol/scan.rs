@@ -82,9 +82,29 @@ enum State {
     /// The rest of a number.
     Number,
     /// The rest of `true`, `false` or `null`.
-    Literal { word: &'static [u8], seen: usize },
+    Literal { word: Word, seen: u8 },
     /// The value has ended; only white space may follow.
     Done,
+}
+
+/// A literal; small, since the state is copied for each token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    True,
+    False,
+    Null,
+}
+
+impl Word {
+    /// What follows its first `seen` bytes.
+    fn rest(self, seen: u8) -> &'static [u8] {
+        let text: &[u8] = match self {
+            Self::True => b"true",
+            Self::False => b"false",
+            Self::Null => b"null",
+        };
+        &text[usize::from(seen)..]
+    }
 }
 
 /// An open container.
@@ -276,9 +296,9 @@ impl Scanner {
         self.state = match byte {
             b'{' | b'[' => return self.open(plan, byte == b'{', whole),
             b'"' => State::Text,
-            b't' => State::Literal { word: b"true", seen: 1 },
-            b'f' => State::Literal { word: b"false", seen: 1 },
-            b'n' => State::Literal { word: b"null", seen: 1 },
+            b't' => State::Literal { word: Word::True, seen: 1 },
+            b'f' => State::Literal { word: Word::False, seen: 1 },
+            b'n' => State::Literal { word: Word::Null, seen: 1 },
             b'-' | b'0'..=b'9' => State::Number,
             _ => return Err(self.wrong("a value belongs here")),
         };
@@ -331,12 +351,14 @@ impl Scanner {
             };
             if chunk[hit] == b'"' {
                 self.at = base + hit;
-                if is_key {
-                    self.end_key(plan, &chunk[from..hit]);
-                } else {
+                if !is_key {
                     self.end_scalar(plan, chunk, base, self.at + 1, sink);
+                    return hit + 1;
                 }
-                return hit + 1;
+                self.end_key(plan, &chunk[from..hit]);
+                let colon_follows = chunk.get(hit + 1) == Some(&b':');
+                self.state = if colon_follows { State::Value } else { State::Colon };
+                return hit + 1 + usize::from(colon_follows);
             }
             self.key_has_escape |= is_key;
             if hit + 1 == chunk.len() {
@@ -390,7 +412,6 @@ impl Scanner {
     fn end_key(&mut self, plan: &Plan, last: &[u8]) {
         let depth = self.levels.len();
         let inside = self.levels.last().map_or(0, |level| level.inside);
-        self.state = State::Colon;
         self.next = 0;
         if inside == 0 || depth > LEVELS {
             return;
@@ -418,12 +439,13 @@ impl Scanner {
         let byte = chunk[index];
         self.at = base + index;
         if let State::Literal { word, seen } = self.state {
-            if chunk[index..].starts_with(&word[seen..]) {
-                let end = index + word.len() - seen;
+            let rest = word.rest(seen);
+            if chunk[index..].starts_with(rest) {
+                let end = index + rest.len();
                 self.end_scalar(plan, chunk, base, base + end, sink);
                 return Ok(end);
             }
-            if word[seen] != byte {
+            if rest[0] != byte {
                 return Err(self.wrong("a value belongs here"));
             }
             self.state = State::Literal { word, seen: seen + 1 };

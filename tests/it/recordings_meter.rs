@@ -2,15 +2,19 @@
 //!
 //! Reads `$TOLLGATE_DATA/recordings.tar.gz`; without that variable it says so and passes.
 
-use std::collections::BTreeMap;
+#![expect(clippy::expect_used, reason = "a test that cannot read its data has failed")]
+
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tollgate::domain::money::Usd;
 use tollgate::domain::operation::Operation;
 use tollgate::domain::tokens::Usage;
 use tollgate::protocol::facts::{BilledCall, Facts};
 use tollgate::protocol::meter::{Head, Meter};
+use tollgate::protocol::strip::{UsageEvents, Watch};
 
 /// Spoken in other dialects than those metered here.
 const OTHER_DIALECTS: [&str; 4] = ["bedrock", "vertex", "cohere", "voyage"];
@@ -201,7 +205,10 @@ fn every_gradable_record_is_metered_exactly() {
             return;
         };
         gradable += 1;
-        if let Err(why) = compare(&facts, expected) {
+        if record["response_model"].is_string() && facts.served_model.as_deref() != record["response_model"].as_str() {
+            failed
+                .push(format!("{name}: served model {:?}, expected {}", facts.served_model, record["response_model"]));
+        } else if let Err(why) = compare(&facts, expected) {
             failed.push(format!("{name}: {why}"));
         }
     });
@@ -267,4 +274,37 @@ fn a_cut_anywhere_changes_nothing() {
         }
     });
     println!("{cuts} cuts in {} streams", seen.values().sum::<u32>());
+}
+
+/// What is left of a stream without its usage-only events, found the slow way.
+fn without_usage_events(body: &str) -> String {
+    let is_usage_only = |event: &str| {
+        let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or_default();
+        let data: Value = serde_json::from_str(data).unwrap_or_default();
+        data["choices"].as_array().is_some_and(Vec::is_empty) && data["usage"].is_object()
+    };
+    body.split_inclusive("\n\n").filter(|event| !is_usage_only(event)).collect()
+}
+
+#[test]
+fn only_usage_events_are_taken_out_of_chat_streams() {
+    let (mut streams, mut stripped) = (0, 0);
+    each_record(|name, record| {
+        let body = record["response_body"].as_str().unwrap_or_default();
+        if record["stream"] != true || record["endpoint"] != "chat.completions" || body.contains('\r') {
+            return;
+        }
+        let (Some(meter), expected) = (meter(record), without_usage_events(body)) else { return };
+        let mut watch = Watch::new(meter, UsageEvents::Drop);
+        let mut out = VecDeque::new();
+        for piece in body.as_bytes().chunks(61) {
+            watch.feed(Bytes::copy_from_slice(piece), &mut out);
+        }
+        watch.release(&mut out);
+        let passed: Vec<u8> = out.into_iter().flatten().collect();
+        assert!(passed == expected.as_bytes(), "{name}: {}", String::from_utf8_lossy(&passed));
+        streams += 1;
+        stripped += u32::from(expected.len() < body.len());
+    });
+    println!("{stripped} of {streams} chat streams had a usage event");
 }

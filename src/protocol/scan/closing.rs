@@ -35,7 +35,7 @@ impl Scanner {
             State::Colon => b":null",
             State::Value => b"null",
             State::Key => br#""":null"#,
-            State::Literal { word, seen } => &word[seen..],
+            State::Literal { word, seen } => word.rest(seen),
             State::FirstElement | State::FirstKey | State::Next | State::Number | State::Done => b"",
         };
         rest.to_vec()

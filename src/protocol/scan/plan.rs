@@ -33,6 +33,8 @@ pub struct Plan {
     /// For each level: the patterns that end there.
     pub(super) ends: [u64; LEVELS],
     pub(super) takes: Vec<Take>,
+    /// The patterns whose bytes are kept.
+    kept: u64,
 }
 
 impl Plan {
@@ -55,6 +57,7 @@ impl Plan {
             }
             plan.ends[pattern.path.len() - 1] |= bit;
             plan.takes.push(pattern.take);
+            plan.kept |= if matches!(pattern.take, Take::Bytes(_)) { bit } else { 0 };
         }
         Ok(plan)
     }
@@ -77,20 +80,23 @@ impl Plan {
 
     /// The patterns that `key` serves on `level`.
     pub(super) fn under(&self, level: usize, key: &[u8]) -> u64 {
-        let known = self.keys[level].iter().find(|(known, _)| known.as_bytes() == key);
+        // The first byte tells most keys apart, without a call.
+        let is_key = |known: &str| known.as_bytes().first() == key.first() && known.as_bytes() == key;
+        let known = self.keys[level].iter().find(|(known, _)| is_key(known));
         known.map_or(0, |(_, bits)| *bits) | self.any_key[level]
     }
 }
 
 /// The largest number of bytes that any of these patterns keeps.
 pub(super) fn keep_limit(plan: &Plan, whole: u64) -> Option<usize> {
-    plan.takes
-        .iter()
-        .enumerate()
-        .filter(|(which, _)| whole & (1 << which) != 0)
-        .filter_map(|(_, take)| match take {
-            Take::Bytes(limit) => Some(*limit),
-            Take::Span => None,
-        })
-        .max()
+    let mut kept = whole & plan.kept;
+    let mut limit = None;
+    while kept != 0 {
+        let which = kept.trailing_zeros() as usize;
+        kept &= kept - 1;
+        if let Take::Bytes(bytes) = plan.takes[which] {
+            limit = limit.max(Some(bytes));
+        }
+    }
+    limit
 }
