@@ -84,13 +84,14 @@ impl Plan {
 
 /// The largest number of bytes that any of these patterns keeps.
 pub(super) fn keep_limit(plan: &Plan, whole: u64) -> Option<usize> {
-    plan.takes
-        .iter()
-        .enumerate()
-        .filter(|(which, _)| whole & (1 << which) != 0)
-        .filter_map(|(_, take)| match take {
-            Take::Bytes(limit) => Some(*limit),
-            Take::Span => None,
-        })
-        .max()
+    let (mut rest, mut limit) = (whole, None);
+    while rest != 0 {
+        let which = rest.trailing_zeros() as usize;
+        rest &= rest - 1;
+        limit = match plan.takes[which] {
+            Take::Bytes(bytes) => limit.max(Some(bytes)),
+            Take::Span => limit,
+        };
+    }
+    limit
 }
