@@ -1,5 +1,6 @@
 //! Tests of the whole from outside, a file per theme.
 
+#[cfg(test)]
 mod ask;
 mod config;
 mod journal;
