@@ -52,13 +52,11 @@ fn text(args: &Demo, provider: &str) -> String {
          [log]\npath = \"{STORE}/requests.log\"\n",
         args.listen, args.admin_listen
     );
-    // The dialect's own provider names its prices, and a key of its own shows that clients need none.
     for (name, dialect, book) in
         [("openai", "openai", "openai"), ("anthropic", "anthropic", "anthropic"), ("gemini", "gemini", "google")]
     {
         text.push_str(&format!(
-            "\n[upstreams.{name}]\ndialect = \"{dialect}\"\nbase_url = \"http://{provider}\"\nprovider = \"{book}\"\n\
-             include_usage = \"splice\"\n"
+            "\n[upstreams.{name}]\ndialect = \"{dialect}\"\nbase_url = \"http://{provider}\"\nprovider = \"{book}\"\n"
         ));
     }
     text

@@ -2,3 +2,5 @@
 
 pub mod args;
 pub mod when;
+pub mod serve;
+pub mod demo;

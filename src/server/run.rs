@@ -68,8 +68,8 @@ impl Listeners {
         };
         let (clients, admin) = (bind(server.listen).await?, bind(server.admin_listen).await?);
         let control_path = folder.join(CONTROL_SOCKET);
-        let control = control(&control_path)
-            .map_err(|error| BindError { place: control_path.display().to_string(), error })?;
+        let control =
+            control(&control_path).map_err(|error| BindError { place: control_path.display().to_string(), error })?;
         Ok(Self { clients, admin, control, control_path })
     }
 }
