@@ -68,6 +68,14 @@ impl Bank {
         }
     }
 
+    /// Waits until everything that was posted is durable, and can be read.
+    ///
+    /// # Errors
+    /// Why the last records may not be on the disk.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.journal.flush().await
+    }
+
     /// Writes what is held back, and waits until all records are durable.
     ///
     /// # Errors

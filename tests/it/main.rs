@@ -8,3 +8,5 @@ mod mock;
 mod prices;
 mod recordings_meter;
 mod tidy;
+#[cfg(test)]
+mod world;
