@@ -6,7 +6,6 @@ mod open;
 pub use open::{AppError, Surroundings};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -16,6 +15,7 @@ use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
+use crate::limits::gate::Gate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
 use crate::upstream::provider::Provider;
@@ -65,20 +65,6 @@ pub struct Snapshot {
     pub book: Book,
 }
 
-/// A counted resource with a limit.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    used: Arc<AtomicUsize>,
-    max: usize,
-}
-
-/// A part of a [`Gate`] that is in use; given back when dropped.
-#[derive(Debug)]
-pub struct Place {
-    used: Arc<AtomicUsize>,
-    amount: usize,
-}
-
 impl Snapshot {
     /// Derives what requests need from `config`.
     ///
@@ -105,50 +91,5 @@ impl Snapshot {
     pub fn provider_for(&self, dialect: Dialect, model: &str) -> Option<&Arc<Provider>> {
         let mut speaking = self.providers.iter().filter(|provider| provider.config.dialect == dialect);
         speaking.clone().find(|provider| provider.config.serves(model)).or_else(|| speaking.next())
-    }
-}
-
-impl Gate {
-    /// A gate for `max` at once.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        Self { used: Arc::default(), max }
-    }
-
-    /// Takes one, unless all are in use.
-    #[must_use]
-    pub fn take(&self) -> Option<Place> {
-        let mut place = Place { used: self.used.clone(), amount: 0 };
-        self.widen(&mut place, 1).then_some(place)
-    }
-
-    /// Makes `place` larger by `amount`, unless that is too much.
-    #[must_use]
-    pub fn widen(&self, place: &mut Place, amount: usize) -> bool {
-        let before = self.used.fetch_add(amount, Ordering::AcqRel);
-        if before.saturating_add(amount) > self.max {
-            self.used.fetch_sub(amount, Ordering::AcqRel);
-            return false;
-        }
-        place.amount += amount;
-        true
-    }
-
-    /// An empty place, to be widened.
-    #[must_use]
-    pub fn empty(&self) -> Place {
-        Place { used: self.used.clone(), amount: 0 }
-    }
-
-    /// How much is in use.
-    #[must_use]
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.used.fetch_sub(self.amount, Ordering::AcqRel);
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use tollgate::cli::args::{self, Command, EXIT_FAILED, EXIT_OK, NoCommand};
-use tollgate::cli::{check, health, ledger, print, report, tell};
+use tollgate::cli::{check, demo, health, ledger, print, report, serve, tell};
 
 fn main() -> ExitCode {
     let exit = match args::parse(std::env::args_os()) {
@@ -19,10 +19,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> u8 {
     match command {
-        Command::Demo(_) | Command::Serve(_) => {
-            tell(&"this build serves nothing yet");
-            EXIT_FAILED
-        }
+        Command::Demo(args) => demo::demo(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Check(args) => check::run(&args),
         Command::Report(args) => wait_for(report::run(&args)),
         Command::Ledger(args) => wait_for(ledger::run(&args)),

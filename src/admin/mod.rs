@@ -55,9 +55,6 @@ enum Route<'a> {
     OpenApi,
 }
 
-/// The control socket in the store's folder, by its name; only its owner may open it (mode 0600).
-pub const CONTROL_SOCKET: &str = "control.sock";
-
 /// Where reports are.
 pub const REPORT: &str = "/admin/v1/report";
 

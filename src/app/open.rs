@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{App, DRAINS_MAX, Gate, Snapshot, kept};
+use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
+use crate::limits::gate::Gate;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Journal, OpenError, Options, Record, Recovered, Start, StoreError};
 use crate::telemetry::metrics::Metrics;

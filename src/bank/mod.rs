@@ -68,10 +68,10 @@ impl Bank {
         }
     }
 
-    /// Waits until everything that was settled before is on the disk, where whoever reads the ledger finds it.
+    /// Waits until everything that was posted is durable, and can be read.
     ///
     /// # Errors
-    /// Why the last records may not be there.
+    /// Why the last records may not be on the disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.journal.flush().await
     }

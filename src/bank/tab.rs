@@ -8,7 +8,9 @@ use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
+use crate::limits::gate::Place;
 use crate::store::{Close, Open};
+use crate::telemetry::family;
 use crate::telemetry::line::ToolResult;
 
 /// The status in the ledger of a request whose client left before it had one, as web servers log it.
@@ -22,13 +24,23 @@ pub struct Tab {
     entry: Option<Box<Entry>>,
     tools: Vec<ToolResult>,
     arrived_us: u64,
+    _presence: Presence,
+}
+
+/// A request in flight, as metrics and limits count it: from its arrival to its settlement.
+#[derive(Debug)]
+pub struct Presence {
+    /// Its share of the gauge.
+    pub gauge: family::Presence,
+    /// Its place among the requests at once.
+    pub place: Place,
 }
 
 impl Tab {
     /// A tab for the request that `entry` begins to describe; `arrived_us` is when it came, on the clock's ticks.
     #[must_use]
-    pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64) -> Self {
-        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us }
+    pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64, presence: Presence) -> Self {
+        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, _presence: presence }
     }
 
     /// What is known so far.

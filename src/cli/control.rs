@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::admin::CONTROL_SOCKET;
+use crate::server::run::CONTROL_SOCKET;
 
 /// The longest wait for a server's answer: a report of years reads gigabytes.
 const ANSWER_WAIT: Duration = Duration::from_secs(300);

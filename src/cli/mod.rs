@@ -12,6 +12,8 @@ pub mod check;
 pub mod report;
 pub mod ledger;
 pub mod health;
+pub mod serve;
+pub mod demo;
 
 use crate::config::{Config, environment};
 use args::{ConfigArgs, EXIT_CONFIG};

@@ -222,9 +222,7 @@ mod tests {
     fn each_size_and_flag_has_its_own_place() {
         let mut bytes = [0; FEATURE_BYTES];
         bytes[0] = VERSION;
-        for at in 1..FLAGS_AT {
-            bytes[at] = 40 + u8::try_from(at).unwrap();
-        }
+        bytes[1..FLAGS_AT].iter_mut().zip(40..).for_each(|(byte, step)| *byte = step);
         for bits in [(0x55, 0x02), (0xaa, 0x05)] {
             (bytes[FLAGS_AT], bytes[FLAGS_AT + 1]) = bits;
             assert_eq!(Features::read(&bytes).unwrap().quantise(), bytes);

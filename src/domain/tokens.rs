@@ -25,21 +25,21 @@ pub struct Usage {
     pub output: u64,
     /// Of `output`: tokens of hidden or shown reasoning.
     pub reasoning: u64,
-    /// Of `input`: audio tokens.
+    /// Of the whole prompt: audio tokens, those of `audio_cached` included; so it may be more than `input`.
     pub audio_in: u64,
     /// Of `output`: audio tokens.
     pub audio_out: u64,
     /// Of `cache_read`: audio tokens.
     pub audio_cached: u64,
-    /// Of `input`: image tokens.
+    /// Of the whole prompt: image tokens, those of `image_cached` included.
     pub image_in: u64,
     /// Of `output`: image tokens.
     pub image_out: u64,
     /// Of `cache_read`: image tokens.
     pub image_cached: u64,
-    /// Of `input`: video tokens.
+    /// Of the whole prompt: video tokens, cached ones included.
     pub video_in: u64,
-    /// Of `input`: document tokens.
+    /// Of the whole prompt: document tokens, cached ones included.
     pub document_in: u64,
     /// Of `input`: the prompt tokens that a provider's own tool use added.
     pub tool_prompt: u64,

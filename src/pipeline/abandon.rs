@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::app::{App, Place};
+use crate::app::App;
 use crate::config::OnClientAbort;
 use crate::drain::Work;
+use crate::limits::gate::Place;
 
 /// Leave to read on in the background.
 #[derive(Debug)]

@@ -85,7 +85,8 @@ fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)
     let asked = head.uri.path();
     let (named, path) = match strip_upstream_prefix(asked) {
         Some((name, rest)) => {
-            let nearest = || Endpoint::of(head.method.as_str(), rest, hints).map_or_else(|miss| miss.dialect, |at| at.dialect);
+            let nearest =
+                || Endpoint::of(head.method.as_str(), rest, hints).map_or_else(|miss| miss.dialect, |at| at.dialect);
             let unnamed = || (nearest(), Refusal::new(Cause::NotFound, format!("no upstream is named {name:?}")));
             (Some(snapshot.provider(name).ok_or_else(unnamed)?), rest)
         }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use http::Response;
-use http::response::Parts;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use http::response::Parts;
 
 use super::body::Body;
 use super::dispatch::Answer;

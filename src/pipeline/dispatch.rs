@@ -143,8 +143,9 @@ impl Flight {
 
     /// Waits for the answer and reads it, for the usage at its end; nobody gets it.
     async fn read_out(mut self, app: Arc<App>, permit: Permit) {
+        let deadline = permit.deadline.min(self.deadline);
         let answer = std::future::poll_fn(|context| self.poll(context));
-        let answer = tokio::time::timeout_at(permit.deadline.min(self.deadline), answer).await;
+        let answer = tokio::time::timeout_at(deadline, answer).await;
         let Ok(Ok(response)) = answer else {
             self.bill.settle(End::ClientLeft, &Facts::default());
             return;

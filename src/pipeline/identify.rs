@@ -43,8 +43,7 @@ pub struct Caller {
 /// No credential, an unknown Tollgate key, or attribution that cannot be read.
 pub fn identify(app: &App, arrival: &Arrival) -> Result<Caller, Refusal> {
     let server = &arrival.snapshot.config.server;
-    let presented = credentials(&arrival.head);
-    if let Some(secret) = presented.clone().find(|secret| secret.starts_with(KEY_PREFIX)) {
+    if let Some(secret) = credentials(&arrival.head).find(|secret| secret.starts_with(KEY_PREFIX)) {
         let key = arrival.snapshot.config.key(secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
         return by_key(arrival, key);
     }
@@ -52,7 +51,7 @@ pub fn identify(app: &App, arrival: &Arrival) -> Result<Caller, Refusal> {
         let account = Account { key: LOCAL.into(), user: None, team: None, tags: Arc::default() };
         return Ok(Caller { account: attributed(arrival, account, true)?, is_trusted: true });
     }
-    match { presented }.next() {
+    match credentials(&arrival.head).next() {
         Some(credential) if server.allow_passthrough_credentials => {
             let account = Account { key: pass_name(app, credential), user: None, team: None, tags: Arc::default() };
             Ok(Caller { account: attributed(arrival, account, false)?, is_trusted: false })
@@ -71,9 +70,13 @@ fn by_key(arrival: &Arrival, key: &Arc<Key>) -> Result<Caller, Refusal> {
 }
 
 /// Every credential that the request carries.
-fn credentials(head: &Parts) -> impl Iterator<Item = &str> + Clone {
+fn credentials(head: &Parts) -> impl Iterator<Item = &str> {
     let in_headers = CREDENTIALS.iter().flat_map(|name| {
-        head.headers.get_all(name).iter().filter_map(move |value| secret_of(name, value)).filter(|text| !text.is_empty())
+        head.headers
+            .get_all(name)
+            .iter()
+            .filter_map(move |value| secret_of(name, value))
+            .filter(|text| !text.is_empty())
     });
     let query = head.uri.query().unwrap_or_default();
     in_headers.chain(query.split('&').filter_map(|pair| pair.strip_prefix("key=")).filter(|key| !key.is_empty()))

@@ -33,11 +33,11 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::app::App;
-use crate::bank::tab::Tab;
+use crate::bank::tab::{Presence, Tab};
 use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::operation::Dialect;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask;
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::Record;
@@ -50,10 +50,15 @@ use route::Decision;
 
 /// Answers one request of a client.
 pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
-    let _in_flight = app.metrics.in_flight.enter();
     let mut arrival = match arrive::arrive(&app, request, peer) {
         Ok(arrival) => arrival,
         Err(turned) => return turn_away(&app, *turned).await,
+    };
+    let gauge = app.metrics.in_flight.enter();
+    let Some(place) = app.requests.take() else {
+        let refusal = Refusal::new(Cause::Overloaded, "too many requests are in flight; try again shortly").after(1);
+        unidentified(&app, arrival.id, arrival.endpoint.dialect, &refusal);
+        return unheard(&app, arrival, &refusal).await;
     };
     let (id, dialect) = (arrival.id, arrival.endpoint.dialect);
     let caller = match identify::identify(&app, &arrival) {
@@ -63,7 +68,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    let mut tab = open_tab(&app, &arrival, &caller);
+    let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place });
     let (call, decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
@@ -115,7 +120,7 @@ async fn send(
 }
 
 /// A request's line in the ledger, with all that its head tells.
-fn open_tab(app: &App, arrival: &Arrival, caller: &Caller) -> Tab {
+fn open_tab(app: &App, arrival: &Arrival, caller: &Caller, presence: Presence) -> Tab {
     let entry = Entry {
         id: arrival.id,
         at_ms: arrival.at_ms,
@@ -124,7 +129,7 @@ fn open_tab(app: &App, arrival: &Arrival, caller: &Caller) -> Tab {
         operation: arrival.endpoint.operation,
         ..Entry::blank()
     };
-    Tab::new(app.bank.clone(), Box::new(entry), arrival.at_us)
+    Tab::new(app.bank.clone(), Box::new(entry), arrival.at_us, presence)
 }
 
 /// Adds what the body tells.

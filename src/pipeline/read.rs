@@ -13,8 +13,9 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::arrive::Arrival;
-use crate::app::{App, Place};
+use crate::app::App;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::limits::gate::Place;
 use crate::protocol::ask::{Ask, Reader, reads_json};
 
 /// Bytes of a refused body that are read and forgotten, so that the client reads the refusal instead of a reset.
@@ -40,7 +41,9 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     if announced(arrival).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    if reads_json(arrival.endpoint.operation) && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if reads_json(arrival.endpoint.operation)
+        && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity")
+    {
         let message = "compressed request bodies are not read yet; send this one without content-encoding";
         return Err(Refusal::new(Cause::UnsupportedEncoding, message));
     }

@@ -63,8 +63,16 @@ fn facts(model: &Model, decision: &Decision, operation: Operation) -> ModelFacts
         max_output: model.max_output(),
         image_tokens: None,
         // Its chat completions bill reasoning beside the completion tokens, its responses within them (PROTOCOLS).
+        runs_on_its_own: runs_on_its_own(&decision.provider.config.provider, model.id()),
         reasoning_outside: &*decision.provider.config.provider == "xai" && operation == Operation::ChatCompletions,
     }
+}
+
+/// Whether a model searches although nobody asked: Perplexity's all do
+/// (<https://docs.perplexity.ai/docs/getting-started/models>), Groq's compound systems too
+/// (<https://console.groq.com/docs/compound>).
+fn runs_on_its_own(provider: &str, model: &str) -> bool {
+    provider == "perplexity" || provider == "groq" && model.contains("compound")
 }
 
 /// The most that the request can cost; `None` where that has no bound or no price.

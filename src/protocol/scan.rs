@@ -11,8 +11,10 @@ use std::fmt;
 
 use memchr::memchr2;
 
+mod closing;
 mod plan;
 
+pub use closing::ArrayPlace;
 use plan::{LEVELS, keep_limit};
 pub use plan::{Pattern, Plan, Take};
 
@@ -21,6 +23,9 @@ pub const DEPTH_MAX: usize = 512;
 
 /// The longest key that can be wanted, in raw bytes; a longer key matches nothing.
 const KEY_BYTES_MAX: usize = 256;
+
+/// How far a string is searched byte by byte.
+const NEAR_BYTES: usize = 12;
 
 /// A value at a wanted path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +82,29 @@ enum State {
     /// The rest of a number.
     Number,
     /// The rest of `true`, `false` or `null`.
-    Literal { word: &'static [u8], seen: usize },
+    Literal { word: Word, seen: u8 },
     /// The value has ended; only white space may follow.
     Done,
+}
+
+/// A literal; small, since the state is copied for each token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    True,
+    False,
+    Null,
+}
+
+impl Word {
+    /// What follows its first `seen` bytes.
+    fn rest(self, seen: u8) -> &'static [u8] {
+        let text: &[u8] = match self {
+            Self::True => b"true",
+            Self::False => b"false",
+            Self::Null => b"null",
+        };
+        &text[usize::from(seen)..]
+    }
 }
 
 /// An open container.
@@ -271,9 +296,9 @@ impl Scanner {
         self.state = match byte {
             b'{' | b'[' => return self.open(plan, byte == b'{', whole),
             b'"' => State::Text,
-            b't' => State::Literal { word: b"true", seen: 1 },
-            b'f' => State::Literal { word: b"false", seen: 1 },
-            b'n' => State::Literal { word: b"null", seen: 1 },
+            b't' => State::Literal { word: Word::True, seen: 1 },
+            b'f' => State::Literal { word: Word::False, seen: 1 },
+            b'n' => State::Literal { word: Word::Null, seen: 1 },
             b'-' | b'0'..=b'9' => State::Number,
             _ => return Err(self.wrong("a value belongs here")),
         };
@@ -320,19 +345,20 @@ impl Scanner {
             index = self.digits(chunk, index, sink);
         }
         loop {
-            let Some(hit) = memchr2(b'"', b'\\', &chunk[index..]).map(|hit| index + hit) else {
+            let Some(hit) = quote_or_backslash(chunk, index) else {
                 self.key_part(is_key, &chunk[from..]);
                 return chunk.len();
             };
             if chunk[hit] == b'"' {
-                self.key_part(is_key, &chunk[from..hit]);
                 self.at = base + hit;
-                if is_key {
-                    self.end_key(plan);
-                } else {
+                if !is_key {
                     self.end_scalar(plan, chunk, base, self.at + 1, sink);
+                    return hit + 1;
                 }
-                return hit + 1;
+                self.end_key(plan, &chunk[from..hit]);
+                let colon_follows = chunk.get(hit + 1) == Some(&b':');
+                self.state = if colon_follows { State::Value } else { State::Colon };
+                return hit + 1 + usize::from(colon_follows);
             }
             self.key_has_escape |= is_key;
             if hit + 1 == chunk.len() {
@@ -382,17 +408,23 @@ impl Scanner {
         }
     }
 
-    fn end_key(&mut self, plan: &Plan) {
+    /// A key ends with `last`, all of it unless a part arrived in an earlier chunk.
+    fn end_key(&mut self, plan: &Plan, last: &[u8]) {
         let depth = self.levels.len();
         let inside = self.levels.last().map_or(0, |level| level.inside);
-        self.next = if inside == 0 || depth > LEVELS || self.key.len() > KEY_BYTES_MAX {
-            0
-        } else if self.key_has_escape {
-            inside & plan.under(depth - 1, &unescaped(&self.key))
-        } else {
-            inside & plan.under(depth - 1, &self.key)
-        };
-        self.state = State::Colon;
+        self.next = 0;
+        if inside == 0 || depth > LEVELS {
+            return;
+        }
+        if self.key.is_empty() && !self.key_has_escape {
+            self.next = inside & plan.under(depth - 1, last);
+            return;
+        }
+        self.key_part(true, last);
+        if self.key.len() <= KEY_BYTES_MAX {
+            let key = if self.key_has_escape { &unescaped(&self.key) } else { &self.key };
+            self.next = inside & plan.under(depth - 1, key);
+        }
     }
 
     /// Reads on in a number or a literal; returns the index behind what was read.
@@ -407,21 +439,23 @@ impl Scanner {
         let byte = chunk[index];
         self.at = base + index;
         if let State::Literal { word, seen } = self.state {
-            if word[seen] != byte {
+            let rest = word.rest(seen);
+            if chunk[index..].starts_with(rest) {
+                let end = index + rest.len();
+                self.end_scalar(plan, chunk, base, base + end, sink);
+                return Ok(end);
+            }
+            if rest[0] != byte {
                 return Err(self.wrong("a value belongs here"));
             }
-            if seen + 1 == word.len() {
-                self.end_scalar(plan, chunk, base, self.at + 1, sink);
-            } else {
-                self.state = State::Literal { word, seen: seen + 1 };
-            }
+            self.state = State::Literal { word, seen: seen + 1 };
             return Ok(index + 1);
         }
-        if matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E') {
-            return Ok(index + 1);
-        }
+        let is_end = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        let Some(length) = chunk[index..].iter().position(is_end) else { return Ok(chunk.len()) };
+        self.at = base + index + length;
         self.end_scalar(plan, chunk, base, self.at, sink);
-        Ok(index)
+        Ok(index + length)
     }
 
     /// The scalar that began at `self.start` ends before offset `end`.
@@ -445,8 +479,16 @@ impl Scanner {
             return;
         }
         let keep = self.keeping.filter(|keep| keep.start == start && keep.depth == self.levels.len());
-        if let Some(keep) = keep {
-            self.keep(keep, chunk, base, end - base);
+        let kept: &[u8] = match keep {
+            // What began in this chunk is shown as it lies there.
+            Some(keep) if keep.start >= base => &chunk[keep.start - base..end - base],
+            Some(keep) => {
+                self.keep(keep, chunk, base, end - base);
+                &self.kept
+            }
+            None => &[],
+        };
+        if keep.is_some() {
             self.keeping = None;
         }
         let mut rest = whole;
@@ -454,8 +496,8 @@ impl Scanner {
             let which = rest.trailing_zeros() as usize;
             rest &= rest - 1;
             let raw = match plan.takes[which] {
-                Take::Bytes(limit) if keep.is_some() => &self.kept[..self.kept.len().min(limit)],
-                Take::Bytes(_) | Take::Span => &[],
+                Take::Bytes(limit) => &kept[..kept.len().min(limit)],
+                Take::Span => &[],
             };
             sink.found(which, Found { start, end, raw, first });
         }
@@ -468,6 +510,14 @@ impl Scanner {
         let room = keep.limit.saturating_sub(self.kept.len());
         self.kept.extend_from_slice(&part[..part.len().min(room)]);
     }
+}
+
+/// The index of the next quote or backslash. Most strings are short, and a vector search costs more than they do.
+fn quote_or_backslash(chunk: &[u8], from: usize) -> Option<usize> {
+    let near = chunk.len().min(from + NEAR_BYTES);
+    let is_hit = |byte: &u8| matches!(byte, b'"' | b'\\');
+    let hit = chunk[from..near].iter().position(is_hit);
+    hit.map(|hit| from + hit).or_else(|| memchr2(b'"', b'\\', &chunk[near..]).map(|hit| near + hit))
 }
 
 /// A key without its escapes; one that cannot be read matches nothing.

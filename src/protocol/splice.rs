@@ -111,3 +111,49 @@ impl Cut<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pieces: &[&str], edits: &[(Range<usize>, &str)], expect: Option<&str>) {
+        let rope: Vec<_> = pieces.iter().map(|piece| Bytes::copy_from_slice(piece.as_bytes())).collect();
+        let edits =
+            edits.iter().map(|(span, with)| Edit { span: span.clone(), with: Bytes::copy_from_slice(with.as_bytes()) });
+        let out = splice(&rope, edits.collect());
+        assert_eq!(out.map(|out| String::from_utf8(out.concat()).unwrap()).as_deref(), expect);
+    }
+
+    #[test]
+    fn edits_replace_insert_and_delete_across_pieces() {
+        check(&["abc", "", "def"], &[], Some("abcdef"));
+        check(&["abc", "def"], &[(2..4, "X")], Some("abXef"));
+        check(&["abc", "def"], &[(5..6, "Y"), (0..0, "X"), (3..3, "-")], Some("Xabc-deY"));
+        check(&["abc", "def"], &[(0..6, "")], Some(""));
+        check(&[], &[(0..0, "X")], Some("X"));
+        check(&["abc"], &[(0..2, "X"), (1..3, "Y")], None);
+        check(&["abc"], &[(2..4, "X")], None);
+    }
+
+    #[test]
+    fn what_is_not_edited_is_shared_not_copied() {
+        let body = Bytes::from(vec![b'x'; 100]);
+        let out =
+            splice(std::slice::from_ref(&body), vec![Edit { span: 50..51, with: Bytes::from_static(b"y") }]).unwrap();
+        assert_eq!((out[0].as_ptr(), out[2].as_ptr()), (body.as_ptr(), body[51..].as_ptr()));
+    }
+
+    #[test]
+    fn a_model_in_a_path_is_encoded() {
+        let path = "/v1beta/models/gemini-3-pro:generateContent";
+        assert_eq!(
+            splice_path(path, 15..27, "a/b c:ü").as_deref(),
+            Some("/v1beta/models/a%2Fb%20c%3A%C3%BC:generateContent")
+        );
+        assert_eq!(
+            splice_path(path, 15..27, "gemini-3-flash").as_deref(),
+            Some("/v1beta/models/gemini-3-flash:generateContent")
+        );
+        assert_eq!(splice_path(path, 15..99, "x"), None);
+    }
+}

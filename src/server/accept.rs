@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,16 +19,16 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::app::App;
 use crate::drain::Phase;
-use crate::pipeline::body::Body;
 
 /// Pause after a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves TCP connections with `answer` until the drain begins.
-pub async fn tcp<F, A>(app: Arc<App>, listener: TcpListener, answer: F)
+pub async fn tcp<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<Body>> + Send + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     loop {
         let accepted = tokio::select! {
@@ -45,18 +46,20 @@ where
         // Without it a lone stream waits 40 ms for the client's delayed acknowledgement.
         let _unset = stream.set_nodelay(true);
         let (app, answer) = (app.clone(), answer.clone());
+        let gauge = app.metrics.connections.enter();
         tokio::spawn(async move {
             connection(&app, stream, |request| answer(app.clone(), peer, request)).await;
-            drop(place);
+            drop((place, gauge));
         });
     }
 }
 
 /// Serves connections over a unix socket with `answer` until the drain begins.
-pub async fn unix<F, A>(app: Arc<App>, listener: UnixListener, answer: F)
+pub async fn unix<F, A, B>(app: Arc<App>, listener: UnixListener, answer: F)
 where
     F: Fn(Arc<App>, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<Body>> + Send + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     loop {
         let accepted = tokio::select! {
@@ -74,21 +77,26 @@ where
     }
 }
 
-async fn connection<S, F, A>(app: &App, stream: S, answer: F)
+async fn connection<S, F, A, B>(app: &App, stream: S, answer: F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<Incoming>) -> A,
-    A: Future<Output = Response<Body>>,
+    A: Future<Output = Response<B>>,
+    B: Body<Error: std::error::Error + Send + Sync> + 'static,
 {
-    let limits = app.snapshot.load().config.server.connection_limits();
+    let _work = app.drain.work();
+    let (header_timeout, header_bytes_max) = {
+        let snapshot = app.snapshot.load();
+        (snapshot.config.server.header_timeout, snapshot.config.server.header_bytes_max)
+    };
     let service = service_fn(|request| {
         let response = answer(request);
         async move { Ok::<_, Infallible>(response.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.header_bytes_max)
+        .header_read_timeout(header_timeout)
+        .max_buf_size(header_bytes_max)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // A connection that breaks is the client's affair; what its requests cost is settled by their own seats.

@@ -14,7 +14,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::books::{Books, Unfinished};
@@ -34,10 +34,20 @@ use crate::domain::entry::Entry;
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
-    keeper: Option<JoinHandle<()>>,
-    /// Held for as long as the journal is open; the lock ends with the process.
-    _lock: File,
+    working: Mutex<Option<Working>>,
 }
+
+/// What a journal has until it is shut down.
+#[derive(Debug)]
+struct Working {
+    keeper: JoinHandle<Result<(), StoreError>>,
+    /// Keeps other processes out; ends with this one, however that ends.
+    lock: Lock,
+}
+
+/// The locked file of a folder.
+#[derive(Debug)]
+struct Lock(File);
 
 /// What a start found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -183,42 +193,52 @@ impl Journal {
         hex(&self.shared.writer().place().1)
     }
 
-    /// Writes and syncs everything, and ends. Dropping does the same and keeps quiet about errors.
+    /// Writes and syncs everything, and ends: whatever is pushed later is not written. Waits for the disk.
+    ///
+    /// Dropping does the same and keeps quiet about errors.
     ///
     /// # Errors
     /// Writing has failed, now or earlier.
-    pub fn shut_down(mut self) -> Result<(), StoreError> {
-        self.stop();
-        self.shared.able()
+    pub fn shut_down(&self) -> Result<(), StoreError> {
+        let working = self.working.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Working { keeper, lock }) = working else { return Ok(()) };
+        self.shared.stop();
+        let done = keeper.join().unwrap_or_else(|_| Err(StoreError::Failed("the journal's thread broke off".into())));
+        // Only when nothing can be written any more, and nobody is in the middle of a write, may another begin.
+        self.shared.end();
+        drop(self.shared.writer());
+        drop(lock);
+        done
     }
 
-    fn assemble(options: Options, folder: PathBuf, writer: Writer, books: Books, lock: File) -> io::Result<Self> {
+    fn assemble(options: Options, folder: PathBuf, writer: Writer, books: Books, lock: Lock) -> io::Result<Self> {
         let (segment, head) = writer.place();
         let point = writer.point();
         let walk = Walk::resume(&segment.path, point.len, point.next_seq, Some(head))?;
         let shared = Arc::new(Shared::new(options, folder, writer, books.at_ms));
         let keeper = Keeper { shared: shared.clone(), books, walk };
-        let thread = thread::Builder::new().name("journal".into()).spawn(move || keeper.run())?;
-        Ok(Self { shared, keeper: Some(thread), _lock: lock })
-    }
-
-    fn stop(&mut self) {
-        self.shared.stop();
-        if let Some(thread) = self.keeper.take() {
-            // The thread does not panic; if it did, what it had not written was never acknowledged.
-            let _ = thread.join();
-        }
+        let keeper = thread::Builder::new().name("journal".into()).spawn(move || keeper.run())?;
+        Ok(Self { shared, working: Mutex::new(Some(Working { keeper, lock })) })
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.stop();
+        // Nobody is left to tell; what could not be written was never acknowledged.
+        let _ = self.shut_down();
+    }
+}
+
+impl Drop for Lock {
+    /// Closing the file is not enough while a child that is just being started still shares it.
+    fn drop(&mut self) {
+        // If this fails, closing does it a moment later.
+        let _ = self.0.unlock();
     }
 }
 
 /// Locks the store's folder for this process, or says which process has it.
-fn lock(folder: &Path) -> Result<File, OpenError> {
+fn lock(folder: &Path) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(failed("open", &path))?;
@@ -226,7 +246,7 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         Ok(()) => {
             let id = std::process::id().to_string();
             file.set_len(0).and_then(|()| file.write_all(id.as_bytes())).map_err(failed("write to", &path))?;
-            Ok(file)
+            Ok(Lock(file))
         }
         Err(TryLockError::WouldBlock) => {
             let mut id = String::new();

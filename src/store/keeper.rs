@@ -13,7 +13,7 @@ use super::codec::decode;
 use super::frame::{self, FrameFault, FrameKind};
 use super::segment::{Walk, WalkError};
 use super::shared::{Shared, StoreError};
-use super::writer::Writer;
+use super::writer::{Point, Writer};
 
 /// Bytes of records that are left for the next round before they are summed.
 const UNSUMMED_BYTES: u64 = 1 << 16;
@@ -31,44 +31,50 @@ pub struct Keeper {
 
 impl Keeper {
     /// Works until it is told to stop, or something fails.
-    pub fn run(mut self) {
-        loop {
-            let stopped = self.shared.wait_for_work();
-            let done = self.round().and_then(|()| if stopped { self.finish() } else { Ok(()) });
-            if stopped || done.is_err() {
-                return;
-            }
+    pub fn run(mut self) -> Result<(), StoreError> {
+        while !self.shared.wait_for_work() {
+            self.round()?;
         }
+        self.round()?;
+        self.finish()
     }
 
     /// Writes and syncs, and then whatever is due.
     fn round(&mut self) -> Result<(), StoreError> {
         let shared = self.shared.clone();
-        let (point, snapshot_is_due, segment_is_due) = {
-            let mut writer = shared.writer();
-            shared.flush(&mut writer)?;
-            let options = &shared.options;
-            (
-                writer.point(),
-                writer.snapshot_is_due(options.snapshot_bytes),
-                writer.segment_is_due(options.segment_bytes),
-            )
-        };
-        shared.sync(&point)?;
+        let point = self.advance()?;
         if point.len - self.walk.offset >= UNSUMMED_BYTES {
             self.sum(point.len)?;
         }
-        if segment_is_due {
-            shared.keep_busy(|writer| self.turn(writer))?;
-            let synced_folder = shared.options.disk.sync_folder(&shared.folder);
-            shared.must("sync the folder of the journal", synced_folder)?;
-            let point = shared.writer().point();
-            shared.sync(&point)
-        } else if snapshot_is_due {
-            shared.keep_busy(|writer| self.snapshot(writer))
-        } else {
-            Ok(())
+        let (segment_is_due, snapshot_is_due) = {
+            let (writer, options) = (shared.writer(), &shared.options);
+            (writer.segment_is_due(options.segment_bytes), writer.snapshot_is_due(options.snapshot_bytes))
+        };
+        if !segment_is_due && !snapshot_is_due {
+            return Ok(());
         }
+        // What came in during the last sync is dealt with now, so that little is left for when requests must wait.
+        let point = self.advance()?;
+        self.sum(point.len)?;
+        if !segment_is_due {
+            return shared.keep_busy(|writer| self.snapshot(writer));
+        }
+        shared.keep_busy(|writer| self.turn(writer))?;
+        let synced_folder = shared.options.disk.sync_folder(&shared.folder);
+        shared.must("sync the folder of the journal", synced_folder)?;
+        let point = shared.writer().point();
+        shared.sync(&point)
+    }
+
+    /// Writes and syncs what was pushed.
+    fn advance(&self) -> Result<Point, StoreError> {
+        let point = {
+            let mut writer = self.shared.writer();
+            self.shared.flush(&mut writer)?;
+            writer.point()
+        };
+        self.shared.sync(&point)?;
+        Ok(point)
     }
 
     /// Vouches for the last frames, so that damage to them can be told from a write cut short.

@@ -3,7 +3,7 @@
 //! Reading order: [`record`] says what is written down, `wire` and `codec` how it looks in bytes, `frame` how bytes are
 //! joined into checked and chained frames, `segment` how frames lie in files, [`totals`] and `books` what they sum
 //! to, `disk` the seam to the file system, `recover` what a start does, [`journal`] (with `queue`, `writer`, [`shared`]
-//! and `keeper`) how records get in, and [`read`] and [`verify`] how they get out. Nothing here decides what a request
+//! and `keeper`) how records get in, and [`read`] and [`mod@verify`] how they get out. Nothing here decides what a request
 //! costs, and nothing here ever changes or removes a record.
 //!
 //! Invariant: a record for which [`Journal::written`] has returned survives a killed process; one for which

@@ -127,7 +127,8 @@ impl Segment {
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(offset))?;
         file.read_to_end(&mut tail)?;
-        if vouched(&tail) > offset {
+        // What is vouched for now may have been half written when a reader met it.
+        if vouched(&tail) > offset && !is_whole(&self.path, offset)? {
             return Ok(Err(self.bad(offset, why)));
         }
         Ok(Ok(CutTail { segment: self.path.clone(), offset, bytes: tail.len() as u64, why }))
@@ -186,6 +187,16 @@ impl Walk {
             return Err(FrameFault::FirstFrame);
         }
         Ok(())
+    }
+}
+
+/// Whether there is a whole frame at `offset` by now.
+fn is_whole(path: &Path, offset: u64) -> io::Result<bool> {
+    let mut walk = Walk::resume(path, offset, 0, None)?;
+    match walk.read() {
+        Ok(read) => Ok(read && frame::check(&walk.frame).is_ok()),
+        Err(WalkError::Io(error)) => Err(error),
+        Err(WalkError::Bad(_)) => Ok(false),
     }
 }
 

@@ -175,6 +175,12 @@ impl Shared {
         self.work.notify_one();
     }
 
+    /// Nothing is written from now on, though nothing went wrong.
+    pub fn end(&self) {
+        self.queue().failed.get_or_insert_with(|| "it was shut down".into());
+        self.progress.notify_waiters();
+    }
+
     /// Resolves at the next sync, at the end of a long hold of the writer, or at a failure.
     pub fn progress(&self) -> Notified<'_> {
         self.progress.notified()

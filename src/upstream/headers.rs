@@ -24,7 +24,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Every header that can carry a credential.
-pub const CREDENTIALS: [HeaderName; 4] = [AUTHORIZATION, X_API_KEY, X_GOOG_API_KEY, API_KEY];
+pub static CREDENTIALS: [HeaderName; 4] = [AUTHORIZATION, X_API_KEY, X_GOOG_API_KEY, API_KEY];
 
 /// Removes what concerns this connection only: the headers of RFC 9110 section 7.6.1 and those that `connection` names.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
@@ -70,7 +70,7 @@ pub fn is_ours(name: &HeaderName) -> bool {
 
 /// Removes every credential of the client, for an upstream with its own.
 pub fn drop_credentials(headers: &mut HeaderMap) {
-    for name in CREDENTIALS {
+    for name in &CREDENTIALS {
         headers.remove(name);
     }
 }
@@ -87,14 +87,14 @@ pub fn secret_of<'a>(name: &HeaderName, value: &'a HeaderValue) -> Option<&'a st
 }
 
 fn drop_tollgate_keys(headers: &mut HeaderMap) {
-    for name in CREDENTIALS {
-        let is_key = |value: &HeaderValue| secret_of(&name, value).is_some_and(|secret| secret.starts_with(KEY_PREFIX));
-        if headers.get_all(&name).iter().any(is_key) {
+    for name in &CREDENTIALS {
+        let is_key = |value: &HeaderValue| secret_of(name, value).is_some_and(|secret| secret.starts_with(KEY_PREFIX));
+        if headers.get_all(name).iter().any(is_key) {
             let others: Vec<HeaderValue> =
-                headers.get_all(&name).iter().filter(|value| !is_key(value)).cloned().collect();
-            headers.remove(&name);
+                headers.get_all(name).iter().filter(|value| !is_key(value)).cloned().collect();
+            headers.remove(name);
             for value in others {
-                headers.append(&name, value);
+                headers.append(name, value);
             }
         }
     }

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate::admin::{self, Answer, Door};
 use tollgate::app::{App, Surroundings};
 use tollgate::bank::debt::Closing;
-use tollgate::bank::tab::Tab;
+use tollgate::bank::tab::{Presence, Tab};
 use tollgate::config::{Config, Environment};
 use tollgate::domain::entry::Entry;
 use tollgate::domain::ids::RequestId;
@@ -70,11 +70,15 @@ fn config_of(text: &str, folder: &Path) -> String {
 }
 
 impl House {
+    fn presence(&self) -> Presence {
+        Presence { gauge: self.app.metrics.in_flight.enter(), place: self.app.requests.take().unwrap() }
+    }
+
     /// Lets `entry`, without attempts of its own, run through the bank with one attempt that ends as `closing`.
     pub async fn settle(&self, mut entry: Entry, closing: Closing) -> RequestId {
         entry.id = self.app.mint.request_id(entry.at_ms);
         let id = entry.id;
-        let tab = Tab::new(self.app.bank.clone(), Box::new(entry), 0);
+        let tab = Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence());
         let mut debt = tab.open(closing.cost).await.unwrap();
         debt.depart();
         debt.settle(closing);
@@ -83,7 +87,7 @@ impl House {
 
     /// Lets `entry` run through a bank that may be unable to write it.
     pub async fn settle_into_the_void(&self, entry: Entry) {
-        drop(Tab::new(self.app.bank.clone(), Box::new(entry), 0).open(None).await);
+        drop(Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence()).open(None).await);
     }
 
     /// Asks the admin listener from this machine, with the token.

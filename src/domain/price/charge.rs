@@ -177,7 +177,8 @@ fn note(rates: &Rates, bucket: Bucket) -> Option<Note> {
     }
 }
 
-/// Usage by price: each part is taken out of its whole, and never more than the whole.
+/// Usage by price: each part is taken out of its whole, and never more than the whole. What a provider calls audio or
+/// image tokens of the prompt includes those that were read from its cache.
 fn buckets(usage: &Usage) -> [(Bucket, u64); 14] {
     let mut input = usage.input;
     let mut read = usage.cache_read;
@@ -188,8 +189,8 @@ fn buckets(usage: &Usage) -> [(Bucket, u64); 14] {
         part
     };
     [
-        (Bucket::AudioIn, take(&mut input, usage.audio_in)),
-        (Bucket::ImageIn, take(&mut input, usage.image_in)),
+        (Bucket::AudioIn, take(&mut input, usage.audio_in.saturating_sub(usage.audio_cached))),
+        (Bucket::ImageIn, take(&mut input, usage.image_in.saturating_sub(usage.image_cached))),
         (Bucket::VideoIn, take(&mut input, usage.video_in)),
         (Bucket::Input, input),
         (Bucket::AudioCacheRead, take(&mut read, usage.audio_cached)),

@@ -12,6 +12,12 @@ use super::values;
 use super::{Ask, IncludeUsage, MODEL_BYTES_MAX, Malformed, ModelSpan, ServerTool, text};
 use crate::protocol::scan::{Found, Sink};
 
+/// Places of output limits that are kept; no client gives more.
+const LIMITS_MAX: usize = 8;
+
+/// Server tools that are kept; a request with more has no bound.
+const SERVER_TOOLS_MAX: usize = 64;
+
 /// Notes what is found.
 #[derive(Debug)]
 pub(super) struct Collector {
@@ -24,7 +30,10 @@ pub(super) struct Collector {
     blocks: [BlockNote; 2],
     tool: ToolNote,
     turns: Turns,
+    /// Names of the output limit that were seen, as bits.
+    limits: u8,
     limit_is_odd: bool,
+    has_settings: bool,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +77,8 @@ struct BlockNote {
 struct ToolNote {
     kind: Option<Box<str>>,
     uses_max: Option<u64>,
+    /// A field was told twice, and parsers differ in which they take.
+    is_odd: bool,
     members: u32,
     client_members: u32,
     functions: u32,
@@ -101,7 +112,9 @@ impl Collector {
             blocks: Default::default(),
             tool: ToolNote::default(),
             turns: Turns::default(),
+            limits: 0,
             limit_is_odd: false,
+            has_settings: false,
         }
     }
 
@@ -143,7 +156,9 @@ impl Collector {
                 b't' | b'f' => self.usage.explicit = Some(value.first == b't'),
                 _ => self.usage.is_odd = true,
             },
-            Root::OutputLimit => self.output_limit(value),
+            Root::OutputLimit(name) => self.output_limit(name, value),
+            // Parsers differ in which of two they take.
+            Root::Settings => self.limit_is_odd |= std::mem::replace(&mut self.has_settings, true),
             Root::Choices => match values::count(value.raw) {
                 Some(count) => ask.choices = ask.choices.max(count),
                 None => ask.odd |= is_set,
@@ -207,11 +222,16 @@ impl Collector {
         };
     }
 
-    fn output_limit(&mut self, value: Found<'_>) {
+    fn output_limit(&mut self, name: u8, value: Found<'_>) {
+        let bit = 1 << name;
+        self.limit_is_odd |= self.limits & bit != 0;
+        self.limits |= bit;
         if value.first == b'n' {
             return;
         }
-        self.ask.limit_spans.push(value.start..value.end);
+        if self.ask.limit_spans.len() < LIMITS_MAX {
+            self.ask.limit_spans.push(value.start..value.end);
+        }
         match values::count(value.raw) {
             Some(limit) => self.ask.output_limit = Some(self.ask.output_limit.unwrap_or(0).max(limit)),
             None => self.limit_is_odd = true,
@@ -322,7 +342,8 @@ impl Collector {
     fn end_block(&mut self, depth: usize, value: Found<'_>) {
         let features = &mut self.ask.features;
         let note = &mut self.blocks[depth];
-        features.documents += u32::from(note.members > note.known_members);
+        // Nobody knows the kind of a block that has a part nobody knows, or two kinds.
+        features.documents += u32::from(note.members > note.known_members || note.kinds > 1);
         match note.kind {
             Some(Kind::Image) => {
                 features.images += 1;
@@ -364,15 +385,24 @@ impl Collector {
                 self.ask.features.tool_bytes += values::size(value.end - value.start);
                 self.ask.odd |= !matches!(value.first, b'[' | b'n');
             }
-            Tool::Type => note.kind = values::boxed(value.raw),
-            Tool::UsesMax => note.uses_max = values::count(value.raw),
+            Tool::Type => {
+                note.is_odd |= note.kind.is_some();
+                note.kind = values::boxed(value.raw);
+            }
+            Tool::UsesMax => {
+                note.is_odd |= note.uses_max.is_some();
+                note.uses_max = values::count(value.raw);
+            }
             Tool::Member => note.members += 1,
             Tool::ClientMember => note.client_members += 1,
             Tool::Function => note.functions += 1,
             Tool::End => self.end_tool(),
             Tool::Hidden if value.first != b'n' => self.server_tool("", None),
             Tool::Hidden => {}
-            Tool::CallsMax => self.ask.server_calls_max = values::count(value.raw),
+            Tool::CallsMax => {
+                self.ask.odd |= self.ask.server_calls_max.is_some();
+                self.ask.server_calls_max = values::count(value.raw);
+            }
         }
     }
 
@@ -383,6 +413,7 @@ impl Collector {
             (note.client_members..note.members).for_each(|_| self.server_tool("", None));
             return;
         }
+        self.ask.odd |= note.is_odd;
         match note.kind.as_deref() {
             Some(kind) if kind.starts_with("advisor") || kind.ends_with(":advisor") => {
                 self.ask.outside_passes = true;
@@ -394,7 +425,11 @@ impl Collector {
     }
 
     fn server_tool(&mut self, kind: &str, uses_max: Option<u64>) {
-        self.ask.server_tools.push(ServerTool { kind: kind.into(), uses_max });
+        if self.ask.server_tools.len() < SERVER_TOOLS_MAX {
+            self.ask.server_tools.push(ServerTool { kind: kind.into(), uses_max });
+        } else {
+            self.ask.odd = true;
+        }
     }
 }
 

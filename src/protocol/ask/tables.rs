@@ -35,7 +35,10 @@ pub(super) enum Root {
     StreamOptions,
     StreamOption,
     IncludeUsage,
-    OutputLimit,
+    /// One of the names of the output limit.
+    OutputLimit(u8),
+    /// The object that holds the output limit.
+    Settings,
     Choices,
     ServiceTier,
     Geo,
@@ -139,7 +142,9 @@ const OPENAI: &[Row] = &[
     (&["stream_options"], Mean::Root(Root::StreamOptions), SPAN),
     (&["stream_options", "%"], Mean::Root(Root::StreamOption), SPAN),
     (&["stream_options", "include_usage"], Mean::Root(Root::IncludeUsage), SPAN),
-    (&["max_tokens|max_completion_tokens|max_output_tokens"], Mean::Root(Root::OutputLimit), WORD),
+    (&["max_tokens"], Mean::Root(Root::OutputLimit(0)), WORD),
+    (&["max_completion_tokens"], Mean::Root(Root::OutputLimit(1)), WORD),
+    (&["max_output_tokens"], Mean::Root(Root::OutputLimit(2)), WORD),
     (&["n|best_of"], Mean::Root(Root::Choices), WORD),
     (&["service_tier"], Mean::Root(Root::ServiceTier), NAME),
     (&["prompt_cache_retention"], Mean::Root(Root::CacheTtl), WORD),
@@ -193,7 +198,7 @@ const OPENAI: &[Row] = &[
 const ANTHROPIC: &[Row] = &[
     (&["model"], Mean::Root(Root::Model), Take::Bytes(MODEL_BYTES_MAX + 3)),
     (&["stream"], Mean::Root(Root::Stream), WORD),
-    (&["max_tokens"], Mean::Root(Root::OutputLimit), WORD),
+    (&["max_tokens"], Mean::Root(Root::OutputLimit(0)), WORD),
     (&["service_tier"], Mean::Root(Root::ServiceTier), NAME),
     (&["inference_geo"], Mean::Root(Root::Geo), NAME),
     (&["speed"], Mean::Root(Root::Speed), NAME),
@@ -250,7 +255,8 @@ const DECLARED: &str = "functionDeclarations|function_declarations";
 const SETTINGS: &str = "generationConfig|generation_config";
 
 const GEMINI: &[Row] = &[
-    (&[SETTINGS, "maxOutputTokens|max_output_tokens"], Mean::Root(Root::OutputLimit), WORD),
+    (&[SETTINGS], Mean::Root(Root::Settings), SPAN),
+    (&[SETTINGS, "maxOutputTokens|max_output_tokens"], Mean::Root(Root::OutputLimit(0)), WORD),
     (&[SETTINGS, "candidateCount|candidate_count"], Mean::Root(Root::Choices), WORD),
     (&[SETTINGS, "thinkingConfig|thinking_config"], Mean::Root(Root::Reasoning), NAME),
     (&[SETTINGS, "responseMimeType|response_mime_type"], Mean::Root(Root::Format), WORD),

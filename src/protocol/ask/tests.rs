@@ -45,6 +45,7 @@ fn a_chat_of_the_openai_sdk() {
     let ask = read(CHAT, body).unwrap();
     assert_eq!((name(&ask), ask.stream, ask.output_limit, ask.choices), (Some("gpt-5.6"), true, Some(300), 2));
     assert_eq!(ask.include_usage, IncludeUsage::Explicit(true));
+    assert_eq!(read(CHAT, r#"{"max_tokens":null,"max_completion_tokens":9}"#).unwrap().output_limit, Some(9));
     assert_eq!(ask.limit_spans.iter().map(|span| &body[span.clone()]).collect::<Vec<_>>(), ["100", "300"]);
     assert_eq!((ask.service_tier.as_deref(), ask.session.as_deref()), (Some("flex"), Some("k1")));
     assert_eq!(results(&ask), [("weigh", None), ("look", None)]);
@@ -218,6 +219,12 @@ fn what_leaves_the_cost_without_a_bound_is_marked() {
         (RESPONSES, r#"{"conversation":"conv_1"}"#, stored),
         (RESPONSES, r#"{"prompt":{"id":"p"}}"#, stored),
         (GENERATE, r#"{"cachedContent":"cachedContents/x"}"#, stored),
+        (CHAT, r#"{"max_tokens":5,"max_tokens":null}"#, unlimited),
+        (GENERATE, r#"{"generationConfig":{"maxOutputTokens":5},"generation_config":{}}"#, unlimited),
+        (MESSAGES, r#"{"messages":[{"content":[{"type":"document","type":"text"}]}]}"#, unseen),
+        (MESSAGES, r#"{"tools":[{"type":"web_search_20250305","max_uses":1,"max_uses":9}]}"#, odd),
+        (MESSAGES, r#"{"tools":[{"type":"web_search_20250305","type":"custom"}]}"#, odd),
+        (CHAT, &format!(r#"{{"tools":[{}1]}}"#, r#"{"type":"web_search"},"#.repeat(65)), odd),
         (CHAT, r#"{"max_tokens":1e3,"max_completion_tokens":5}"#, unlimited),
     ] {
         assert!(is(&read(path, body).unwrap()), "{body}");

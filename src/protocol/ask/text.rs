@@ -60,7 +60,7 @@ impl Utf8 {
 pub(super) const fn escaped_growth(unit: u16) -> u64 {
     match unit {
         0xfdf0..=0xfdff => 27,
-        0x3300..=0x3357 => 12,
+        0x3300..=0x337f => 12,
         0x0f77 | 0x0f79 | 0x2034 | 0x2037 | 0x2057 | 0x222d | 0x2230 | 0x2a0c => 6,
         0x321d | 0x321e | 0x33ae | 0x33af => 2,
         _ => 0,
@@ -73,30 +73,46 @@ const fn not_utf8(at: usize) -> Malformed {
 
 /// By how many bytes NFKC may lengthen the text.
 fn growth(text: &str) -> u64 {
-    const STEP: usize = 64;
+    const BLOCK: usize = 64;
     let bytes = text.as_bytes();
-    let (mut sum, mut index) = (0, 0);
-    while index < bytes.len() {
-        if let Some(block) = bytes.get(index..index + STEP)
-            && block.is_ascii()
-        {
-            index += STEP;
+    let mut sum = 0;
+    for start in (0..bytes.len()).step_by(BLOCK) {
+        // One byte more, so that each byte of the block is seen with the one behind it.
+        let block = &bytes[start..bytes.len().min(start + BLOCK + 1)];
+        if block.is_ascii() {
             continue;
         }
-        let end = bytes.len().min(index + STEP);
-        while index < end {
-            let lead = bytes[index];
-            if lead < 0xc0 {
-                index += 1;
-                continue;
+        for (index, pair) in block.windows(2).enumerate() {
+            if GROWS[usize::from(pair[0])] >> (pair[1] & 63) & 1 == 1 {
+                let third = bytes.get(start + index + 2).copied().unwrap_or(0);
+                sum += character_growth(pair[0], pair[1], third);
             }
-            let follow = |ahead: usize| bytes.get(index + ahead).copied().unwrap_or(0);
-            sum += character_growth(lead, follow(1), follow(2));
-            index += if lead < 0xe0 { 2 } else { 3 };
         }
     }
     sum
 }
+
+/// For each first byte of a character: the second bytes, by their lower six bits, with which it may grow. Bytes that
+/// begin no character have none.
+const GROWS: [u64; 256] = {
+    let mut grows = [0; 256];
+    let mut lead: u8 = 0xc2;
+    while lead < 0xf5 {
+        let mut second: u8 = 0x80;
+        while second < 0xc0 {
+            let mut third: u8 = 0x80;
+            while third < 0xc0 {
+                if character_growth(lead, second, third) > 0 {
+                    grows[lead as usize] |= 1 << (second & 63);
+                }
+                third += 1;
+            }
+            second += 1;
+        }
+        lead += 1;
+    }
+    grows
+};
 
 /// The largest growth of the characters that begin with these bytes; the third is looked at where that tells common
 /// letters from rare ones.

@@ -5,9 +5,9 @@ pub(super) const LEVELS: usize = 10;
 
 /// One path whose value is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Pattern {
+pub struct Pattern<'a> {
     /// Keys from the root; `"*"` is any element of an array, `"%"` any key of an object, `"a|b"` one key or the other.
-    pub path: &'static [&'static str],
+    pub path: &'a [&'static str],
     /// How much of the value to show.
     pub take: Take,
 }
@@ -21,7 +21,7 @@ pub enum Take {
     Bytes(usize),
 }
 
-/// Compiled patterns: what to look for, level by level. At most 64.
+/// Compiled patterns: what to look for, level by level. At most 64. The default one looks for nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// For each level: the keys that lead on, with the patterns that they serve.
@@ -33,6 +33,8 @@ pub struct Plan {
     /// For each level: the patterns that end there.
     pub(super) ends: [u64; LEVELS],
     pub(super) takes: Vec<Take>,
+    /// The patterns whose bytes are kept.
+    kept: u64,
 }
 
 impl Plan {
@@ -40,7 +42,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says which rule a pattern breaks: at most 64 of them, each of 1 to 10 steps.
-    pub fn new(patterns: &[Pattern]) -> Result<Self, &'static str> {
+    pub fn new(patterns: &[Pattern<'_>]) -> Result<Self, &'static str> {
         let mut plan = Self::default();
         if patterns.len() > 64 {
             return Err("a plan holds at most 64 patterns");
@@ -55,6 +57,7 @@ impl Plan {
             }
             plan.ends[pattern.path.len() - 1] |= bit;
             plan.takes.push(pattern.take);
+            plan.kept |= if matches!(pattern.take, Take::Bytes(_)) { bit } else { 0 };
         }
         Ok(plan)
     }
@@ -77,20 +80,23 @@ impl Plan {
 
     /// The patterns that `key` serves on `level`.
     pub(super) fn under(&self, level: usize, key: &[u8]) -> u64 {
-        let known = self.keys[level].iter().find(|(known, _)| known.as_bytes() == key);
+        // The first byte tells most keys apart, without a call.
+        let is_key = |known: &str| known.as_bytes().first() == key.first() && known.as_bytes() == key;
+        let known = self.keys[level].iter().find(|(known, _)| is_key(known));
         known.map_or(0, |(_, bits)| *bits) | self.any_key[level]
     }
 }
 
 /// The largest number of bytes that any of these patterns keeps.
 pub(super) fn keep_limit(plan: &Plan, whole: u64) -> Option<usize> {
-    plan.takes
-        .iter()
-        .enumerate()
-        .filter(|(which, _)| whole & (1 << which) != 0)
-        .filter_map(|(_, take)| match take {
-            Take::Bytes(limit) => Some(*limit),
-            Take::Span => None,
-        })
-        .max()
+    let mut kept = whole & plan.kept;
+    let mut limit = None;
+    while kept != 0 {
+        let which = kept.trailing_zeros() as usize;
+        kept &= kept - 1;
+        if let Take::Bytes(bytes) = plan.takes[which] {
+            limit = limit.max(Some(bytes));
+        }
+    }
+    limit
 }

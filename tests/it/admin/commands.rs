@@ -6,7 +6,8 @@ use std::process::{Output, Stdio};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::process::Command;
-use tollgate::admin::{CONTROL_SOCKET, Door};
+use tollgate::admin::Door;
+use tollgate::server::run::CONTROL_SOCKET;
 
 use super::CONFIG;
 use super::ledger::{closing, entry};

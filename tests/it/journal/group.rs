@@ -155,3 +155,16 @@ fn an_attempt_of_nobody_is_told() {
     let report = verify(folder.path()).unwrap();
     assert_eq!(report.odd[0].what, "an attempt was closed that was not open");
 }
+
+#[tokio::test]
+async fn after_a_shut_down_nobody_waits_in_vain() {
+    let folder = folder();
+    let (journal, _) = reopen(folder.path());
+    serve(&journal, 1).await;
+    assert_eq!(journal.shut_down(), Ok(()));
+    assert_eq!(journal.shut_down(), Ok(()));
+    let stopped = Err(StoreError::Failed("it was shut down".into()));
+    let seat = journal.close(&close(&open(1)));
+    assert_eq!((journal.written(seat).await, journal.synced(seat).await), (stopped.clone(), stopped));
+    assert!(journal.admit(&open(2)).is_err());
+}

@@ -38,18 +38,45 @@ async fn a_range_reads_the_days_it_needs_and_a_day_ends_a_segment() {
             expect.push(at_ms);
         }
     }
-    // A request of the second day that ends in the last: it was refused late, but still belongs to its arrival.
     for (from_ms, to_ms) in [(0, u64::MAX), (first, first + DAY_MS), (first + DAY_MS, first + 3 * DAY_MS), (0, 0)] {
         let inside: Vec<_> = expect.iter().copied().filter(|at_ms| (from_ms..to_ms).contains(at_ms)).collect();
         assert_eq!(times(folder.path(), from_ms, to_ms), inside);
     }
     journal.shut_down().unwrap();
     assert_eq!(verify(folder.path()).unwrap().segments, 5);
-    // A range opens none of the files that it does not need: here they are not even readable as frames.
-    let last = std::fs::read_dir(folder.path().join("journal")).unwrap().map(|file| file.unwrap().path()).max();
-    let mut last = OpenOptions::new().append(true).open(last.unwrap()).unwrap();
-    last.write_all(b"TgJ\x01 the beginning of a frame").unwrap();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.path().join("journal")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    OpenOptions::new().append(true).open(&files[4]).unwrap().write_all(b"TgJ\x01 half a frame").unwrap();
     assert_eq!(times(folder.path(), 0, u64::MAX), expect, "half a frame at the end is not there yet");
+    // The first record of a day still lies in the segment of the day before: it is what ends it.
+    OpenOptions::new().append(true).open(&files[0]).unwrap().write_all(b"damage").unwrap();
+    assert_eq!(times(folder.path(), first + 2 * DAY_MS, u64::MAX), expect[8..], "other days are not read");
+    let records = Reader::open(folder.path()).records().unwrap();
+    assert!(records.last().unwrap().is_err_and(|error| error.to_string().contains("is damaged at byte")));
+}
+
+#[test]
+fn a_reader_follows_a_writer_and_never_stumbles() {
+    let folder = folder();
+    let (journal, _) = reopen(folder.path());
+    let writer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for number in 0..1000 {
+                serve(&journal, number).await;
+            }
+        });
+    });
+    let mut seen = 0;
+    while seen < 3000 {
+        let numbers: Vec<_> =
+            Reader::open(folder.path()).records().unwrap().map(|located| located.unwrap().seq).collect();
+        assert!(numbers.len() >= seen && numbers.iter().copied().eq(1..=numbers.len() as u64), "{seen}");
+        seen = numbers.len();
+        assert_eq!(verify(folder.path()).unwrap().odd, []);
+    }
+    writer.join().unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,3 @@
+//! What may be in use at once.
+
+pub mod gate;

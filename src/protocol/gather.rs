@@ -1,0 +1,485 @@
+//! [`Gather`]: turns the values that a scanner finds in an answer into [`Facts`].
+//!
+//! Each dialect brings a table of paths with their meanings and the rules of its `usage`; this is what they share.
+//! It keeps a few hundred bytes an answer, whatever the answer's size.
+//!
+//! Invariant: whole bodies, events and array elements go through the same rules, so that the same answer costs the same
+//! in each of them.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::anthropic_messages::{AnthropicUsage, UntoldWrites};
+use super::counts::Merge;
+use super::facts::{Ending, Facts};
+use super::gemini::GeminiUsage;
+use super::openai_usage::OpenAiUsage;
+use super::scan::{Found, Pattern, Plan, Sink, Take};
+use super::{anthropic_messages, gemini, openai_chat, openai_embeddings, openai_responses};
+use crate::domain::operation::Operation;
+use crate::domain::tokens::Usage;
+
+/// The longest `usage` that is read; Anthropic's passes take about 300 bytes each.
+pub(super) const USAGE_BYTES: usize = 64 * 1024;
+/// The longest model, tier or reason that is read.
+pub(super) const WORD_BYTES: usize = 256;
+/// The longest error that is read.
+pub(super) const ERROR_BYTES: usize = 16 * 1024;
+
+/// A path, how much of its value is shown, and what it means.
+pub(super) type Row = (&'static [&'static str], Take, Meaning);
+
+/// What a value in an answer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// A report of usage.
+    Usage,
+    /// A report of usage at the start, whose output is a placeholder.
+    StartUsage,
+    Model,
+    ServiceTier,
+    /// The type of an event.
+    Kind,
+    /// The code of an error event.
+    Code,
+    Error,
+    /// Why generation ended, or the status of the response.
+    Finish,
+    /// Why a response is incomplete.
+    Reason,
+    /// Generated text.
+    Text,
+    /// Shown reasoning.
+    Reasoning,
+    /// A mark that the part is reasoning.
+    Reasoned,
+    /// Name and arguments of a call of the client's tools.
+    ToolText,
+    /// The list of choices.
+    Choices,
+    /// One of them.
+    Choice,
+    /// The type of an output item.
+    Item,
+    /// The type of its action.
+    Action,
+    /// The end of an output item in the list of a whole response.
+    ListedItem,
+    /// The end of the output item that an event carries.
+    StreamedItem,
+    /// A search of Gemini's grounding.
+    Query,
+}
+
+/// What the type of an event says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum EventKind {
+    /// The stream ends with it.
+    Terminal,
+    /// It is an error, with which the stream ends.
+    Error,
+    /// It carries a whole output item.
+    ItemDone,
+    #[default]
+    Other,
+}
+
+/// The shape of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Chat,
+    Responses,
+    Embeddings,
+    Messages,
+    Gemini,
+}
+
+static CHAT: LazyLock<Plan> = LazyLock::new(|| plan(openai_chat::ROWS, &[]));
+static RESPONSES: LazyLock<Plan> = LazyLock::new(|| plan(openai_responses::ROWS, &[]));
+static EMBEDDINGS: LazyLock<Plan> = LazyLock::new(|| plan(openai_embeddings::ROWS, &[]));
+static MESSAGES: LazyLock<Plan> = LazyLock::new(|| plan(anthropic_messages::ROWS, &[]));
+static GEMINI: LazyLock<Plan> = LazyLock::new(|| plan(gemini::ROWS, &[]));
+static GEMINI_ELEMENTS: LazyLock<Plan> = LazyLock::new(|| plan(gemini::ROWS, &["*"]));
+
+/// The plan of a table, below `root`. A table that is no plan finds nothing; a test says that there is none.
+fn plan(rows: &[Row], root: &[&'static str]) -> Plan {
+    let patterns: Vec<_> = rows.iter().map(|(path, take, _)| ([root, path].concat(), *take)).collect();
+    let patterns: Vec<_> = patterns.iter().map(|(path, take)| Pattern { path, take: *take }).collect();
+    Plan::new(&patterns).unwrap_or_default()
+}
+
+impl Shape {
+    /// The shape of the answers to `operation`, if they are metered.
+    pub(super) const fn of(operation: Operation) -> Option<Self> {
+        match operation {
+            Operation::ChatCompletions => Some(Self::Chat),
+            Operation::Responses => Some(Self::Responses),
+            Operation::Embeddings => Some(Self::Embeddings),
+            Operation::Messages => Some(Self::Messages),
+            Operation::GenerateContent | Operation::EmbedContent => Some(Self::Gemini),
+            Operation::CountTokens
+            | Operation::GeminiCountTokens
+            | Operation::ResponsesInputTokens
+            | Operation::StoredResponse
+            | Operation::Models
+            | Operation::Unknown => None,
+        }
+    }
+
+    pub(super) fn plan(self) -> &'static Plan {
+        match self {
+            Self::Chat => &CHAT,
+            Self::Responses => &RESPONSES,
+            Self::Embeddings => &EMBEDDINGS,
+            Self::Messages => &MESSAGES,
+            Self::Gemini => &GEMINI,
+        }
+    }
+
+    /// The plan for a JSON array of answers, where the dialect has such a thing.
+    pub(super) fn elements(self) -> Option<&'static Plan> {
+        match self {
+            Self::Gemini => Some(&GEMINI_ELEMENTS),
+            Self::Chat | Self::Responses | Self::Embeddings | Self::Messages => None,
+        }
+    }
+
+    const fn rows(self) -> &'static [Row] {
+        match self {
+            Self::Chat => openai_chat::ROWS,
+            Self::Responses => openai_responses::ROWS,
+            Self::Embeddings => openai_embeddings::ROWS,
+            Self::Messages => anthropic_messages::ROWS,
+            Self::Gemini => gemini::ROWS,
+        }
+    }
+
+    fn ending(self, reason: &[u8]) -> Option<Ending> {
+        match self {
+            Self::Chat => openai_chat::ending(reason),
+            Self::Responses => openai_responses::ending(reason),
+            Self::Messages => anthropic_messages::ending(reason),
+            Self::Gemini => gemini::ending(reason),
+            Self::Embeddings => None,
+        }
+    }
+
+    fn kind(self, word: &[u8]) -> EventKind {
+        match self {
+            Self::Responses => openai_responses::kind(word),
+            Self::Messages => anthropic_messages::kind(word),
+            Self::Chat | Self::Embeddings | Self::Gemini => EventKind::Other,
+        }
+    }
+}
+
+/// The reports of usage so far.
+#[derive(Debug)]
+enum Reports {
+    OpenAi(Box<OpenAiUsage>),
+    Anthropic(Box<AnthropicUsage>),
+    Gemini(Box<GeminiUsage>),
+}
+
+/// What the event or body being read has said so far.
+#[derive(Debug, Default)]
+struct Current {
+    kind: EventKind,
+    code: Option<Box<str>>,
+    choices: Option<u8>,
+    has_choice: bool,
+    has_usage: bool,
+    item: Option<usize>,
+    action: Option<usize>,
+    /// The event carries an output item.
+    has_item: bool,
+    /// Server tools of the items that a whole response lists, and whether it lists any items.
+    listed: Tally,
+    lists_items: bool,
+    queries: u64,
+}
+
+impl Current {
+    fn take_item(&mut self) -> (Option<usize>, Option<usize>) {
+        (self.item.take(), self.action.take())
+    }
+}
+
+type Tally = [u32; openai_responses::SERVER_TOOLS.len()];
+
+/// Facts in the making.
+#[derive(Debug)]
+pub(super) struct Gather {
+    shape: Shape,
+    reports: Reports,
+    facts: Facts,
+    current: Current,
+    /// A report other than the one at the start has come.
+    has_closing_usage: bool,
+    calls_client_tools: bool,
+    is_filtered: bool,
+    /// Server tools by the items of the stream, and by those that the last whole response listed, if it did.
+    streamed: Tally,
+    listed: Option<Tally>,
+}
+
+impl Gather {
+    pub(super) fn new(shape: Shape) -> Self {
+        let reports = match shape {
+            Shape::Chat | Shape::Responses | Shape::Embeddings => Reports::OpenAi(Box::default()),
+            Shape::Messages => Reports::Anthropic(Box::default()),
+            Shape::Gemini => Reports::Gemini(Box::default()),
+        };
+        Self {
+            shape,
+            reports,
+            facts: Facts::default(),
+            current: Current::default(),
+            has_closing_usage: false,
+            calls_client_tools: false,
+            is_filtered: false,
+            streamed: Tally::default(),
+            listed: None,
+        }
+    }
+
+    pub(super) fn mark_broken(&mut self) {
+        self.facts.broken = true;
+    }
+
+    pub(super) fn mark_terminal(&mut self) {
+        self.facts.terminal = true;
+    }
+
+    /// An event has ended: says whether it is the usage-only event of a chat stream, `choices: []` with an object
+    /// `usage`. `name` is that of its `event:` line.
+    pub(super) fn end_event(&mut self, name: &[u8]) -> bool {
+        let event = std::mem::take(&mut self.current);
+        match event.kind {
+            EventKind::Terminal => self.facts.terminal = true,
+            EventKind::Error => self.fail(event.code.unwrap_or_else(|| "error".into())),
+            EventKind::ItemDone | EventKind::Other if name == b"error" => self.fail("error".into()),
+            EventKind::ItemDone if event.has_item => count(&mut self.streamed, event.item, event.action),
+            EventKind::ItemDone | EventKind::Other => {}
+        }
+        self.facts.grounding_queries = self.facts.grounding_queries.max(event.queries);
+        if event.lists_items {
+            self.listed = Some(event.listed);
+        }
+        event.has_usage && event.choices == Some(b'[') && !event.has_choice
+    }
+
+    /// Whether a client that has read so far waits for nothing more.
+    pub(super) const fn is_terminal(&self) -> bool {
+        // Gemini has no terminal event: the reason why it ended is the last thing that it tells.
+        self.facts.terminal || (matches!(self.shape, Shape::Gemini) && self.facts.ending.is_some())
+    }
+
+    /// What has been learned, once nothing follows.
+    pub(super) fn facts(mut self, untold: UntoldWrites) -> Facts {
+        let told = self.facts.service_tier.take();
+        if self.facts.usage_events > 0 {
+            match &self.reports {
+                Reports::OpenAi(usage) => usage.tell(&mut self.facts),
+                Reports::Anthropic(usage) => usage.tell(untold, &mut self.facts),
+                Reports::Gemini(usage) => usage.tell(&mut self.facts),
+            }
+        }
+        let tally = self.listed.unwrap_or(self.streamed);
+        let (closes_once, is_terminal) = (self.closes_once(), self.is_terminal());
+        let mut facts = self.facts;
+        facts.service_tier = facts.service_tier.or(told);
+        if self.calls_client_tools && facts.ending == Some(Ending::Stop) {
+            facts.ending = Some(Ending::ToolCalls);
+        }
+        if self.is_filtered {
+            facts.ending = Some(Ending::Refusal);
+        }
+        facts.terminal = is_terminal;
+        facts.usage_final = self.has_closing_usage && (closes_once || is_over(&facts));
+        if let Some(usage) = &mut facts.usage {
+            facts.reasoned |= usage.reasoning > 0;
+            add_tools(usage, &tally);
+        }
+        facts
+    }
+
+    /// Whether the report that is not the one at the start comes only at the end.
+    const fn closes_once(&self) -> bool {
+        matches!(self.shape, Shape::Messages | Shape::Responses | Shape::Embeddings)
+    }
+
+    fn fail(&mut self, error: Box<str>) {
+        self.facts.error.get_or_insert(error);
+        self.facts.ending = Some(Ending::Failed);
+        self.facts.terminal = true;
+    }
+
+    fn usage(&mut self, value: Found<'_>) {
+        if value.first != b'{' {
+            return;
+        }
+        self.current.has_usage = true;
+        let is_read = match &mut self.reports {
+            Reports::OpenAi(usage) => merged(&mut **usage, value.raw),
+            Reports::Anthropic(usage) => merged(&mut **usage, value.raw),
+            Reports::Gemini(usage) => serde_json::from_slice(value.raw).map(|later| usage.follow_with(later)).is_ok(),
+        };
+        self.facts.broken |= !is_read;
+        self.facts.usage_events += u32::from(is_read);
+    }
+
+    fn item(&mut self, word: &[u8]) {
+        self.current.item = openai_responses::server_tool(word);
+        self.calls_client_tools |= openai_responses::is_client_tool(word);
+        self.facts.reasoned |= matches!(word, b"reasoning" | b"thinking" | b"redacted_thinking");
+    }
+
+    fn error(&mut self, value: Found<'_>) {
+        if let Some(code) = error_code(value.raw) {
+            self.fail(code);
+        }
+    }
+
+    fn text(&mut self, value: Found<'_>) -> u64 {
+        let bytes = match value.first {
+            b'"' => value.end - value.start - 2,
+            b'[' | b'{' => value.end - value.start,
+            _ => 0,
+        };
+        let bytes = bytes as u64;
+        self.facts.text_bytes += bytes;
+        bytes
+    }
+}
+
+impl Sink for Gather {
+    fn found(&mut self, which: usize, value: Found<'_>) {
+        let Some((_, _, meaning)) = self.shape.rows().get(which) else { return };
+        match meaning {
+            Meaning::Usage => {
+                self.usage(value);
+                self.has_closing_usage |= value.first == b'{';
+            }
+            Meaning::StartUsage => self.usage(value),
+            Meaning::Model => keep_word(&mut self.facts.served_model, value),
+            Meaning::ServiceTier => keep_word(&mut self.facts.service_tier, value),
+            Meaning::Kind => self.current.kind = self.shape.kind(word(value)),
+            Meaning::Code => keep_word(&mut self.current.code, value),
+            Meaning::Error => self.error(value),
+            Meaning::Finish => self.facts.ending = self.shape.ending(word(value)).or(self.facts.ending),
+            Meaning::Reason => self.is_filtered |= word(value) == b"content_filter",
+            Meaning::Text => {
+                self.text(value);
+            }
+            Meaning::Reasoning => self.facts.reasoned |= self.text(value) > 0,
+            Meaning::Reasoned => self.facts.reasoned |= value.first == b't',
+            Meaning::ToolText => self.calls_client_tools |= self.text(value) > 0,
+            Meaning::Choices => self.current.choices = Some(value.first),
+            Meaning::Choice => self.current.has_choice = true,
+            Meaning::Item => self.item(word(value)),
+            Meaning::Action => self.current.action = openai_responses::action(word(value)),
+            Meaning::ListedItem => {
+                self.current.lists_items = true;
+                let (item, action) = self.current.take_item();
+                count(&mut self.current.listed, item, action);
+            }
+            Meaning::StreamedItem => self.current.has_item = true,
+            Meaning::Query => self.current.queries += 1,
+        }
+    }
+}
+
+/// Whether the answer has told its end.
+const fn is_over(facts: &Facts) -> bool {
+    facts.terminal || facts.ending.is_some()
+}
+
+fn merged<'a, T: Merge + Deserialize<'a>>(known: &mut T, raw: &'a [u8]) -> bool {
+    serde_json::from_slice(raw).map(|later| known.merge(later)).is_ok()
+}
+
+/// Counts an output item, with its action if it is a web search.
+fn count(tally: &mut Tally, item: Option<usize>, action: Option<usize>) {
+    let is_search = item == Some(0);
+    for which in item.into_iter().chain(action.filter(|_| is_search)) {
+        tally[which] = tally[which].saturating_add(1);
+    }
+}
+
+fn add_tools(usage: &mut Usage, tally: &Tally) {
+    for (name, calls) in openai_responses::SERVER_TOOLS.iter().zip(tally).filter(|(_, calls)| **calls > 0) {
+        usage.add_server_tool(name, u64::from(*calls));
+    }
+}
+
+/// The bytes between the quotes of a string; nothing for anything else. The words that matter have no escapes.
+fn word(value: Found<'_>) -> &[u8] {
+    match value.raw {
+        [b'"', inner @ .., b'"'] => inner,
+        _ => &[],
+    }
+}
+
+/// Keeps a text, allocating only where it differs from the one kept.
+fn keep_word(kept: &mut Option<Box<str>>, value: Found<'_>) {
+    if word(value).is_empty() || kept.as_deref().is_some_and(|kept| kept.as_bytes() == word(value)) {
+        return;
+    }
+    if let Ok(text) = serde_json::from_slice::<Box<str>>(value.raw) {
+        *kept = Some(text);
+    }
+}
+
+/// The most telling short text of an `error`: OpenAI's code, Anthropic's type, Google's status, or a number.
+fn error_code(raw: &[u8]) -> Option<Box<str>> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Parts<'a> {
+        #[serde(borrow)]
+        code: Option<&'a RawValue>,
+        #[serde(borrow)]
+        r#type: Option<&'a RawValue>,
+        #[serde(borrow)]
+        status: Option<&'a RawValue>,
+    }
+    if raw.is_empty() || raw == b"null" {
+        return None;
+    }
+    let parts: Parts<'_> = serde_json::from_slice(raw).unwrap_or_default();
+    let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<Box<str>>(raw.get()).ok());
+    let number = || parts.code.map(RawValue::get).filter(|code| *code != "null").map(Into::into);
+    let told = text(parts.code).or_else(|| text(parts.r#type)).or_else(|| text(parts.status)).or_else(number);
+    Some(told.unwrap_or_else(|| "error".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_a_plan() {
+        for shape in [Shape::Chat, Shape::Responses, Shape::Embeddings, Shape::Messages, Shape::Gemini] {
+            let patterns: Vec<_> = shape.rows().iter().map(|(path, take, _)| Pattern { path, take: *take }).collect();
+            assert!(Plan::new(&patterns).is_ok(), "{shape:?}");
+            assert!(shape.rows().iter().all(|(path, ..)| path.len() < 8), "{shape:?}: elements need one level more");
+        }
+    }
+
+    #[test]
+    fn an_error_is_named_by_its_most_telling_part() {
+        for (raw, expect) in [
+            (r#"{"message":"m","type":"invalid_request_error","code":"tool_use_failed"}"#, Some("tool_use_failed")),
+            (r#"{"type":"overloaded_error","message":"m"}"#, Some("overloaded_error")),
+            (r#"{"code":503,"message":"m","status":"UNAVAILABLE"}"#, Some("UNAVAILABLE")),
+            (r#"{"code":400,"message":"m"}"#, Some("400")),
+            (r#"{"code":null,"message":"m"}"#, Some("error")),
+            (r#""text""#, Some("error")),
+            ("null", None),
+        ] {
+            assert_eq!(error_code(raw.as_bytes()).as_deref(), expect, "{raw}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Who connects: listeners, surfaces, and the end of the process.
+//!
+//! Three doors: clients, the admin interface, and the control socket in the store's folder. It knows nothing of money
+//! or dialects.
+
+pub mod accept;
+pub mod surfaces;
+pub mod run;

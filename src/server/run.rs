@@ -1,0 +1,156 @@
+//! Run: from bound listeners to a settled ledger.
+//!
+//! The first SIGTERM or SIGINT stops new work and lets open streams end; after `drain_s`, or on a second signal, they
+//! are cut with their dialect's error. Then the ledger is made durable and the log written.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{accept, surfaces};
+use crate::app::App;
+use crate::config::Server;
+use crate::drain::Phase;
+
+/// The control socket in the store's folder.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// How long streams have to end themselves once they are cut.
+const CUT: Duration = Duration::from_secs(5);
+
+/// How long the log may take to be written at the end.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// How often what is held back for a minute is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Bound and not yet served.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Clients.
+    pub clients: TcpListener,
+    /// Operators.
+    pub admin: TcpListener,
+    control: UnixListener,
+    control_path: PathBuf,
+}
+
+/// A listener that cannot be bound.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address or path.
+    pub place: String,
+    /// Why not.
+    pub error: io::Error,
+}
+
+/// What ends the process.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Listeners {
+    /// Binds what config names, and the control socket in `folder`.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound.
+    pub async fn bind(server: &Server, folder: &Path) -> Result<Self, BindError> {
+        let bind = async |address| {
+            TcpListener::bind(address).await.map_err(|error| BindError { place: format!("{address}"), error })
+        };
+        let (clients, admin) = (bind(server.listen).await?, bind(server.admin_listen).await?);
+        let control_path = folder.join(CONTROL_SOCKET);
+        let control =
+            control(&control_path).map_err(|error| BindError { place: control_path.display().to_string(), error })?;
+        Ok(Self { clients, admin, control, control_path })
+    }
+}
+
+/// The journal's lock says that no other process serves this folder, so that a socket in it is a dead one's.
+fn control(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+impl Signals {
+    /// Takes over SIGTERM and SIGINT.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// The last records may not be on the disk.
+pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> Result<(), crate::store::StoreError> {
+    let Listeners { clients, admin, control, control_path } = listeners;
+    tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
+    tokio::spawn(accept::tcp(app.clone(), admin, surfaces::admin));
+    let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
+    let ticking = tokio::spawn(tick(app.clone()));
+    signals.next().await;
+    drain(&app, &mut signals).await;
+    control.abort();
+    ticking.abort();
+    let closed = app.bank.close().await;
+    let scribe = app.scribe.clone();
+    // It waits for a thread, which an async worker must not.
+    let _lines = tokio::task::spawn_blocking(move || scribe.finish(LAST_LINES)).await;
+    // Left behind, it would only be removed at the next start.
+    let _removed = std::fs::remove_file(control_path);
+    closed
+}
+
+async fn drain(app: &App, signals: &mut Signals) {
+    let longest = app.snapshot.load().config.server.drain;
+    tracing::info!(open = app.drain.open(), longest_s = longest.as_secs(), "draining");
+    app.drain.advance(Phase::Draining);
+    tokio::select! {
+        () = app.drain.idle() => return,
+        () = tokio::time::sleep(longest) => {}
+        () = signals.next() => {}
+    }
+    tracing::warn!(open = app.drain.open(), "cutting what is still open");
+    app.drain.advance(Phase::Cutting);
+    let _ended = tokio::time::timeout(CUT, app.drain.idle()).await;
+}
+
+async fn tick(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        app.bank.tick();
+    }
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "cannot listen on {}: {}", self.place, self.error)
+    }
+}
+
+impl std::error::Error for BindError {}

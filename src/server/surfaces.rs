@@ -1,0 +1,54 @@
+//! Surfaces: which part of Tollgate a request of a client is for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::admin::{self, Door};
+use crate::app::App;
+use crate::drain::Phase;
+use crate::pipeline;
+use crate::pipeline::body::Body;
+
+/// Answers a client.
+pub async fn client(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/livez" | "/health") | (&Method::HEAD, "/") => probe(StatusCode::OK, "ok\n"),
+        (&Method::GET | &Method::HEAD, "/readyz") => ready(&app),
+        _ => pipeline::answer(app, peer.ip(), request).await,
+    }
+}
+
+/// Answers an operator over TCP.
+pub async fn admin(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    admin::answer(&app, Door::Tcp { peer: peer.ip() }, request).await
+}
+
+/// Answers a command of the same user over the control socket.
+pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    admin::answer(&app, Door::Socket, request).await
+}
+
+/// Whether requests can be served; no provider is asked.
+fn ready(app: &App) -> Response<Body> {
+    if app.drain.phase() > Phase::Serving {
+        return probe(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    }
+    match app.bank.health().failed {
+        None => probe(StatusCode::OK, "ok\n"),
+        Some(_) => probe(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be written\n"),
+    }
+}
+
+fn probe(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::whole(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

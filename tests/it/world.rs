@@ -1,0 +1,181 @@
+//! A whole Tollgate on free ports: real sockets, a mock provider behind it, its own store in a folder of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tollgate::app::{App, Surroundings};
+use tollgate::clock::Clock;
+use tollgate::config::{Config, Environment};
+use tollgate::domain::entry::Entry;
+use tollgate::drain::Phase;
+use tollgate::mock::{self, Mock};
+use tollgate::server::{accept, surfaces};
+use tollgate::store::{Reader, Record};
+
+/// A key that every world knows, as `ci` of the team `search`.
+pub const KEY: &str = "tg_0123456789abcdefghij";
+
+/// A Tollgate, its provider and a client.
+pub struct World {
+    pub app: Arc<App>,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub mock: Arc<Mock>,
+    pub provider: SocketAddr,
+    pub client: Client<HttpConnector, Full<Bytes>>,
+    pub folder: TempDir,
+}
+
+/// An answer that has been read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl World {
+    /// A Tollgate with the mock behind the upstreams `openai`, `anthropic` and `gemini`, and `extra` in its config.
+    pub async fn start(extra: &str) -> Self {
+        let provider = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = provider.local_addr().unwrap();
+        let clock = Clock::system();
+        let mock = Mock::new(mock::Options::new(Arc::new(move || clock.now_ms())));
+        let serving = mock.clone();
+        tokio::spawn(async move { serving.serve(provider, std::future::pending()).await });
+        Self::before(address, mock, extra).await
+    }
+
+    /// A Tollgate whose upstreams are at `provider`; `mock` is only looked at.
+    pub async fn before(provider: SocketAddr, mock: Arc<Mock>, extra: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = config_text(provider, &folder, extra);
+        let env: Environment =
+            [("TEST_KEY".to_owned(), KEY.to_owned()), ("PROVIDER_KEY".to_owned(), "sk-provider".to_owned())].into();
+        let config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let app = Arc::new(App::open(config, Surroundings::default()).unwrap());
+        let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, admin) = (clients.local_addr().unwrap(), operators.local_addr().unwrap());
+        tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
+        tokio::spawn(accept::tcp(app.clone(), operators, surfaces::admin));
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { app, address, admin, mock, provider, client, folder }
+    }
+
+    /// Sends a request to Tollgate and gives the answer as it begins.
+    pub async fn open(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
+        self.client.request(request).await.unwrap()
+    }
+
+    /// Sends a request to Tollgate and reads the answer to its end.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (head, body) = self.open(request).await.into_parts();
+        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+
+    /// A request with the key of this world and a JSON body.
+    pub fn post(&self, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{}{path}", self.address))
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", "application/json")
+            .body(Full::new(body.into()))
+            .unwrap()
+    }
+
+    /// Every entry of the ledger, once nothing is in flight.
+    pub async fn entries(&self) -> Vec<Entry> {
+        self.settled().await;
+        let records = Reader::open(self.folder.path()).records().unwrap();
+        let entries = records.filter_map(|located| match located.unwrap().record {
+            Record::Entry(entry) => Some(*entry),
+            _ => None,
+        });
+        entries.collect()
+    }
+
+    /// Waits until every request is settled and written.
+    pub async fn settled(&self) {
+        let idle = async {
+            while self.app.metrics.in_flight.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), idle).await.expect("a request was never settled");
+        self.app.bank.flush().await.unwrap();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.app.drain.advance(Phase::Cutting);
+    }
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// A header's value, empty without one.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+admin_listen = "127.0.0.1:0"
+{extra_server}
+[store]
+path = "{path}"
+[log]
+path = "{path}/requests.log"
+[teams.search]
+[keys.ci]
+secret = {{ env = "TEST_KEY" }}
+team = "search"
+attribute = true
+[upstreams.openai]
+dialect = "openai"
+provider = "openai"
+include_usage = "splice"
+api_key = {{ env = "PROVIDER_KEY" }}
+base_url = "http://{provider}"
+[upstreams.anthropic]
+dialect = "anthropic"
+provider = "anthropic"
+api_key = {{ env = "PROVIDER_KEY" }}
+base_url = "http://{provider}"
+[upstreams.gemini]
+dialect = "gemini"
+provider = "google"
+api_key = {{ env = "PROVIDER_KEY" }}
+base_url = "http://{provider}"
+{extra}
+"#,
+        path = folder.path().display(),
+        extra_server = extra
+            .lines()
+            .filter(|line| line.starts_with("server."))
+            .map(|line| line.replacen("server.", "", 1) + "\n")
+            .collect::<String>(),
+        extra = extra.lines().filter(|line| !line.starts_with("server.")).collect::<Vec<_>>().join("\n"),
+    )
+}
