@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::config::IncludeUsage;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::drain::Phase;
 use crate::protocol::facts::Facts;
 use crate::protocol::splice::{ask_for_usage, splice};
 use crate::protocol::strip::UsageEvents;
@@ -117,11 +118,18 @@ impl Waiting {
     async fn head(&mut self) -> Result<(Response<Incoming>, Bill), Refusal> {
         let Some(deadline) = self.flight.as_ref().map(|flight| flight.deadline) else { return Err(broken_off()) };
         let answer = std::future::poll_fn(|context| match &mut self.flight {
-            Some(flight) => flight.poll(context),
+            Some(flight) => match flight.poll(context) {
+                Poll::Pending if self.app.drain.phase() == Phase::Cutting => Poll::Ready(None),
+                answer => answer.map(Some),
+            },
             None => Poll::Pending,
         });
-        let answer = tokio::time::timeout_at(deadline, answer).await;
+        let answer = tokio::time::timeout_at(deadline, answer).await.transpose();
         let Some(mut flight) = self.flight.take() else { return Err(broken_off()) };
+        let Some(answer) = answer else {
+            flight.bill.settle(End::Cut, &Facts::default());
+            return Err(Refusal::new(Cause::Draining, "this server is shutting down; the answer had not begun").after(1));
+        };
         match answer {
             Ok(Ok(response)) => {
                 flight.bill.note_status(response.status().as_u16());
@@ -144,8 +152,15 @@ impl Flight {
     /// Waits for the answer and reads it, for the usage at its end; nobody gets it.
     async fn read_out(mut self, app: Arc<App>, permit: Permit) {
         let deadline = permit.deadline.min(self.deadline);
+        let drain = app.drain.clone();
         let answer = std::future::poll_fn(|context| self.poll(context));
-        let answer = tokio::time::timeout_at(deadline, answer).await;
+        let answer = tokio::select! {
+            answer = tokio::time::timeout_at(deadline, answer) => answer,
+            () = drain.reached(Phase::Cutting) => {
+                self.bill.settle(End::ClientLeft, &Facts::default());
+                return;
+            }
+        };
         let Ok(Ok(response)) = answer else {
             self.bill.settle(End::ClientLeft, &Facts::default());
             return;

@@ -163,9 +163,15 @@ impl Flow {
     /// Reads to the end for the usage that stands there; nobody gets the bytes.
     pub async fn read_out(mut self, permit: Permit) {
         let mut bytes = 0;
+        let drain = self.app.drain.clone();
+        let mut cut = std::pin::pin!(drain.reached(Phase::Cutting));
         while bytes <= permit.bytes_max && !self.body.is_end_stream() {
             let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
-            let Ok(Some(Ok(frame))) = tokio::time::timeout_at(permit.deadline, frame).await else { break };
+            let frame = tokio::select! {
+                frame = tokio::time::timeout_at(permit.deadline, frame) => frame,
+                () = &mut cut => break,
+            };
+            let Ok(Some(Ok(frame))) = frame else { break };
             if let Ok(piece) = frame.into_data() {
                 bytes += piece.len() as u64;
                 self.watch.feed(piece, &mut VecDeque::new());

@@ -41,11 +41,14 @@ fn ready(app: &App) -> Response<Body> {
     }
     match app.bank.health().failed {
         None => probe(StatusCode::OK, "ok\n"),
-        Some(_) => probe(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be written\n"),
+        Some(cause) => {
+            let why = format!("the ledger cannot be written: {cause}\n");
+            probe(StatusCode::SERVICE_UNAVAILABLE, why)
+        }
     }
 }
 
-fn probe(status: StatusCode, text: &'static str) -> Response<Body> {
+fn probe(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::whole(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -2,10 +2,13 @@
 
 #[cfg(test)]
 mod ask;
+mod bad_body;
+mod bad_head;
 mod config;
 mod journal;
 mod mock;
 mod prices;
+mod raw;
 mod recordings_meter;
 mod tidy;
 #[cfg(test)]

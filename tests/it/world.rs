@@ -47,28 +47,43 @@ pub struct Answer {
 impl World {
     /// A Tollgate with the mock behind the upstreams `openai`, `anthropic` and `gemini`, and `extra` in its config.
     pub async fn start(extra: &str) -> Self {
+        Self::on(extra, Surroundings::default()).await
+    }
+
+    /// The same with a clock or a disk of the test's own.
+    pub async fn on(extra: &str, surroundings: Surroundings) -> Self {
         let provider = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = provider.local_addr().unwrap();
         let clock = Clock::system();
         let mock = Mock::new(mock::Options::new(Arc::new(move || clock.now_ms())));
         let serving = mock.clone();
         tokio::spawn(async move { serving.serve(provider, std::future::pending()).await });
-        Self::before(address, mock, extra).await
+        Self::in_folder(address, mock, extra, surroundings, tempfile::tempdir().unwrap()).await
     }
 
     /// A Tollgate whose upstreams are at `provider`; `mock` is only looked at.
     pub async fn before(provider: SocketAddr, mock: Arc<Mock>, extra: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(provider, mock, extra, Surroundings::default(), tempfile::tempdir().unwrap()).await
+    }
+
+    /// A Tollgate with its store in `folder`, where another may have been before.
+    pub async fn in_folder(
+        provider: SocketAddr,
+        mock: Arc<Mock>,
+        extra: &str,
+        surroundings: Surroundings,
+        folder: TempDir,
+    ) -> Self {
         let text = config_text(provider, &folder, extra);
         let env: Environment =
             [("TEST_KEY".to_owned(), KEY.to_owned()), ("PROVIDER_KEY".to_owned(), "sk-provider".to_owned())].into();
         let config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        let app = Arc::new(App::open(config, Surroundings::default()).unwrap());
+        let app = Arc::new(App::open(config, surroundings).unwrap());
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, admin) = (clients.local_addr().unwrap(), operators.local_addr().unwrap());
         tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
-        tokio::spawn(accept::tcp(app.clone(), operators, surfaces::admin));
+        tokio::spawn(accept::operators(app.clone(), operators, surfaces::admin));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { app, address, admin, mock, provider, client, folder }
     }
