@@ -90,7 +90,8 @@ fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)
         Some((name, rest)) => {
             let nearest =
                 || Endpoint::of(head.method.as_str(), rest, hints).map_or_else(|miss| miss.dialect, |at| at.dialect);
-            let unnamed = || (nearest(), Refusal::new(Cause::NotFound, format!("no upstream is named {:?}", told(name))));
+            let unnamed =
+                || (nearest(), Refusal::new(Cause::NotFound, format!("no upstream is named {:?}", told(name))));
             (Some(snapshot.provider(name).ok_or_else(unnamed)?), rest)
         }
         None => (None, asked),

@@ -128,7 +128,9 @@ impl Waiting {
         let Some(mut flight) = self.flight.take() else { return Err(broken_off()) };
         let Some(answer) = answer else {
             flight.bill.settle(End::Cut, &Facts::default());
-            return Err(Refusal::new(Cause::Draining, "this server is shutting down; the answer had not begun").after(1));
+            return Err(
+                Refusal::new(Cause::Draining, "this server is shutting down; the answer had not begun").after(1)
+            );
         };
         match answer {
             Ok(Ok(response)) => {

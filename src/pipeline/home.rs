@@ -14,12 +14,8 @@ use http::request::Parts;
 use http::uri::Authority;
 
 /// Headers by which proxies say for whom they ask.
-static PASSED_ON: [HeaderName; 4] = [
-    FORWARDED,
-    VIA,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-real-ip"),
-];
+static PASSED_ON: [HeaderName; 4] =
+    [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
 /// Names of this machine; the second is how containers of Docker Desktop call their host.
 const NAMES: [&str; 2] = ["localhost", "host.docker.internal"];

@@ -174,7 +174,8 @@ mod tests {
     async fn a_bare_refusal_gets_a_body_and_nothing_else_is_touched() {
         for (status, code) in [("400 Bad Request", "malformed"), ("431 Too Large", "headers_too_large")] {
             let text =
-                through(&format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n{DATE}\r\n\r\n")).await;
+                through(&format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n{DATE}\r\n\r\n"))
+                    .await;
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
             let body: serde_json::Value = serde_json::from_str(body).unwrap();

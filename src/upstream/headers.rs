@@ -209,7 +209,8 @@ mod tests {
         for pair in ["key=tg_x", "k%65y=tg_x", "key=%74g_x", "%6b%65%79=t%67%5Fx"] {
             assert_eq!(query_key(pair).as_deref(), Some("tg_x"), "{pair}");
         }
-        for (pair, expect) in [("keys=tg_x", None), ("key", None), ("key=%", Some("%")), ("key=%zz%ff", Some("%zz%ff"))] {
+        for (pair, expect) in [("keys=tg_x", None), ("key", None), ("key=%", Some("%")), ("key=%zz%ff", Some("%zz%ff"))]
+        {
             assert_eq!(query_key(pair).as_deref(), expect, "{pair}");
         }
     }

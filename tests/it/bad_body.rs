@@ -124,10 +124,8 @@ async fn a_body_beyond_the_limit_is_refused_and_the_client_can_read_it() {
     let answer = world.send(world.post("/v1/messages", long(65 * MIB))).await;
     check_refusal(Dialect::Anthropic, &answer, 413);
     assert!(answer.text().contains("64 MiB"), "{}", answer.text());
-    let chunked = [
-        head("POST", "/v1/chat/completions", "transfer-encoding: chunked\r\n").into_bytes(),
-        chunks(&long(65 * MIB)),
-    ];
+    let chunked =
+        [head("POST", "/v1/chat/completions", "transfer-encoding: chunked\r\n").into_bytes(), chunks(&long(65 * MIB))];
     let reply = ask(world.address, &chunked.concat()).await;
     assert_eq!((reply.status, reply.header("x-should-retry")), (413, "false"));
     check_shape(Dialect::OpenAi, &reply.body, 413, "");
@@ -278,11 +276,8 @@ async fn refusals_beyond_ten_a_minute_are_counted_in_one_entry() {
     world.app.bank.tick();
     let entries = world.entries().await;
     assert_eq!(entries.iter().map(|entry| u64::from(entry.requests)).sum::<u64>(), 26);
-    let of_ci: Vec<u64> = entries
-        .iter()
-        .filter(|entry| &*entry.account.key == "ci")
-        .map(|entry| u64::from(entry.requests))
-        .collect();
+    let of_ci: Vec<u64> =
+        entries.iter().filter(|entry| &*entry.account.key == "ci").map(|entry| u64::from(entry.requests)).collect();
     assert_eq!(of_ci, [[1; 10].as_slice(), &[15]].concat());
     assert!(entries.iter().all(|entry| entry.outcome == Outcome::Refused && &*entry.reason == "malformed"));
     world.app.scribe.catch_up(LONG);

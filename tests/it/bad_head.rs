@@ -130,15 +130,17 @@ async fn a_request_cannot_hide_another() {
     let world = World::start("").await;
     let hidden = String::from_utf8(post(CHAT)).unwrap();
     // Length and chunks: the chunks count, and what follows them is no part of this connection's first request.
-    let both = head("POST", "/v1/chat/completions", &format!("content-length: {}\r\ntransfer-encoding: chunked\r\n", 5))
-        + "0\r\n\r\n"
-        + &hidden;
+    let both =
+        head("POST", "/v1/chat/completions", &format!("content-length: {}\r\ntransfer-encoding: chunked\r\n", 5))
+            + "0\r\n\r\n"
+            + &hidden;
     let mut all = talk(world.address, both.as_bytes()).await;
     while let Some(reply) = Reply::split(&mut all) {
         assert_eq!(reply.status, 400, "{reply:?}");
     }
     for coding in ["xchunked", "chunked, identity", "chunked\r\ntransfer-encoding: identity", "\x0bchunked"] {
-        let bytes = head("POST", "/v1/chat/completions", &format!("transfer-encoding: {coding}\r\n")) + "0\r\n\r\n" + &hidden;
+        let bytes =
+            head("POST", "/v1/chat/completions", &format!("transfer-encoding: {coding}\r\n")) + "0\r\n\r\n" + &hidden;
         let mut all = talk(world.address, bytes.as_bytes()).await;
         while let Some(reply) = Reply::split(&mut all) {
             assert_eq!(reply.status, 400, "{coding:?}: {reply:?}");
@@ -179,7 +181,12 @@ async fn tags_and_users_have_bounds() {
         check_refusal(Dialect::OpenAi, &answer, 400);
         assert!(answer.text().contains(says), "{}", answer.text());
     }
-    let raw = [b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-api-key: ", KEY.as_bytes(), b"\r\nx-tollgate-user: \xff\r\n\r\n"].concat();
+    let raw = [
+        b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-api-key: ",
+        KEY.as_bytes(),
+        b"\r\nx-tollgate-user: \xff\r\n\r\n",
+    ]
+    .concat();
     assert_eq!(ask(world.address, &raw).await.status, 400);
     assert_eq!(world.mock.requests_total(), 0);
 }

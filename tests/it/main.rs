@@ -4,10 +4,12 @@
 mod ask;
 mod bad_body;
 mod bad_head;
+mod child;
 mod config;
 mod journal;
 mod mock;
 mod prices;
+mod process;
 mod raw;
 mod recordings_meter;
 mod tidy;

@@ -52,7 +52,9 @@ impl Reply {
 
 /// The head of a request of the key `ci`, after which the connection closes.
 pub fn head(method: &str, target: &str, more: &str) -> String {
-    format!("{method} {target} HTTP/1.1\r\nhost: tollgate\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n{more}\r\n")
+    format!(
+        "{method} {target} HTTP/1.1\r\nhost: tollgate\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n{more}\r\n"
+    )
 }
 
 /// Sends `bytes` and gives all that comes back until the connection closes.
@@ -65,7 +67,9 @@ pub async fn talk(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         drop(to);
         all
     };
-    tokio::time::timeout(LONG, talk).await.unwrap_or_else(|_| panic!("no end: {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)])))
+    tokio::time::timeout(LONG, talk)
+        .await
+        .unwrap_or_else(|_| panic!("no end: {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)])))
 }
 
 /// Sends `bytes` and gives the one answer.

@@ -151,7 +151,9 @@ impl Answer {
     }
 }
 
-fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
+/// A config with the mock behind the upstreams `openai`, `anthropic` and `gemini`; lines of `extra` that begin with
+/// `server.` go into that section.
+pub fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
     format!(
         r#"
 [server]
