@@ -3,10 +3,13 @@
 #[cfg(test)]
 mod ask;
 mod config;
+mod demo;
 mod journal;
 mod mock;
 mod prices;
 mod recordings_meter;
+#[cfg(test)]
+mod sdk;
 mod tidy;
 #[cfg(test)]
 mod world;
