@@ -1,9 +1,11 @@
 //! Tests of the whole from outside, a file per theme.
 
+mod admin;
 #[cfg(test)]
 mod ask;
 mod config;
 mod demo;
+mod harness;
 mod journal;
 mod mock;
 mod prices;
