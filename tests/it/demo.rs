@@ -1,7 +1,5 @@
 //! `tollgate demo` as a newcomer meets it: what it prints is pasted, word for word, and works.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its own functions")]
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -114,7 +112,7 @@ fn what_the_demo_prints_can_be_pasted() {
 
 /// How many entries the demo's ledger has, and their cost.
 fn ledger(demo: &Demo) -> (usize, Usd) {
-    let records = Reader::open(demo.folder.path().join("data/demo")).records().unwrap();
+    let records = Reader::open(&demo.folder.path().join("data/demo")).records().unwrap();
     let costs = records.filter_map(|located| match located.unwrap().record {
         Record::Entry(entry) => Some(entry.cost.unwrap()),
         _ => None,

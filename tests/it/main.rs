@@ -4,6 +4,7 @@ mod admin;
 #[cfg(test)]
 mod ask;
 mod config;
+#[cfg(test)]
 mod demo;
 mod harness;
 mod journal;
