@@ -13,7 +13,7 @@ use super::args::{Demo, EXIT_CONFIG, EXIT_OK};
 use super::serve::{failed, runtime, start_log, until_signal};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, LogLevel};
 use crate::mock::{self, Mock};
 use crate::server::run::BindError;
 
@@ -53,7 +53,10 @@ async fn until_stopped(args: &Demo) -> Result<u8, Box<dyn std::error::Error + Se
             return Ok(EXIT_CONFIG);
         }
     };
-    start_log(&config);
+    // What it says of itself is between the page and the prompt, so only what goes wrong; requests go to their file.
+    let mut talk = config.clone();
+    talk.log.level = LogLevel::Warn;
+    start_log(&talk);
     let clock = Clock::system();
     let mock = Mock::new(mock::Options::new(Arc::new(move || clock.now_ms())));
     let serving = tokio::spawn(async move { mock.serve(listener, std::future::pending()).await });
@@ -69,7 +72,7 @@ async fn until_stopped(args: &Demo) -> Result<u8, Box<dyn std::error::Error + Se
 fn text(args: &Demo, provider: SocketAddr) -> String {
     let mut text = format!(
         "[server]\nlisten = \"{}\"\nadmin_listen = \"{}\"\nanonymous = \"loopback\"\n\n[store]\npath = \"{STORE}\"\n\n\
-         [log]\nformat = \"text\"\nlevel = \"warn\"\npath = \"{STORE}/requests.log\"\n",
+         [log]\nformat = \"text\"\npath = \"{STORE}/requests.log\"\n",
         args.listen, args.admin_listen
     );
     for (name, book) in UPSTREAMS {
