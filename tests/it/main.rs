@@ -7,6 +7,8 @@ mod bad_body;
 mod bad_head;
 mod child;
 mod config;
+#[cfg(test)]
+mod demo;
 mod harness;
 mod journal;
 mod mock;
@@ -16,6 +18,8 @@ mod raw;
 mod recordings_meter;
 #[cfg(test)]
 mod responses;
+#[cfg(test)]
+mod sdk;
 mod tidy;
 #[cfg(test)]
 mod transparent;
