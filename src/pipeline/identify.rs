@@ -34,6 +34,9 @@ pub struct Caller {
     pub is_trusted: bool,
 }
 
+/// Names and values, sorted by name.
+type Tags = Arc<[(Box<str>, Box<str>)]>;
+
 /// Finds out who calls.
 ///
 /// # Errors
@@ -87,7 +90,7 @@ fn attributed(arrival: &Arrival, mut account: Account, may_name_user: bool) -> R
 fn with_tags<'a>(
     own: &[(Box<str>, Box<str>)],
     values: impl Iterator<Item = &'a http::HeaderValue>,
-) -> Result<Arc<[(Box<str>, Box<str>)]>, Refusal> {
+) -> Result<Tags, Refusal> {
     let mut tags = own.to_vec();
     for value in values {
         let text = value.to_str().map_err(|_| malformed("x-tollgate-tags is not plain text"))?;

@@ -6,12 +6,15 @@ mod bad_body;
 mod bad_head;
 mod child;
 mod config;
+mod failing_disk;
+mod identity;
 mod journal;
 mod mock;
 mod prices;
 mod process;
 mod raw;
 mod recordings_meter;
+mod secrets;
 mod tidy;
 #[cfg(test)]
 mod world;

@@ -1,6 +1,7 @@
 //! A whole Tollgate on free ports: real sockets, a mock provider behind it, its own store in a folder of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tollgate::app::{App, Surroundings};
 use tollgate::clock::Clock;
-use tollgate::config::{Config, Environment};
+use tollgate::config::Config;
 use tollgate::domain::entry::Entry;
 use tollgate::drain::Phase;
 use tollgate::mock::{self, Mock};
@@ -24,6 +25,14 @@ use tollgate::store::{Reader, Record};
 
 /// A key that every world knows, as `ci` of the team `search`.
 pub const KEY: &str = "tg_0123456789abcdefghij";
+
+/// What configs may name.
+const SECRETS: [(&str, &str); 4] = [
+    ("TEST_KEY", KEY),
+    ("PROVIDER_KEY", "sk-provider"),
+    ("PLAIN_KEY", "tg_plain_0123456789abcdef"),
+    ("BROAD_KEY", "tg_broad_0123456789abcdef"),
+];
 
 /// A Tollgate, its provider and a client.
 pub struct World {
@@ -75,8 +84,7 @@ impl World {
         folder: TempDir,
     ) -> Self {
         let text = config_text(provider, &folder, extra);
-        let env: Environment =
-            [("TEST_KEY".to_owned(), KEY.to_owned()), ("PROVIDER_KEY".to_owned(), "sk-provider".to_owned())].into();
+        let env = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned())).into();
         let config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let app = Arc::new(App::open(config, surroundings).unwrap());
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -121,6 +129,13 @@ impl World {
         entries.collect()
     }
 
+    /// The same Tollgate after a power cut: another one, with its store in a copy of this one's.
+    pub async fn again(&self, extra: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        Self::in_folder(self.provider, self.mock.clone(), extra, Surroundings::default(), folder).await
+    }
+
     /// Waits until every request is settled and written.
     pub async fn settled(&self) {
         let idle = async {
@@ -148,6 +163,18 @@ impl Answer {
     /// A header's value, empty without one.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for item in std::fs::read_dir(from).unwrap() {
+        let (path, target) = item.map(|item| (item.path(), to.join(item.file_name()))).unwrap();
+        if path.is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
