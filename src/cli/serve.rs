@@ -48,17 +48,18 @@ pub(super) async fn until_signal(
     let hash = config.hash();
     let app = Arc::new(App::open(config, Surroundings::default())?);
     let listeners = Listeners::bind(&server, &folder).await?;
-    let [client, admin] = [listeners.clients.local_addr()?, listeners.admin.local_addr()?];
+    // As bound: the config may leave the port to the system.
+    let (listen, admin_listen) = (listeners.clients.local_addr()?, listeners.admin.local_addr()?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %client,
-        admin_listen = %admin,
+        %listen,
+        %admin_listen,
         store = %folder.display(),
         config = hash,
         scope = "this process owns its ledger; totals are not shared with other processes",
         "serving"
     );
-    ready(&app, [client, admin]);
+    ready(&app, [listen, admin_listen]);
     run(app, listeners, signals).await?;
     tracing::info!("stopped");
     Ok(())

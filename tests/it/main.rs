@@ -3,6 +3,9 @@
 mod admin;
 #[cfg(test)]
 mod ask;
+mod bad_body;
+mod bad_head;
+mod child;
 mod config;
 #[cfg(test)]
 mod demo;
@@ -10,9 +13,17 @@ mod harness;
 mod journal;
 mod mock;
 mod prices;
+mod process;
+mod raw;
 mod recordings_meter;
+#[cfg(test)]
+mod responses;
 #[cfg(test)]
 mod sdk;
 mod tidy;
+#[cfg(test)]
+mod transparent;
+#[cfg(test)]
+mod wire;
 #[cfg(test)]
 mod world;
