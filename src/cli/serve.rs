@@ -48,18 +48,17 @@ pub(super) async fn until_signal(
     let hash = config.hash();
     let app = Arc::new(App::open(config, Surroundings::default())?);
     let listeners = Listeners::bind(&server, &folder).await?;
-    // As bound: the config may leave the port to the system.
-    let (listen, admin_listen) = (listeners.clients.local_addr()?, listeners.admin.local_addr()?);
+    let [client, admin] = [listeners.clients.local_addr()?, listeners.admin.local_addr()?];
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        %listen,
-        %admin_listen,
+        listen = %client,
+        admin_listen = %admin,
         store = %folder.display(),
         config = hash,
         scope = "this process owns its ledger; totals are not shared with other processes",
         "serving"
     );
-    ready(&app, [listen, admin_listen]);
+    ready(&app, [client, admin]);
     run(app, listeners, signals).await?;
     tracing::info!("stopped");
     Ok(())

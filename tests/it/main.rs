@@ -1,13 +1,13 @@
 //! Tests of the whole from outside, a file per theme.
 
+#![cfg(test)]
+
 mod admin;
-#[cfg(test)]
 mod ask;
 mod bad_body;
 mod bad_head;
 mod child;
 mod config;
-#[cfg(test)]
 mod demo;
 mod harness;
 mod journal;
@@ -16,14 +16,9 @@ mod prices;
 mod process;
 mod raw;
 mod recordings_meter;
-#[cfg(test)]
 mod responses;
-#[cfg(test)]
 mod sdk;
 mod tidy;
-#[cfg(test)]
 mod transparent;
-#[cfg(test)]
 mod wire;
-#[cfg(test)]
 mod world;
