@@ -1,23 +1,27 @@
 //! Tests of the whole from outside, a file per theme.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod abort;
-#[cfg(test)]
+mod admin;
 mod ask;
+mod bad_body;
+mod bad_head;
+mod child;
 mod config;
+mod demo;
+mod harness;
 mod journal;
 mod mock;
 mod prices;
-#[cfg(test)]
+mod process;
+mod raw;
 mod recordings;
 mod recordings_meter;
-#[cfg(test)]
 mod responses;
+mod sdk;
 mod tapes;
 mod tidy;
-#[cfg(test)]
 mod transparent;
-#[cfg(test)]
 mod wire;
-#[cfg(test)]
 mod world;

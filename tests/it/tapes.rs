@@ -1,7 +1,5 @@
 //! The recordings: real exchanges with providers, read from `$TOLLGATE_DATA/recordings.tar.gz`.
 
-#![expect(clippy::expect_used, reason = "a test that cannot read its data has failed")]
-
 use std::collections::BTreeMap;
 use std::io::Read;
 
