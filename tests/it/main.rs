@@ -1,8 +1,10 @@
 //! Tests of the whole from outside, a file per theme.
 
+mod admin;
 #[cfg(test)]
 mod ask;
 mod config;
+mod harness;
 mod journal;
 mod mock;
 mod prices;
