@@ -105,8 +105,8 @@ pub fn run(folder: &Path, request: &Request) -> Result<Table, ReadError> {
     let (from_ms, until_ms) = (request.query.from_ms.unwrap_or(0), request.query.until_ms.unwrap_or(u64::MAX));
     for located in Reader::open(folder).range(from_ms, until_ms)? {
         match located?.record {
-            Record::Entry(entry) => report.add(&entry, days.day(entry.at_ms)),
-            Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Unsettled(_) => {}
+            Record::Entry(entry) => { let _ = days.day(entry.at_ms); report.add(&crate::domain::subject::Subject::of(&entry), crate::domain::utc::When::utc(entry.at_ms), &crate::domain::sums::Sums::of(&entry)) }
+            Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Unsettled(_) | Record::Adjustment(_) | Record::Dropped(_) => {}
         }
     }
     Ok(report.finish())
