@@ -4,17 +4,18 @@ use std::path::Path;
 
 use super::args::{self, EXIT_FAILED, EXIT_USAGE};
 use super::control::{self, Answer};
-use super::{load, print, tell};
+use super::{load_without_secrets, print, tell};
 use crate::admin::REPORT;
 use crate::admin::query::written;
 use crate::admin::report::{self, Request};
 use crate::admin::zone::Zone;
 use crate::clock::Clock;
 use crate::domain::report_text::Format;
+use crate::store::Ledger;
 
 /// Prints the report and returns the exit code.
 pub async fn run(args: &args::Report) -> u8 {
-    let config = match load(&args.config) {
+    let config = match load_without_secrets(&args.config) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -61,7 +62,7 @@ pub(super) fn tell_if_absent(folder: &Path) {
 
 fn read(folder: &Path, request: &Request, format: Format) -> u8 {
     tell_if_absent(folder);
-    match report::run(folder, request) {
+    match report::run(&Ledger::open(folder), request) {
         Ok(table) => print(format.print(&table)),
         Err(error) => {
             tell(&error);

@@ -44,6 +44,9 @@ pub enum Grain {
 /// What takes the answer: a time, a subject, and what it came to then.
 pub type Each<'a> = dyn FnMut(u64, &Subject, &Sums) + 'a;
 
+/// How often an index is read again because a segment that it names is gone.
+const RETRIES: usize = 5;
+
 /// What arrived in quarters of an hour that a range cuts.
 type Cut = HashMap<(u32, Subject), Sums>;
 
@@ -144,7 +147,7 @@ impl Ledger {
 
     /// What the index knows, and what the journal says of the quarters that the range cuts. `None` without an index.
     fn indexed(&self, range: &Range<u64>, grain: Grain) -> Result<Option<(Indexed, Cut)>, ReadError> {
-        loop {
+        for _ in 0..RETRIES {
             let Some(indexed) = self.shelf.read(|index| Indexed::read(index, range, grain)).flatten() else {
                 return Ok(None);
             };
@@ -154,6 +157,7 @@ impl Ledger {
                 cut => return Ok(Some((indexed, cut?))),
             }
         }
+        Ok(None)
     }
 
     fn cut(&self, range: &Range<u64>, indexed: &Indexed) -> Result<Cut, ReadError> {
@@ -175,7 +179,7 @@ impl Ledger {
         // Archives are looked for after segments: one or the other is there.
         let (all, chosen) = Reader::open(&self.folder).segments(range.start, range.end)?;
         let quarters = quarter_of(range.start)..quarter_of(range.end);
-        let mut fold_archive = |first_seq, each: &mut Each<'_>| {
+        let fold_archive = |first_seq, each: &mut Each<'_>| {
             let (archive, _) = archive::read(&self.folder, first_seq)?;
             for (quarter, subject, sums) in archive.rows.iter().filter(|(quarter, ..)| quarters.contains(quarter)) {
                 each(u64::from(*quarter) * QUARTER_MS, subject, sums);
