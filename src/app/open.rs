@@ -87,7 +87,11 @@ impl App {
         let metrics = Arc::new(Metrics::new(now_ms));
         let scribe = Scribe::start(destination(&config.log), metrics.clone()).map_err(AppError::Log)?;
         let scribe = Arc::new(scribe);
-        let keeping = clerk::Options { retention_days: config.store.retention_days, open: clerk::open_sled, clock: clock.clone() };
+        let keeping = clerk::Options {
+            retention_days: config.store.retention_days,
+            open: clerk::open_sled,
+            clock: clock.clone(),
+        };
         let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone());
         let server = &config.server;

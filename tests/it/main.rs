@@ -8,6 +8,7 @@ mod bad_head;
 mod child;
 mod config;
 mod harness;
+mod index;
 mod journal;
 mod mock;
 mod prices;
