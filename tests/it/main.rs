@@ -13,6 +13,7 @@ mod demo;
 mod failing_disk;
 mod harness;
 mod identity;
+mod index;
 mod journal;
 mod mock;
 mod prices;

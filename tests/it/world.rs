@@ -43,6 +43,7 @@ pub struct World {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub mock: Arc<Mock>,
+    pub provider: SocketAddr,
     pub client: Client<HttpConnector, Full<Bytes>>,
     pub folder: TempDir,
 }
@@ -100,7 +101,7 @@ impl World {
         tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
         tokio::spawn(accept::operators(app.clone(), operators, surfaces::admin));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { app, address, admin, mock, client, folder }
+        Self { app, address, admin, mock, provider, client, folder }
     }
 
     /// Sends a request to Tollgate and gives the answer as it begins.
