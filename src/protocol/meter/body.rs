@@ -6,8 +6,9 @@
 use crate::domain::operation::Operation;
 use crate::protocol::anthropic_messages::UntoldWrites;
 use crate::protocol::facts::Facts;
-use crate::protocol::gather::{Gather, Shape};
+use crate::protocol::gather::Gather;
 use crate::protocol::scan::{Plan, Scanner};
+use crate::protocol::shape::Shape;
 use crate::protocol::sse::{Event, EventSink, Splitter};
 
 /// The end of an event in a stream.
