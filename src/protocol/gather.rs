@@ -180,6 +180,12 @@ impl Gather {
         self.facts.broken = true;
     }
 
+    /// All of a whole body has come: what its status says is final.
+    pub(super) fn mark_whole(&mut self) {
+        self.facts.pending = self.is_pending;
+        self.facts.terminal = true;
+    }
+
     pub(super) fn mark_terminal(&mut self) {
         self.facts.terminal = true;
     }
@@ -232,7 +238,7 @@ impl Gather {
         }
         self.tell_media();
         let tally = self.listed.unwrap_or(self.streamed);
-        let (closes_once, is_terminal, is_pending) = (self.closes_once(), self.is_terminal(), self.is_pending);
+        let (closes_once, is_terminal) = (self.closes_once(), self.is_terminal());
         let mut facts = self.facts;
         facts.service_tier = facts.service_tier.or(told);
         if self.calls_client_tools && facts.ending == Some(Ending::Stop) {
@@ -242,7 +248,6 @@ impl Gather {
             facts.ending = Some(Ending::Refusal);
         }
         facts.terminal = is_terminal;
-        facts.pending = is_pending;
         facts.usage_final = self.has_closing_usage && (closes_once || is_over(&facts));
         if let Some(usage) = &mut facts.usage {
             facts.reasoned |= usage.reasoning > 0;
@@ -268,8 +273,12 @@ impl Gather {
         match self.shape {
             Shape::Images if !report.tells_image_output() => usage.image_out = usage.output,
             Shape::Speech => usage.audio_out = usage.output,
-            // Tokens of audio that only the total tells (Mistral) are no output; the model is paid by the second.
-            Shape::Audio if usage.seconds > 0 => self.facts.untold_tokens = 0,
+            // Mistral's transcriptions are paid by the second; the tokens of their audio, which only the total tells, are
+            // no output.
+            Shape::Audio if report.prompt_audio_seconds.get() > 0 => {
+                self.facts.untold_tokens = 0;
+                *usage = Usage { seconds: report.prompt_audio_seconds.get(), ..Usage::default() };
+            }
             Shape::Images
             | Shape::Audio
             | Shape::Chat

@@ -37,9 +37,10 @@ usage_fields! {
         /// Hosts of Claude behind a chat API.
         cache_read_input_tokens: Count,
         cache_creation_input_tokens: Count,
-        /// Transcriptions priced by duration; Mistral's name for them.
-        #[serde(alias = "prompt_audio_seconds")]
+        /// Transcriptions priced by duration.
         seconds: Count,
+        /// Mistral; of a chat only a detail, whose tokens are told.
+        prompt_audio_seconds: Count,
         /// OpenRouter, Vercel, Perplexity.
         cost: Cost,
         cost_details: Lenient<CostDetails>,

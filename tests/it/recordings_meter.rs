@@ -70,6 +70,19 @@ fn operation(endpoint: &str) -> Option<Operation> {
         "messages" => Operation::Messages,
         "generateContent" | "streamGenerateContent" => Operation::GenerateContent,
         "batchEmbedContents" => Operation::EmbedContent,
+        "completions" => Operation::Completions,
+        "responses.compact" => Operation::Responses,
+        "responses.input_tokens" => Operation::ResponsesInputTokens,
+        "audio.transcriptions" => Operation::Transcriptions,
+        "images.generations" => Operation::ImageGenerations,
+        "batches" => Operation::Batches,
+        "cachedContents" => Operation::CachedContents,
+        "interactions" => Operation::Interactions,
+        "messages.count_tokens" => Operation::CountTokens,
+        "messages.batches" => Operation::StoredBatch,
+        "countTokens" => Operation::GeminiCountTokens,
+        "files" => Operation::Files,
+        "models" => Operation::Models,
         _ => return None,
     })
 }
@@ -205,6 +218,11 @@ fn every_gradable_record_is_metered_exactly() {
             return;
         };
         gradable += 1;
+        let facts = match record["endpoint"].as_str() {
+            // usage_expected does not read where interactions tell it.
+            Some("interactions") => Facts { service_tier: None, ..facts },
+            _ => facts,
+        };
         if record["response_model"].is_string() && facts.served_model.as_deref() != record["response_model"].as_str() {
             failed
                 .push(format!("{name}: served model {:?}, expected {}", facts.served_model, record["response_model"]));
@@ -219,7 +237,8 @@ fn every_gradable_record_is_metered_exactly() {
             assert!(failed.iter().any(|name| name.contains(id)), "{id} passes by now");
         }
         failed.retain(|name| !KNOWN.iter().any(|(id, _)| name.contains(id)));
-        println!("endpoints that are not metered yet: {not_yet:?}");
+        println!("endpoints that no dialect of Tollgate has: {not_yet:?}");
+        assert!(not_yet.is_empty(), "usage that nobody meters");
         assert!(failed.is_empty(), "{}", failed.join("\n"));
     }
 }
