@@ -242,11 +242,11 @@ impl Bill {
             // An error is not billed, whatever becomes of its body.
             _ if self.status != 0 && !answered => nothing(),
             _ if self.pricing.operation.may_tell_a_batch() => self.batch(end, facts),
-            _ if answered && facts.usage_final => self.reported(facts),
             // It will be made, and billed, later.
             _ if answered && (facts.pending || self.pricing.operation == Operation::Batches) => {
                 self.at_quote(UsageSource::Assumed, Usage::default())
             }
+            _ if answered && facts.usage_final => self.reported(facts),
             // Nothing in an image or in speech tells what it took.
             _ if answered && self.pricing.operation.is_media() => self.at_quote(UsageSource::Counted, Usage::default()),
             // A whole answer is generated to its end, whether or not anybody waits for it.

@@ -87,15 +87,19 @@ impl Endpoint {
         Err(miss)
     }
 
-    /// Finds the operation of a path that was addressed to one upstream, by the path's tail and the upstream's dialect.
+    /// Finds the operation of a path that was addressed to one upstream, by the path's tail: in the upstream's dialect, else
+    /// in another, since many providers speak a second one below a path of its own.
     ///
     /// Whatever is not known is [`Operation::Unknown`].
     #[must_use]
     pub fn of_upstream(method: &str, path: &str, dialect: Dialect) -> Self {
-        let unknown = Self::plain(dialect, Operation::Unknown);
-        if !is_plain(path.strip_prefix('/').unwrap_or(path)) {
-            return unknown;
-        }
+        let is_plain = is_plain(path.strip_prefix('/').unwrap_or(path));
+        let found = [dialect].into_iter().chain(Dialect::ALL).filter(|_| is_plain);
+        let mut found = found.filter_map(|dialect| Self::by_tail(method, path, dialect));
+        found.next().unwrap_or_else(|| Self::plain(dialect, Operation::Unknown))
+    }
+
+    fn by_tail(method: &str, path: &str, dialect: Dialect) -> Option<Self> {
         let tails: &[(&str, Operation)] = match dialect {
             Dialect::OpenAi => &[
                 ("/chat/completions", Operation::ChatCompletions),
@@ -119,18 +123,18 @@ impl Endpoint {
         };
         let found = tails.iter().find(|(tail, _)| method == "POST" && path.ends_with(tail));
         if let Some((_, operation)) = found {
-            return Self { model_in_path: deployment(path), ..Self::plain(dialect, *operation) };
+            return Some(Self { model_in_path: deployment(path), ..Self::plain(dialect, *operation) });
         }
         if let Some(operation) = stored_within(method, path, dialect) {
-            return Self::plain(dialect, operation);
+            return Some(Self::plain(dialect, operation));
         }
         let behind = |step: &str| path.rfind(step).map(|at| at + 1);
         match (dialect, behind("/models/")) {
-            (Dialect::Gemini, Some(start)) if method == "POST" => Self::gemini(path, start).unwrap_or(unknown),
+            (Dialect::Gemini, Some(start)) if method == "POST" => Self::gemini(path, start),
             (_, models) if method == "GET" && (models.is_some() || path.ends_with("/models")) => {
-                Self::plain(dialect, Operation::Models)
+                Some(Self::plain(dialect, Operation::Models))
             }
-            (Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini, _) => unknown,
+            (Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini, _) => None,
         }
     }
 

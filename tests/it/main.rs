@@ -8,6 +8,10 @@ mod harness;
 mod journal;
 mod mock;
 mod prices;
+#[cfg(test)]
+mod breadth;
+#[cfg(test)]
+mod recordings_ledger;
 mod recordings_meter;
 #[cfg(test)]
 mod responses;

@@ -88,7 +88,7 @@ fn operation(endpoint: &str) -> Option<Operation> {
 }
 
 /// Visits each record of the dialects that are metered, with a name for it.
-fn each_record(mut visit: impl FnMut(&str, &Value)) -> bool {
+pub fn each_record(mut visit: impl FnMut(&str, &Value)) -> bool {
     let Some(files) = recordings() else { return false };
     for (path, bytes) in files {
         let provider = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".jsonl");
@@ -121,7 +121,7 @@ fn facts<'a>(record: &Value, chunks: impl Iterator<Item = &'a [u8]>) -> Option<F
 }
 
 /// Buckets by the names of the recordings; those that are zero are left out.
-fn buckets(usage: &Usage) -> BTreeMap<&'static str, u64> {
+pub fn buckets(usage: &Usage) -> BTreeMap<&'static str, u64> {
     [
         ("input", usage.input),
         ("cached_read", usage.cache_read),
@@ -150,7 +150,7 @@ fn buckets(usage: &Usage) -> BTreeMap<&'static str, u64> {
 }
 
 /// The same of a record's `usage_expected` or of one of its `billed_calls`.
-fn expected_buckets(expected: &Value) -> BTreeMap<&str, u64> {
+pub fn expected_buckets(expected: &Value) -> BTreeMap<&str, u64> {
     const NOTES: [&str; 3] = ["input_total", "n_usage_events", "reported_cost_usd_ticks"];
     let fields = expected.as_object().expect("an object").iter();
     fields
@@ -189,7 +189,7 @@ fn compare(facts: &Facts, expected: &Value) -> Result<(), String> {
 }
 
 /// The cost that the record tells, in decimal digits; fractions of a pico-dollar are rounded up.
-fn expected_cost(expected: &Value) -> Option<Usd> {
+pub fn expected_cost(expected: &Value) -> Option<Usd> {
     if let Some(ticks) = expected["reported_cost_usd_ticks"].as_u64() {
         return Some(Usd::from_pico(u128::from(ticks) * 100));
     }

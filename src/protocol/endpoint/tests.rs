@@ -181,7 +181,6 @@ fn an_upstream_s_paths_are_known_by_their_tail() {
         ("POST", "/v1/vector_stores/vs/files", Dialect::OpenAi, O::Unknown),
         ("GET", "/v1/filesX", Dialect::OpenAi, O::Unknown),
         ("POST", "/v1/messages/batches", Dialect::Anthropic, O::Batches),
-        ("POST", "/v1/messages/batches", Dialect::OpenAi, O::Unknown),
         ("POST", "/v1beta/interactions", Dialect::Gemini, O::Interactions),
         ("POST", "/v1/messages", Dialect::Anthropic, O::Messages),
         ("POST", "/anthropic/v1/messages/count_tokens", Dialect::Anthropic, O::CountTokens),
@@ -194,7 +193,6 @@ fn an_upstream_s_paths_are_known_by_their_tail() {
         ("GET", "/api/v1/models", Dialect::OpenAi, O::Models),
         ("GET", "/v1/responses/r", Dialect::OpenAi, O::StoredResponse),
         ("POST", "/v1/responses/r", Dialect::OpenAi, O::Unknown),
-        ("POST", "/v1/messages", Dialect::OpenAi, O::Unknown),
         ("GET", "/v1/messages", Dialect::Anthropic, O::Unknown),
         ("POST", "/v1/x/../chat/completions", Dialect::OpenAi, O::Unknown),
         ("POST", "/v1//chat/completions", Dialect::OpenAi, O::Unknown),
@@ -203,6 +201,14 @@ fn an_upstream_s_paths_are_known_by_their_tail() {
         let endpoint = Endpoint::of_upstream(method, path, dialect);
         assert_eq!((endpoint.dialect, endpoint.operation), (dialect, operation), "{method} {path}");
         assert_eq!(endpoint.model(path).as_deref(), (operation == O::GenerateContent).then_some("m"), "{path}");
+    }
+    for (path, upstream, dialect, operation) in [
+        ("/v1beta/openai/chat/completions", Dialect::Gemini, Dialect::OpenAi, O::ChatCompletions),
+        ("/anthropic/v1/messages", Dialect::OpenAi, Dialect::Anthropic, O::Messages),
+        ("/v1/messages/batches", Dialect::OpenAi, Dialect::Anthropic, O::Batches),
+    ] {
+        let endpoint = Endpoint::of_upstream("POST", path, upstream);
+        assert_eq!((endpoint.dialect, endpoint.operation), (dialect, operation), "{path}");
     }
     let path = "/openai/deployments/my-gpt/chat/completions";
     let endpoint = Endpoint::of_upstream("POST", path, Dialect::OpenAi);
