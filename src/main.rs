@@ -2,17 +2,39 @@
 
 use std::process::ExitCode;
 
-use tollgate::cli::args::{Command, parse};
-use tollgate::cli::{demo, serve};
+use tollgate::cli::args::{self, Command, EXIT_FAILED, EXIT_OK, NoCommand};
+use tollgate::cli::{check, demo, health, ledger, print, report, serve, tell};
 
 fn main() -> ExitCode {
-    match parse(std::env::args_os()) {
-        Ok(Command::Demo(args)) => ExitCode::from(demo::demo(&args)),
-        Ok(Command::Serve(args)) => ExitCode::from(serve::serve(&args)),
-        Ok(_) => ExitCode::from(1),
-        Err(no) => {
-            eprintln!("{}", no.text);
-            ExitCode::from(no.exit)
+    let exit = match args::parse(std::env::args_os()) {
+        Ok(command) => run(command),
+        Err(NoCommand { text, exit: EXIT_OK }) => print(text),
+        Err(NoCommand { text, exit }) => {
+            tell(&text.trim_end());
+            exit
+        }
+    };
+    ExitCode::from(exit)
+}
+
+fn run(command: Command) -> u8 {
+    match command {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Report(args) => wait_for(report::run(&args)),
+        Command::Ledger(args) => wait_for(ledger::run(&args)),
+        Command::Health(args) => wait_for(health::run(&args)),
+    }
+}
+
+/// Runs a command that waits for a socket at most, on this thread.
+fn wait_for(command: impl Future<Output = u8>) -> u8 {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            tell(&format!("cannot start: {error}"));
+            EXIT_FAILED
         }
     }
 }

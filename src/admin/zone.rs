@@ -50,15 +50,24 @@ impl Zone {
         Ok(Self { name: rules.iana_name().unwrap_or(name).into(), rules })
     }
 
+    /// The zone whose rules were read elsewhere.
+    #[must_use]
+    pub fn of(rules: TimeZone) -> Self {
+        Self { name: rules.iana_name().unwrap_or("UTC").into(), rules }
+    }
+
     /// The IANA name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The moment in unix milliseconds that `text` means: a date (its first moment in this zone), an RFC 3339 time
-    /// stamp, or an age before `now_ms` such as `7d` or `12h` (`m`, `h`, `d` of 24 hours, `w`).
+    /// The moment in unix milliseconds that `text` means: a date or `today` (its first moment in this zone), an RFC 3339
+    /// time stamp, or an age before `now_ms` such as `7d` or `12h` (`m`, `h`, `d` of 24 hours, `w`).
     pub fn moment(&self, text: &str, now_ms: u64) -> Result<u64, ZoneError> {
+        if text == "today" {
+            return Ok(self.day(now_ms).map_or(now_ms, |(moments, _)| moments.start));
+        }
         let found = age_ms(text).map(|age_ms| now_ms.saturating_sub(age_ms));
         let found = found.or_else(|| self.first_moment(text)).or_else(|| unix_ms(text.parse().ok()?));
         found.ok_or_else(|| ZoneError::NotAMoment(text.into()))
@@ -106,9 +115,9 @@ impl Days {
 impl fmt::Display for ZoneError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownZone(name) => write!(out, "{name:?} is no time zone; an example is \"Europe/Berlin\""),
+            Self::UnknownZone(name) => write!(out, "{name:?} is no time zone; an example is Europe/Berlin"),
             Self::NotAMoment(text) => {
-                write!(out, "{text:?} is no moment; examples are \"2026-11-01\", \"2026-11-01T08:00:00Z\" and \"7d\"")
+                write!(out, "{text:?} is no moment; examples are 2026-11-01, 2026-11-01T08:00:00Z, 7d and today")
             }
         }
     }
@@ -155,6 +164,7 @@ mod tests {
             ("Europe/Berlin", "2026-11-22", NOW_MS - 14 * 3_600_000),
             ("Asia/Kolkata", "2026-11-22T13:00:00Z", NOW_MS),
             ("UTC", "2026-11-22T14:30:00.5+01:30", NOW_MS + 500),
+            ("Europe/Berlin", "today", NOW_MS - 14 * 3_600_000),
             ("UTC", "7d", NOW_MS - 7 * 86_400_000),
             ("UTC", "90m", NOW_MS - 5_400_000),
             ("UTC", "9999999w", 0),

@@ -62,12 +62,14 @@ impl Default for Surroundings {
 }
 
 impl App {
-    /// Opens the journal in the store's folder, settles what a dead process left open, and prepares the rest.
+    /// Prepares what config names, opens the journal in the store's folder, and settles what a dead process left open.
     ///
     /// # Errors
-    /// The first thing that cannot be had. The journal comes first: its lock keeps a second process from all others.
+    /// The first thing that cannot be had. The journal's lock keeps a second process from everything after it.
     pub fn open(config: Config, surroundings: Surroundings) -> Result<Self, AppError> {
         let Surroundings { clock, disk } = surroundings;
+        let snapshot = Snapshot::new(config).map_err(AppError::Upstream)?;
+        let config = &snapshot.config;
         let (now_ms, folder) = (clock.now_ms(), config.store.path.clone());
         let (journal, recovered) = Journal::open(&folder, options(&config.store, disk), now_ms)?;
         tell(&recovered);
@@ -93,7 +95,7 @@ impl App {
             requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
-            snapshot: ArcSwap::from_pointee(Snapshot::new(config).map_err(AppError::Upstream)?),
+            snapshot: ArcSwap::from_pointee(snapshot),
             bank: Arc::new(bank),
             metrics,
             scribe,

@@ -13,7 +13,7 @@ use super::arrive::Arrival;
 use super::{credential, home};
 use crate::app::App;
 use crate::config::{Anonymous, Key, TAG_BYTES_MAX, TAGS_MAX};
-use crate::domain::account::Account;
+use crate::domain::account::{Account, Tag};
 use crate::domain::refusal::{Cause, Refusal};
 
 const USER: HeaderName = HeaderName::from_static("x-tollgate-user");
@@ -33,9 +33,6 @@ pub struct Caller {
     /// Whether the caller may use upstreams' own credentials.
     pub is_trusted: bool,
 }
-
-/// Names and values, sorted by name.
-type Tags = Arc<[(Box<str>, Box<str>)]>;
 
 /// Finds out who calls.
 ///
@@ -87,10 +84,7 @@ fn attributed(arrival: &Arrival, mut account: Account, may_name_user: bool) -> R
 }
 
 /// The key's tags and those of the request; the key's own win.
-fn with_tags<'a>(
-    own: &[(Box<str>, Box<str>)],
-    values: impl Iterator<Item = &'a http::HeaderValue>,
-) -> Result<Tags, Refusal> {
+fn with_tags<'a>(own: &[Tag], values: impl Iterator<Item = &'a http::HeaderValue>) -> Result<Arc<[Tag]>, Refusal> {
     let mut tags = own.to_vec();
     for value in values {
         let text = value.to_str().map_err(|_| malformed("x-tollgate-tags is not plain text"))?;

@@ -36,15 +36,29 @@ pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Response<Full
 
 /// Whether requests can be served; no provider is asked.
 fn ready(app: &App) -> Response<Body> {
-    if app.drain.phase() > Phase::Serving {
-        return probe(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
-    }
+    let ready = admin::state::ready(app).status();
     match app.bank.health().failed {
-        None => probe(StatusCode::OK, "ok\n"),
-        Some(cause) => {
-            let why = format!("the ledger cannot be written: {cause}\n");
-            probe(StatusCode::SERVICE_UNAVAILABLE, why)
-        }
+        _ if ready == StatusCode::OK => probe(
+            ready, "ok
+",
+        ),
+        Some(cause) => probe(
+            ready,
+            format!(
+                "the ledger cannot be written: {cause}
+"
+            ),
+        ),
+        None if app.drain.phase() > Phase::Serving => probe(
+            ready,
+            "shutting down
+",
+        ),
+        None => probe(
+            ready,
+            "the ledger's disk cannot keep up
+",
+        ),
     }
 }
 

@@ -15,6 +15,9 @@ use http::header::{
 /// What every Tollgate key begins with.
 pub const KEY_PREFIX: &str = "tg_";
 
+/// No Tollgate key is shorter, in bytes; config refuses it.
+const KEY_BYTES_MIN: usize = 20;
+
 /// Where Anthropic's and Azure's, Google's clients put their key.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Azure's header for the key.
@@ -104,21 +107,34 @@ pub fn query_without_key(query: &str, drop: impl Fn(&str) -> bool) -> Option<Str
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
+/// Removes each value that holds a Tollgate key, whichever header it stands in.
 fn drop_tollgate_keys(headers: &mut HeaderMap) {
-    // Whatever the scheme: a key that stands where nobody looks for it must not leave either.
-    let is_key = |value: &HeaderValue| {
-        value.as_bytes().split(|byte| *byte == b' ').any(|word| word.starts_with(KEY_PREFIX.as_bytes()))
-    };
-    for name in &CREDENTIALS {
-        if headers.get_all(name).iter().any(is_key) {
-            let others: Vec<HeaderValue> =
-                headers.get_all(name).iter().filter(|value| !is_key(value)).cloned().collect();
-            headers.remove(name);
-            for value in others {
-                headers.append(name, value);
-            }
+    if !headers.iter().any(holds_tollgate_key) {
+        return;
+    }
+    let names: Vec<HeaderName> =
+        headers.iter().filter(|header| holds_tollgate_key(*header)).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        let others: Vec<HeaderValue> =
+            headers.get_all(&name).iter().filter(|value| !holds_tollgate_key((&name, value))).cloned().collect();
+        headers.remove(&name);
+        for value in others {
+            headers.append(name.clone(), value);
         }
     }
+}
+
+/// Whether the value holds a Tollgate key, alone or behind whatever scheme. Where no key belongs, a word is one only if
+/// it is long enough: `tg_bot/1.0` is a name.
+fn holds_tollgate_key((name, value): (&HeaderName, &HeaderValue)) -> bool {
+    // Nearly every value is told apart by this alone.
+    if memchr::memmem::find(value.as_bytes(), KEY_PREFIX.as_bytes()).is_none() {
+        return false;
+    }
+    let is_key = |word: &[u8]| {
+        word.starts_with(KEY_PREFIX.as_bytes()) && (CREDENTIALS.contains(name) || word.len() >= KEY_BYTES_MIN)
+    };
+    value.as_bytes().split(u8::is_ascii_whitespace).any(is_key)
 }
 
 /// A name or a value of a query without its percent-encoding; what is not encoded well stays as it is.
@@ -200,6 +216,9 @@ mod tests {
             &[],
         );
         check(&[("authorization", "bearer  tg_secret"), ("x-api-key", "sk-theirs")], &[("x-api-key", "sk-theirs")]);
+        check(&[("authorization", "tg_secret"), ("x-litellm-key", "Bearer tg_0123456789abcdefghij ")], &[]);
+        check(&[("x-id", "tg_0123456789abcdefghij"), ("x-id", "1"), ("x-id", "2")], &[("x-id", "1"), ("x-id", "2")]);
+        check(&[("user-agent", "a tg_bot/1.0")], &[("user-agent", "a tg_bot/1.0")]);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! A disk that fails while requests run: nothing more is spent, whoever asks is told why, and nothing is lost.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its own functions")]
-
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,13 +1,11 @@
 //! Who calls, who pays, and whose credential is used.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its own functions")]
-
 use http::{HeaderName, Request};
 use http_body_util::Full;
 use tollgate::domain::entry::Entry;
 use tollgate::domain::operation::Dialect;
 
-use super::raw::check_refusal;
+use super::raw::{LONG, check_refusal};
 use super::world::{Answer, KEY, World};
 
 const CHAT: &str = r#"{"model":"gpt-4o-mini","max_tokens":50,"messages":[{"role":"user","content":"hello"}]}"#;
@@ -23,12 +21,9 @@ base_url = "http://PROVIDER"
 
 /// A world with the upstream of [`OPEN`], and more config.
 async fn world(more: &str) -> World {
-    let provider = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = provider.local_addr().unwrap();
-    let mock = tollgate::mock::Mock::new(tollgate::mock::Options::new(std::sync::Arc::new(|| 1_795_000_000_000)));
-    let serving = mock.clone();
-    tokio::spawn(async move { serving.serve(provider, std::future::pending()).await });
-    World::before(address, mock, &format!("{more}{}", OPEN.replace("PROVIDER", &address.to_string()))).await
+    let (address, mock) = super::world::provider().await;
+    let extra = format!("{more}{}", OPEN.replace("PROVIDER", &address.to_string()));
+    World::before(address, mock, &extra, LONG).await
 }
 
 async fn send(world: &World, target: &str, headers: &[(&str, &str)]) -> Answer {

@@ -1,12 +1,16 @@
 //! Tests of the whole from outside, a file per theme.
 
-#[cfg(test)]
+#![cfg(test)]
+
+mod admin;
 mod ask;
 mod bad_body;
 mod bad_head;
 mod child;
 mod config;
+mod demo;
 mod failing_disk;
+mod harness;
 mod identity;
 mod journal;
 mod mock;
@@ -14,7 +18,10 @@ mod prices;
 mod process;
 mod raw;
 mod recordings_meter;
+mod responses;
+mod sdk;
 mod secrets;
 mod tidy;
-#[cfg(test)]
+mod transparent;
+mod wire;
 mod world;

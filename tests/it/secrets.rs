@@ -1,7 +1,5 @@
 //! No secret and no word of a conversation ends up where it does not belong.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its own functions")]
-
 use std::path::Path;
 
 use http_body_util::BodyExt;

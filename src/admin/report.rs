@@ -1,0 +1,208 @@
+//! Reports: what was asked for, by whatever way, and the ledger folded into an answer.
+//!
+//! The command line and the admin interface use the same reader of parameters, the same fold and the same printers, so
+//! that they cannot differ.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::query::{self, BadQuery};
+use super::zone::{Days, Zone, ZoneError};
+use super::{Answer, reply};
+use crate::app::App;
+use crate::domain::report::{Dimension, DimensionError, Query, Report, Table};
+use crate::domain::report_text::Format;
+use crate::store::{ReadError, Reader, Record};
+
+/// The longest wait for requests that have just ended. A disk that hangs longer keeps no report from what is readable.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
+
+/// The parameters of a report.
+pub const PARAMETERS: [&str; 5] = ["by", "since", "until", "format", "tz"];
+
+/// A report that was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What it is about.
+    pub query: Query,
+    /// How it is to be written, if that was said.
+    pub format: Option<Format>,
+    zone: Zone,
+}
+
+/// What is wrong with the parameters of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadRequest {
+    /// The query string cannot be taken apart.
+    Query(BadQuery),
+    /// There is no such parameter.
+    Unknown(Box<str>),
+    /// A parameter is there twice.
+    Twice(&'static str),
+    /// Rows cannot be grouped like that.
+    By(DimensionError),
+    /// A time, or the time zone, cannot be read.
+    Time(&'static str, ZoneError),
+    /// There is no such format.
+    Format(Box<str>),
+    /// It would end before it begins.
+    Backwards,
+}
+
+impl Request {
+    /// Reads names and values; what is not said is everything, in `default_zone`. `now_ms` is the time.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn parse<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+        default_zone: &Zone,
+        now_ms: u64,
+    ) -> Result<Self, BadRequest> {
+        let mut said: [Option<&str>; PARAMETERS.len()] = [None; PARAMETERS.len()];
+        for (name, value) in pairs {
+            let place = PARAMETERS.iter().position(|known| *known == name);
+            let place = place.ok_or_else(|| BadRequest::Unknown(name.into()))?;
+            if said[place].replace(value).is_some() {
+                return Err(BadRequest::Twice(PARAMETERS[place]));
+            }
+        }
+        let [by, since, until, format, tz] = said;
+        let zone = tz.map_or_else(|| Ok(default_zone.clone()), Zone::named);
+        let zone = zone.map_err(|error| BadRequest::Time("tz", error))?;
+        let moment = |name, text: Option<&str>| {
+            let moment = text.map(|text| zone.moment(text, now_ms)).transpose();
+            moment.map_err(|error| BadRequest::Time(name, error))
+        };
+        let (from_ms, until_ms) = (moment("since", since)?, moment("until", until)?);
+        if from_ms.zip(until_ms).is_some_and(|(from_ms, until_ms)| from_ms > until_ms) {
+            return Err(BadRequest::Backwards);
+        }
+        let named = |word: &str| Format::named(word).ok_or_else(|| BadRequest::Format(word.into()));
+        let by = Dimension::list(by.unwrap_or_default()).map_err(BadRequest::By)?;
+        let query = Query { by, from_ms, until_ms, time_zone: zone.name().into() };
+        Ok(Self { query, format: format.map(named).transpose()?, zone })
+    }
+
+    /// The name of the time zone of its days.
+    #[must_use]
+    pub fn time_zone(&self) -> &str {
+        self.zone.name()
+    }
+}
+
+/// Folds the ledger of the store in `folder`, which need not exist. It reads files, and takes as long as that takes.
+///
+/// # Errors
+/// The journal is damaged or cannot be read: part of a sum would be a wrong sum.
+pub fn run(folder: &Path, request: &Request) -> Result<Table, ReadError> {
+    let mut report = Report::new(request.query.clone());
+    let mut days = Days::of(request.zone.clone());
+    let (from_ms, until_ms) = (request.query.from_ms.unwrap_or(0), request.query.until_ms.unwrap_or(u64::MAX));
+    for located in Reader::open(folder).range(from_ms, until_ms)? {
+        match located?.record {
+            Record::Entry(entry) => report.add(&entry, days.day(entry.at_ms)),
+            Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Unsettled(_) => {}
+        }
+    }
+    Ok(report.finish())
+}
+
+/// `GET /admin/v1/report`: the same report as the command's, as JSON if nothing else is said.
+pub(super) async fn answer(app: &Arc<App>, query: &str) -> Answer {
+    let snapshot = app.snapshot.load_full();
+    let (folder, zone) = (snapshot.config.store.path.clone(), Zone::of(snapshot.config.money.time_zone.clone()));
+    let request = match asked(query, &zone, app.clock.now_ms()) {
+        Ok(request) => request,
+        Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
+    };
+    let format = request.format.unwrap_or(Format::Json);
+    flushed(app).await;
+    match tokio::task::spawn_blocking(move || run(&folder, &request).map(|table| format.print(&table))).await {
+        Ok(Ok(text)) => reply::text(format.media_type(), text),
+        Ok(Err(error)) => unreadable(&error),
+        Err(_) => unreadable(&"the reader failed"),
+    }
+}
+
+/// Waits until requests that have ended can be read.
+pub(super) async fn flushed(app: &App) {
+    // A ledger that cannot be written can still be read; `/readyz` says that it is not whole.
+    let _ = tokio::time::timeout(FLUSH_WAIT, app.bank.flush()).await;
+}
+
+/// The ledger is damaged or cannot be read.
+pub(super) fn unreadable(why: &dyn fmt::Display) -> Answer {
+    let message = format!("the ledger cannot be read: {why}");
+    reply::error(StatusCode::INTERNAL_SERVER_ERROR, "ledger_unreadable", &message)
+}
+
+fn asked(query: &str, zone: &Zone, now_ms: u64) -> Result<Request, BadRequest> {
+    let pairs = query::pairs(query).map_err(BadRequest::Query)?;
+    Request::parse(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())), zone, now_ms)
+}
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Query(error) => write!(out, "{error}"),
+            Self::Unknown(name) => write!(out, "{name:?} is no parameter; known are {}", PARAMETERS.join(", ")),
+            Self::Twice(name) => write!(out, "{name} is there twice"),
+            Self::By(error) => write!(out, "by: {error}"),
+            Self::Time(name, error) => write!(out, "{name}: {error}"),
+            Self::Format(word) => {
+                let known = Format::ALL.map(Format::name).join(", ");
+                write!(out, "format: {word:?} is no format; known are {known}")
+            }
+            Self::Backwards => out.write_str("since is later than until"),
+        }
+    }
+}
+
+impl std::error::Error for BadRequest {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-22T13:00:00Z
+    const NOW_MS: u64 = 1_795_352_400_000;
+
+    fn parse(query: &str) -> Result<Request, String> {
+        asked(query, &Zone::utc(), NOW_MS).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read() {
+        let request = parse("by=team,day&since=today&until=2026-12-01&format=csv&tz=Europe/Berlin").unwrap();
+        assert_eq!(request.query.by, [Dimension::Team, Dimension::Day]);
+        assert_eq!(request.query.from_ms, Some(NOW_MS - 14 * 3_600_000));
+        assert_eq!(&*request.query.time_zone, "Europe/Berlin");
+        assert_eq!(request.format, Some(Format::Csv));
+        let request = parse("").unwrap();
+        assert_eq!(request.query, Query { time_zone: "UTC".into(), ..Query::default() });
+    }
+
+    #[test]
+    fn mistakes_say_what_is_right() {
+        for (query, says) in [
+            ("by=price", "by: \"price\" is nothing to group by; known are team, user, key, model, day"),
+            ("by=team,team", "by: \"team\" is named twice"),
+            ("by=team&by=user", "by is there twice"),
+            ("from=7d", "\"from\" is no parameter; known are by, since, until, format, tz"),
+            ("since=yesterday", "since: \"yesterday\" is no moment"),
+            ("until=7", "until: \"7\" is no moment"),
+            ("tz=Berlin", "tz: \"Berlin\" is no time zone; an example is Europe/Berlin"),
+            ("format=xml", "format: \"xml\" is no format; known are table, csv, json"),
+            ("since=1d&until=2d", "since is later than until"),
+            ("by=%f", "the query has a broken escape"),
+        ] {
+            let error = parse(query).unwrap_err();
+            assert!(error.starts_with(says), "{query}: {error}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! How the process is: whether it lives, whether it can serve, and its numbers.
+//!
+//! It asks the journal's own counters and nobody else: no provider, no disk. So it answers at once, also under load.
+
+use http::StatusCode;
+
+use super::{Answer, reply};
+use crate::app::App;
+use crate::domain::json_text::Object;
+use crate::drain::Phase;
+
+/// What the numbers of this process are true for, since another process may stand beside it.
+pub const SCOPE: &str = "this process owns its ledger alone; another Tollgate with another store has its own";
+
+/// The process runs; nothing else is asked.
+#[must_use]
+pub fn live() -> Answer {
+    reply::text("text/plain; charset=utf-8", "ok\n")
+}
+
+/// Whether requests can be served and recorded, with 200 or 503 and the reasons.
+#[must_use]
+pub fn ready(app: &App) -> Answer {
+    let health = app.bank.health();
+    let (config, version) = {
+        let snapshot = app.snapshot.load();
+        (snapshot.config.hash(), env!("CARGO_PKG_VERSION"))
+    };
+    let unsynced_max = app.snapshot.load().config.store.unsynced_records_max as u64;
+    let behind = health.unsynced_records >= unsynced_max;
+    let (phase, serving) = match app.drain.phase() {
+        Phase::Serving => ("serving", true),
+        Phase::Draining => ("draining", false),
+        Phase::Cutting => ("cutting", false),
+    };
+    let writable = health.failed.is_none() && !behind;
+    let mut out = String::new();
+    {
+        let mut object = Object::open(&mut out);
+        object.truth("ready", writable && serving).text("phase", phase);
+        let mut store = object.object("store");
+        store.truth("writable", writable).text_or_null("failed", health.failed.as_deref()).truth("behind", behind);
+        store.number("unsynced_records", health.unsynced_records).number("next_seq", health.next_seq);
+        drop(store);
+        object.text("config", &config).text("version", version).text("scope", SCOPE);
+    }
+    let mut answer = reply::text(reply::JSON, out + "\n");
+    if !(writable && serving) {
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    answer
+}
+
+/// All numbers, for Prometheus.
+#[must_use]
+pub fn metrics(app: &App) -> String {
+    let health = app.bank.health();
+    app.metrics.journal_lag.set(health.unwritten_records);
+    app.metrics.journal_unsynced_bytes.set(health.unsynced_bytes);
+    app.metrics.journal_failed.set(u64::from(health.failed.is_some()));
+    app.metrics.connections.set(app.connections.used() as u64);
+    app.metrics.render()
+}

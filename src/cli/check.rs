@@ -1,0 +1,75 @@
+//! `tollgate check`: the config as it is meant, or everything that is wrong with it.
+
+use std::fmt::Write;
+
+use super::args::{Check, EXIT_FAILED};
+use super::{load, print, tell};
+use crate::config::{Config, Key, Upstream};
+
+/// Prints the config, or what applies to one key, and returns the exit code.
+#[must_use]
+pub fn run(args: &Check) -> u8 {
+    let config = match load(&args.config) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let Some(id) = &args.key else {
+        let file = config.file.as_ref().map_or("built-in defaults".to_owned(), |file| file.display().to_string());
+        let exit = print(config.render_starred());
+        tell(&format!("{file}: ok, config {}", config.hash()));
+        return exit;
+    };
+    match config.keys.get(id.as_str()) {
+        Some(key) => print(sheet(&config, key)),
+        None => {
+            let known: Vec<&str> = config.keys.keys().map(|id| &**id).collect();
+            let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+            tell(&format!("the config has no key {id:?}; known: {known}"));
+            EXIT_FAILED
+        }
+    }
+}
+
+/// What applies to a key, one line each.
+fn sheet(config: &Config, key: &Key) -> String {
+    let account = &key.account;
+    let tags: Vec<String> = account.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let attribute = match key.attribute {
+        true => "x-tollgate-user is billed",
+        false => "x-tollgate-user is ignored",
+    };
+    let none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let mut out = String::new();
+    for (name, value) in [
+        ("key", account.key.to_string()),
+        ("secret", format!("{} from {}", key.secret, key.secret.origin())),
+        ("team", none(account.team.as_deref().unwrap_or_default())),
+        ("user", none(account.user.as_deref().unwrap_or_default())),
+        ("tags", none(&tags.join(", "))),
+        ("attribute", attribute.to_owned()),
+        ("caps", "none are enforced by this version".to_owned()),
+        ("limits", "none are enforced by this version".to_owned()),
+    ] {
+        line(name, &value, &mut out);
+    }
+    config.upstreams.iter().for_each(|upstream| line("upstream", &described(upstream), &mut out));
+    out
+}
+
+fn described(upstream: &Upstream) -> String {
+    let credential = match &upstream.api_key {
+        Some(secret) => format!("api_key from {}", secret.origin()),
+        None => "no api_key: callers send their own provider key as well".to_owned(),
+    };
+    let models: Vec<&str> = upstream.models.iter().map(|glob| glob.as_str()).collect();
+    let models = match models.is_empty() {
+        true => String::new(),
+        false => format!(", models {}", models.join(" ")),
+    };
+    format!("{} ({}, {}{models}), {credential}", upstream.name, upstream.dialect.name(), upstream.base_url)
+}
+
+fn line(name: &str, value: &str, out: &mut String) {
+    // A String takes everything.
+    let _ = writeln!(out, "{name:<10} {value}");
+}

@@ -1,0 +1,88 @@
+//! `tollgate report`
+
+use std::path::Path;
+
+use super::args::{self, EXIT_FAILED, EXIT_USAGE};
+use super::control::{self, Answer};
+use super::{load_without_secrets, print, tell};
+use crate::admin::REPORT;
+use crate::admin::query::written;
+use crate::admin::report::{self, Request};
+use crate::admin::zone::Zone;
+use crate::clock::Clock;
+use crate::domain::report_text::Format;
+
+/// Prints the report and returns the exit code.
+pub async fn run(args: &args::Report) -> u8 {
+    let config = match load_without_secrets(&args.config) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let zone = Zone::of(config.money.time_zone.clone());
+    let by = args.by.join(",");
+    let said = said(args, &by);
+    let request = match Request::parse(said.iter().copied(), &zone, Clock::system().now_ms()) {
+        Ok(request) => request,
+        Err(error) => {
+            tell(&error);
+            return EXIT_USAGE;
+        }
+    };
+    let format = request.format.unwrap_or_default();
+    let target = format!("{REPORT}?{}", written(&asked(&said, &request, format)));
+    let folder = &config.store.path;
+    match served(folder, &target).await {
+        Some(answer) if answer.status.is_success() => print(answer.body),
+        Some(answer) => {
+            tell(&answer.message());
+            EXIT_FAILED
+        }
+        None => read(folder, &request, format),
+    }
+}
+
+/// What the server of the store says, if there is one that answers.
+pub(super) async fn served(folder: &Path, target: &str) -> Option<Answer> {
+    match control::ask(folder, target).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tell(&format!("the server does not answer ({error}); reading {} without it", folder.display()));
+            None
+        }
+    }
+}
+
+/// Says where there is no ledger, since an empty answer alone would look like a quiet month.
+pub(super) fn tell_if_absent(folder: &Path) {
+    if !folder.exists() {
+        tell(&format!("there is no ledger in {} yet", folder.display()));
+    }
+}
+
+fn read(folder: &Path, request: &Request, format: Format) -> u8 {
+    tell_if_absent(folder);
+    match report::run(folder, request) {
+        Ok(table) => print(format.print(&table)),
+        Err(error) => {
+            tell(&error);
+            EXIT_FAILED
+        }
+    }
+}
+
+fn said<'a>(args: &'a args::Report, by: &'a str) -> Vec<(&'static str, &'a str)> {
+    let values = [
+        ("by", Some(by).filter(|by| !by.is_empty())),
+        ("since", args.since.as_deref()),
+        ("until", args.until.as_deref()),
+        ("format", args.format.as_deref()),
+        ("tz", args.tz.as_deref()),
+    ];
+    values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// The same with this command's own defaults, which a server's config must not change.
+fn asked<'a>(said: &[(&'static str, &'a str)], request: &'a Request, format: Format) -> Vec<(&'static str, &'a str)> {
+    let plain = said.iter().copied().filter(|(name, _)| !matches!(*name, "format" | "tz"));
+    plain.chain([("format", format.name()), ("tz", request.time_zone())]).collect()
+}
