@@ -5,7 +5,7 @@ use http_body_util::Full;
 use tollgate::domain::entry::Entry;
 use tollgate::domain::operation::Dialect;
 
-use super::raw::{LONG, check_refusal};
+use super::raw::check_refusal;
 use super::world::{Answer, KEY, World};
 
 const CHAT: &str = r#"{"model":"gpt-4o-mini","max_tokens":50,"messages":[{"role":"user","content":"hello"}]}"#;
@@ -21,9 +21,13 @@ base_url = "http://PROVIDER"
 
 /// A world with the upstream of [`OPEN`], and more config.
 async fn world(more: &str) -> World {
-    let (address, mock) = super::world::provider().await;
+    let provider = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = provider.local_addr().unwrap();
+    let mock = tollgate::mock::Mock::new(tollgate::mock::Options::new(std::sync::Arc::new(|| 1_795_000_000_000)));
+    let serving = mock.clone();
+    tokio::spawn(async move { serving.serve(provider, std::future::pending()).await });
     let extra = format!("{more}{}", OPEN.replace("PROVIDER", &address.to_string()));
-    World::before(address, mock, &extra, LONG).await
+    World::before(address, mock, &extra, crate::world::PATIENCE).await
 }
 
 async fn send(world: &World, target: &str, headers: &[(&str, &str)]) -> Answer {

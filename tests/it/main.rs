@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod abort;
 mod admin;
 mod ask;
 mod bad_body;
@@ -17,10 +18,12 @@ mod mock;
 mod prices;
 mod process;
 mod raw;
+mod recordings;
 mod recordings_meter;
 mod responses;
 mod sdk;
 mod secrets;
+mod tapes;
 mod tidy;
 mod transparent;
 mod wire;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tollgate::app::{App, Surroundings};
 use tollgate::clock::Clock;
-use tollgate::config::Config;
+use tollgate::config::{Config, Environment};
 use tollgate::domain::entry::Entry;
 use tollgate::drain::Phase;
 use tollgate::mock::{self, Mock};
@@ -26,6 +26,9 @@ use tollgate::store::{Reader, Record};
 /// A key that every world knows, as `ci` of the team `search`.
 pub const KEY: &str = "tg_0123456789abcdefghij";
 
+/// How long upstreams may be silent where a test does not care.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What configs may name.
 const SECRETS: [(&str, &str); 4] = [
     ("TEST_KEY", KEY),
@@ -33,9 +36,6 @@ const SECRETS: [(&str, &str); 4] = [
     ("PLAIN_KEY", "tg_plain_0123456789abcdef"),
     ("BROAD_KEY", "tg_broad_0123456789abcdef"),
 ];
-
-/// How long upstreams may be silent where a test does not care.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A Tollgate, its provider and a client.
 pub struct World {
@@ -185,18 +185,6 @@ impl Answer {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    for item in std::fs::read_dir(from).unwrap() {
-        let (path, target) = item.map(|item| (item.path(), to.join(item.file_name()))).unwrap();
-        if path.is_dir() {
-            std::fs::create_dir(&target).unwrap();
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
-}
-
 /// The mock on a free port.
 pub async fn provider() -> (SocketAddr, Arc<Mock>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -210,13 +198,25 @@ pub async fn provider() -> (SocketAddr, Arc<Mock>) {
 
 fn config(provider: SocketAddr, folder: &TempDir, extra: &str, silence_max: Duration) -> Config {
     let text = config_text(provider, folder, extra);
-    let env = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned())).into();
+    let env: Environment = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned())).into();
     let mut config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     for upstream in &mut config.upstreams {
         let upstream = Arc::get_mut(upstream).unwrap();
         (upstream.first_byte_timeout, upstream.idle_timeout) = (silence_max, silence_max);
     }
     config
+}
+
+fn copy(from: &Path, to: &Path) {
+    for item in std::fs::read_dir(from).unwrap() {
+        let (path, target) = item.map(|item| (item.path(), to.join(item.file_name()))).unwrap();
+        if path.is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
 }
 
 /// A config with the mock behind the upstreams `openai`, `anthropic` and `gemini`; lines of `extra` that begin with
