@@ -13,6 +13,7 @@ mod read;
 mod secret;
 mod glob;
 mod hosts;
+mod connections;
 mod parts;
 mod resolve;
 mod render;
@@ -20,6 +21,7 @@ mod render;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use connections::{Authorities, Identity, KeyPair, Listen, Network, Proxy, ProxyUse, ServerTls, Way};
 pub use error::{Complaint, Errors, Place};
 pub use glob::{Glob, GlobError};
 pub use parts::{

@@ -3,6 +3,8 @@
 //! Three doors: clients, the admin interface, and the control socket in the store's folder. It knows nothing of money
 //! or dialects.
 
+pub mod tls;
+pub mod http2;
 pub mod accept;
 pub mod surfaces;
 pub mod run;

@@ -8,8 +8,10 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Scheme;
 
+use super::connections;
 use super::server::{count, seconds};
 use super::words::{DIALECT, INCLUDE_USAGE};
+use crate::config::connections::Network;
 use crate::config::glob::Glob;
 use crate::config::hosts;
 use crate::config::parts::{BaseUrl, IncludeUsage, Upstream};
@@ -18,12 +20,12 @@ use crate::config::schema::UPSTREAM;
 use crate::config::secret::Vault;
 use crate::domain::operation::Dialect;
 
-pub(super) fn upstreams(root: &Section<'_>, vault: &Vault<'_>) -> Vec<Arc<Upstream>> {
+pub(super) fn upstreams(root: &Section<'_>, network: &Network, vault: &Vault<'_>) -> Vec<Arc<Upstream>> {
     let sections = root.sections("upstreams", &UPSTREAM);
-    sections.iter().filter_map(|(name, section)| upstream(name, section, vault)).map(Arc::new).collect()
+    sections.iter().filter_map(|(name, section)| upstream(name, section, network, vault)).map(Arc::new).collect()
 }
 
-fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upstream> {
+fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<'_>) -> Option<Upstream> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
         section.complain_whole("the name stands in the path /u/NAME/, so it takes only letters, digits, - _ and .");
     }
@@ -37,6 +39,7 @@ fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upst
     let pool_idle = Duration::from_secs(section.number("pool_idle_s", 15, 0..=3_600));
     let pool_max_idle = count(section, "pool_max_idle", 256, 0..=100_000);
 
+    let way = connections::way(section, network, vault);
     let base_url = base_url(name, section)?;
     let known = hosts::provider(&base_url.authority.host().to_ascii_lowercase());
     let dialect = dialect.or(known.map(|(_, dialect)| dialect)).unwrap_or(Dialect::OpenAi);
@@ -50,6 +53,7 @@ fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upst
         models,
         include_usage,
         provider,
+        way,
         connect_timeout,
         first_byte_timeout,
         idle_timeout,
