@@ -98,6 +98,8 @@ fn attributed(arrival: &Arrival, mut account: Account, may_name_user: bool) -> R
     Ok(account)
 }
 
+type Tag = (Box<str>, Box<str>);
+
 /// The key's tags and those of the request; the key's own win.
 fn with_tags<'a>(own: &[Tag], values: impl Iterator<Item = &'a http::HeaderValue>) -> Result<Arc<[Tag]>, Refusal> {
     let mut tags = own.to_vec();

@@ -21,6 +21,7 @@ pub mod reserve;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;
+pub mod flow;
 pub mod abandon;
 pub mod settle;
 pub mod respond;

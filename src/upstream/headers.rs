@@ -13,6 +13,9 @@ use http::header::{
 /// What every Tollgate key begins with.
 pub const KEY_PREFIX: &str = "tg_";
 
+/// No Tollgate key is shorter, in bytes; config refuses it.
+const KEY_BYTES_MIN: usize = 20;
+
 /// Where Anthropic's and Azure's, Google's clients put their key.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Azure's header for the key.
@@ -86,18 +89,28 @@ pub fn secret_of<'a>(name: &HeaderName, value: &'a HeaderValue) -> Option<&'a st
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim_start())
 }
 
+/// Removes each value that is a Tollgate key, whichever header it stands in.
 fn drop_tollgate_keys(headers: &mut HeaderMap) {
-    for name in &CREDENTIALS {
-        let is_key = |value: &HeaderValue| secret_of(name, value).is_some_and(|secret| secret.starts_with(KEY_PREFIX));
-        if headers.get_all(name).iter().any(is_key) {
-            let others: Vec<HeaderValue> =
-                headers.get_all(name).iter().filter(|value| !is_key(value)).cloned().collect();
-            headers.remove(name);
-            for value in others {
-                headers.append(name, value);
-            }
+    if !headers.iter().any(is_tollgate_key) {
+        return;
+    }
+    let names: Vec<HeaderName> =
+        headers.iter().filter(|header| is_tollgate_key(*header)).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        let others: Vec<HeaderValue> =
+            headers.get_all(&name).iter().filter(|value| !is_tollgate_key((&name, value))).cloned().collect();
+        headers.remove(&name);
+        for value in others {
+            headers.append(name.clone(), value);
         }
     }
+}
+
+/// Whether the value is a Tollgate key, alone or behind a scheme such as `Bearer`. Where no key belongs, a word is one
+/// only if it is long enough: `tg_bot/1.0` is a name.
+fn is_tollgate_key((name, value): (&HeaderName, &HeaderValue)) -> bool {
+    let secret = value.as_bytes().rsplit(u8::is_ascii_whitespace).find(|word| !word.is_empty()).unwrap_or_default();
+    secret.starts_with(KEY_PREFIX.as_bytes()) && (CREDENTIALS.contains(name) || secret.len() >= KEY_BYTES_MIN)
 }
 
 /// The query without the parameters `key` that `drop` says; `None` where nothing is left.
@@ -164,6 +177,9 @@ mod tests {
             &[],
         );
         check(&[("authorization", "bearer  tg_secret"), ("x-api-key", "sk-theirs")], &[("x-api-key", "sk-theirs")]);
+        check(&[("authorization", "tg_secret"), ("x-litellm-key", "Bearer tg_0123456789abcdefghij ")], &[]);
+        check(&[("x-id", "tg_0123456789abcdefghij"), ("x-id", "1"), ("x-id", "2")], &[("x-id", "1"), ("x-id", "2")]);
+        check(&[("user-agent", "a tg_bot/1.0")], &[("user-agent", "a tg_bot/1.0")]);
     }
 
     #[test]

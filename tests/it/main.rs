@@ -9,6 +9,12 @@ mod journal;
 mod mock;
 mod prices;
 mod recordings_meter;
+#[cfg(test)]
+mod responses;
 mod tidy;
+#[cfg(test)]
+mod transparent;
+#[cfg(test)]
+mod wire;
 #[cfg(test)]
 mod world;
