@@ -47,10 +47,12 @@ pub(super) async fn until_signal(
     let hash = config.hash();
     let app = Arc::new(App::open(config, Surroundings::default())?);
     let listeners = Listeners::bind(&server, &folder).await?;
+    // As bound: the config may leave the port to the system.
+    let (listen, admin_listen) = (listeners.clients.place()?, listeners.admin.local_addr()?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %server.listen,
-        admin_listen = %server.admin_listen,
+        %listen,
+        %admin_listen,
         store = %folder.display(),
         config = hash,
         scope = "this process owns its ledger; totals are not shared with other processes",

@@ -93,6 +93,8 @@ pub struct Server {
     pub header_bytes_max: usize,
     /// Requests at once on one HTTP/2 connection.
     pub http2_streams_max: u32,
+    /// Longest time in which a client may take nothing of its answer.
+    pub write_timeout: Duration,
     /// How long requests may finish after SIGTERM.
     pub drain: Duration,
     /// Worker threads; nothing is one for each core.

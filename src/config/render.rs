@@ -62,6 +62,7 @@ impl Page<'_> {
         self.line("header_timeout_s", server.header_timeout.as_secs())?;
         self.line("header_bytes_max", server.header_bytes_max)?;
         self.line("http2_streams_max", server.http2_streams_max)?;
+        self.line("write_timeout_s", server.write_timeout.as_secs())?;
         self.line("drain_s", server.drain.as_secs())?;
         self.line("threads", server.threads.unwrap_or(0))?;
         self.tls(server.tls.as_ref())?;

@@ -41,6 +41,7 @@ pub(super) const SERVER: Keys = Keys {
         "header_timeout_s",
         "header_bytes_max",
         "http2_streams_max",
+        "write_timeout_s",
         "drain_s",
         "threads",
     ],

@@ -18,6 +18,7 @@ mod openai_embeddings;
 mod openai_usage;
 mod anthropic_messages;
 mod gemini;
+pub mod coding;
 pub mod meter;
 pub mod strip;
 pub mod terminal;

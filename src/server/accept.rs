@@ -1,7 +1,8 @@
 //! Accepts connections, finds out which HTTP they speak, and serves it on them until the process ends.
 //!
 //! Plain TCP takes HTTP/1.1, and HTTP/2 from clients that begin with it; TLS takes what was negotiated; unix sockets take
-//! HTTP/1.1. It never looks into a request: that is the pipeline's.
+//! HTTP/1.1. It never looks into a request: that is the pipeline's. Clients and operators have places of their own, so that
+//! operators can look in while clients take every place.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,13 +21,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use super::guard::Guard;
 use super::http2;
 use super::tls::{Door, HTTP2};
 use crate::app::App;
+use crate::domain::refusal::Cause;
 use crate::drain::Phase;
+use crate::limits::gate::Gate;
+use crate::pipeline;
 
 /// Pause after a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Connections of operators at once, over TCP, and as many again over the control socket.
+pub const OPERATORS_MAX: usize = 256;
 
 /// How an HTTP/2 connection begins without TLS. No method of HTTP/1.1 begins like this (RFC 9113, section 3.4).
 const HTTP2_OPENING: &[u8] = b"PRI";
@@ -43,14 +51,15 @@ trait Listener: Send {
     fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
-/// Serves plain TCP connections with `answer` until the drain begins.
+/// Serves clients' plain TCP connections with `answer` until the drain begins.
 pub async fn tcp<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    each(app, listener, move |app, stream: TcpStream, peer| {
+    let places = app.connections.clone();
+    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer| {
         let answer = answer.clone();
         async move {
             let begins_http2 = begins_http2(&app, &stream).await;
@@ -65,14 +74,15 @@ where
     .await;
 }
 
-/// Serves TCP connections over TLS with `answer` until the drain begins.
+/// Serves clients' TCP connections over TLS with `answer` until the drain begins.
 pub async fn tls<F, A, B>(app: Arc<App>, listener: TcpListener, door: Door, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    each(app, listener, move |app, stream: TcpStream, peer| {
+    let places = app.connections.clone();
+    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer| {
         let (door, answer) = (door.clone(), answer.clone());
         async move {
             let Some(stream) = shake_hands(&app, &door, stream).await else { return };
@@ -92,9 +102,24 @@ pub async fn local<F, A, B>(app: Arc<App>, listener: UnixListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let places = app.connections.clone();
+    each(app, listener, places, Phase::Draining, move |app, stream: UnixStream, peer| {
+        let answer = answer.clone();
+        async move { connection(&app, stream, |request| answer(app.clone(), peer, request)).await }
+    })
+    .await;
+}
+
+/// Serves operators' TCP connections with `answer` until open streams are cut: whoever ends a process wants to watch.
+pub async fn operators<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
+where
+    F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    each(app, listener, move |app, stream: UnixStream, peer| {
+    each(app, listener, Gate::new(OPERATORS_MAX), Phase::Cutting, move |app, stream: TcpStream, peer| {
         let answer = answer.clone();
         async move { connection(&app, stream, |request| answer(app.clone(), peer, request)).await }
     })
@@ -108,6 +133,7 @@ where
     A: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
+    let places = Gate::new(OPERATORS_MAX);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -117,15 +143,17 @@ where
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let Some(place) = places.take() else { continue };
         let (app, answer) = (app.clone(), answer.clone());
         tokio::spawn(async move {
             connection(&app, stream, |request| answer(app.clone(), request)).await;
+            drop(place);
         });
     }
 }
 
-/// Accepts and serves until the drain begins, within the limit of connections.
-async fn each<L, H, S>(app: Arc<App>, listener: L, serve: H)
+/// Accepts and serves until the process is at `until`, as many at once as there are `places`.
+async fn each<L, H, S>(app: Arc<App>, listener: L, places: Gate, until: Phase, serve: H)
 where
     L: Listener,
     H: Fn(Arc<App>, L::Stream, SocketAddr) -> S,
@@ -134,13 +162,13 @@ where
     loop {
         let accepted = tokio::select! {
             accepted = listener.next() => accepted,
-            () = app.drain.reached(Phase::Draining) => return,
+            () = app.drain.reached(until) => return,
         };
         let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(place) = app.connections.take() else {
+        let Some(place) = places.take() else {
             // Closed at once: a client that cannot be served must not wait for a timeout.
             continue;
         };
@@ -201,22 +229,23 @@ where
     B: Body<Error: std::error::Error + Send + Sync> + 'static,
 {
     let _work = app.drain.work();
-    let (header_timeout, header_bytes_max) = {
+    let (header_timeout, header_bytes_max, write_timeout) = {
         let snapshot = app.snapshot.load();
-        (snapshot.config.server.header_timeout, snapshot.config.server.header_bytes_max)
+        let server = &snapshot.config.server;
+        (server.header_timeout, server.header_bytes_max, server.write_timeout)
     };
     let service = service_fn(|request| {
         let response = answer(request);
         async move { Ok::<_, Infallible>(response.await) }
     });
+    // A head has at most 100 headers: hyper's own limit, which it keeps without an allocation.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(header_bytes_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Guard::new(stream, write_timeout)), service);
     let mut connection = std::pin::pin!(connection);
-    // A connection that breaks is the client's affair; what its requests cost is settled by their own seats.
-    let _ended = tokio::select! {
+    let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = app.drain.reached(Phase::Draining) => {
             connection.as_mut().graceful_shutdown();
@@ -227,4 +256,17 @@ where
             }
         }
     };
+    // A connection that breaks is the client's affair; what its requests cost is settled by their own seats.
+    if let Err(error) = ended {
+        tell_unread(app, &error);
+    }
+}
+
+/// Counts a request whose head could not be read; [`Guard`] has refused it.
+fn tell_unread(app: &App, error: &hyper::Error) {
+    if error.is_parse_too_large() {
+        pipeline::unread(app, Cause::HeadersTooLarge);
+    } else if error.is_parse() && !error.is_parse_version_h2() {
+        pipeline::unread(app, Cause::Malformed);
+    }
 }

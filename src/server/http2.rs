@@ -21,6 +21,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
+use super::guard::Guard;
+use super::stall::{self, Watched};
 use crate::app::App;
 use crate::drain::{Drain, Phase};
 
@@ -45,6 +47,7 @@ const GOODBYE_WAIT: Duration = Duration::from_secs(5);
 struct Streams {
     drain: Drain,
     busy: Arc<Busy>,
+    stall_max: Duration,
 }
 
 /// Whether a connection has open streams.
@@ -65,18 +68,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let _work = app.drain.work();
-    let idle_max = app.snapshot.load().config.server.header_timeout;
+    let (idle_max, stall_max) = {
+        let snapshot = app.snapshot.load();
+        (snapshot.config.server.header_timeout, snapshot.config.server.write_timeout)
+    };
     let busy = Arc::new(Busy::default());
     let service = service_fn(|mut request| {
         as_http1(&mut request);
         let response = answer(request);
-        async move { Ok::<_, Infallible>(response.await) }
+        async move { Ok::<_, Infallible>(response.await.map(Watched::new)) }
     });
-    let streams = Streams { drain: app.drain.clone(), busy: busy.clone() };
-    let connection = builder(app, streams).serve_connection(TokioIo::new(stream), service);
+    let streams = Streams { drain: app.drain.clone(), busy: busy.clone(), stall_max };
+    let connection = builder(app, streams).serve_connection(TokioIo::new(Guard::new(stream, stall_max)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ended = connection.as_mut() => return,
@@ -126,16 +132,20 @@ fn as_http1<B>(request: &mut Request<B>) {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let (drain, counted) = (self.drain.clone(), Busy::begin(&self.busy));
-        tokio::spawn(async move {
+        let (drain, stall_max, counted) = (self.drain.clone(), self.stall_max, Busy::begin(&self.busy));
+        let stream = async move {
             let _counted = counted;
             let mut stream = std::pin::pin!(stream);
             tokio::select! {
-                () = stream.as_mut() => {}
-                // Polled once more, so that an answer that waits for its upstream sees the phase and ends itself.
-                () = drain.reached(Phase::Cutting) => stream.await,
+                () = stream.as_mut() => return,
+                // Dropped, it is reset.
+                () = stall::longer_than(stall_max) => return,
+                () = drain.reached(Phase::Cutting) => {}
             }
-        });
+            // Polled once more, so that an answer that waits for its upstream sees the phase and ends itself.
+            stream.await;
+        };
+        tokio::spawn(stall::watch(stream));
     }
 }
 

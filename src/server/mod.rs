@@ -4,7 +4,9 @@
 //! or dialects.
 
 pub mod tls;
+mod stall;
 pub mod http2;
+mod guard;
 pub mod accept;
 pub mod surfaces;
 pub mod run;

@@ -98,6 +98,17 @@ impl Clients {
         })
     }
 
+    /// Where they connect, with the port that was free.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn place(&self) -> io::Result<Listen> {
+        match self {
+            Self::Plain(listener) | Self::Tls(listener, _) => listener.local_addr().map(Listen::Tcp),
+            Self::Local(_, path) => Ok(Listen::Unix(path.clone())),
+        }
+    }
+
     /// Serves them until the drain begins.
     fn serve(self, app: Arc<App>) -> JoinHandle<()> {
         match self {
@@ -164,7 +175,7 @@ impl Signals {
 pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> Result<(), crate::store::StoreError> {
     let Listeners { clients, admin, control, control_path } = listeners;
     let _clients = clients.serve(app.clone());
-    tokio::spawn(accept::tcp(app.clone(), admin, surfaces::admin));
+    tokio::spawn(accept::operators(app.clone(), admin, surfaces::admin));
     let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
     let ticking = tokio::spawn(tick(app.clone()));
     signals.next().await;

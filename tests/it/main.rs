@@ -3,11 +3,16 @@
 mod admin;
 #[cfg(test)]
 mod ask;
+mod bad_body;
+mod bad_head;
+mod child;
 mod config;
 mod harness;
 mod journal;
 mod mock;
 mod prices;
+mod process;
+mod raw;
 mod recordings_meter;
 #[cfg(test)]
 mod responses;

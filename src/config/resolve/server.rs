@@ -50,6 +50,7 @@ pub(super) fn server(root: &Section<'_>, setting: &Setting<'_>) -> Server {
         header_timeout: seconds(&section, "header_timeout_s", 75),
         header_bytes_max: count(&section, "header_bytes_max", 65_536, 8_192..=1_048_576),
         http2_streams_max: u32::try_from(section.number("http2_streams_max", 128, 1..=10_000)).unwrap_or(u32::MAX),
+        write_timeout: seconds(&section, "write_timeout_s", 300),
         drain: Duration::from_secs(section.number("drain_s", 600, 0..=86_400)),
         threads: some_if_positive(count(&section, "threads", 0, 0..=1024)),
     };
