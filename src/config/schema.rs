@@ -99,7 +99,8 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 5] = [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 5] =
+    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

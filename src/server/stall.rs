@@ -97,7 +97,10 @@ mod tests {
             assert_eq!(begin.elapsed(), longest);
             let _frame = body.frame().await;
             note(None);
-            assert!(tokio::time::timeout(longest * 9, longer_than(longest)).await.is_err(), "it waits for its upstream");
+            assert!(
+                tokio::time::timeout(longest * 9, longer_than(longest)).await.is_err(),
+                "it waits for its upstream"
+            );
         })
         .await;
     }

@@ -32,8 +32,7 @@ impl Door {
     /// # Errors
     /// A certificate or a key that cannot be used, with the file's name.
     pub fn new(tls: &ServerTls) -> Result<Self, SetupError> {
-        let builder =
-            ServerConfig::builder_with_provider(cryptography()).with_safe_default_protocol_versions()?;
+        let builder = ServerConfig::builder_with_provider(cryptography()).with_safe_default_protocol_versions()?;
         let builder = match &tls.client_ca {
             None => builder.with_no_client_auth(),
             Some(authorities) => {

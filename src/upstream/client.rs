@@ -39,7 +39,7 @@ pub enum Client {
     /// Straight to it.
     Direct(legacy::Client<Direct, Rope>),
     /// Through a proxy.
-    Tunnelled(legacy::Client<Tunnelled, Rope>),
+    Tunnelled(Box<legacy::Client<Tunnelled, Rope>>),
 }
 
 /// How long connections are waited for and kept.
@@ -66,7 +66,7 @@ impl Client {
         let wait = options.connect_timeout;
         Ok(match trust::proxy(base, way) {
             None => Self::Direct(builder.build(direct(tls, way.http2, wait))),
-            Some(proxy) => Self::Tunnelled(builder.build(tunnelled(tls, way.http2, wait, &proxy))),
+            Some(proxy) => Self::Tunnelled(Box::new(builder.build(tunnelled(tls, way.http2, wait, &proxy)))),
         })
     }
 

@@ -1,7 +1,5 @@
 //! Heads that nobody can serve, and more connections and requests than there is room for.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its own functions")]
-
 use http::{Method, Request};
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

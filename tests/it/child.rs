@@ -1,7 +1,5 @@
 //! The real program as a child of the test, with a mock provider in the test's own process.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its own functions")]
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};

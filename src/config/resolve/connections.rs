@@ -66,7 +66,11 @@ pub(super) fn server_tls(server: &Section<'_>, listen: &Listen, vault: &Vault<'_
 /// `unix:/path`, if `listen` is that.
 pub(super) fn unix_path(text: &str) -> Option<Result<Listen, &'static str>> {
     let path = text.strip_prefix(UNIX)?;
-    Some(if path.is_empty() { Err("unix: needs a path, as in \"unix:/run/tollgate.sock\"") } else { Ok(Listen::Unix(path.into())) })
+    Some(if path.is_empty() {
+        Err("unix: needs a path, as in \"unix:/run/tollgate.sock\"")
+    } else {
+        Ok(Listen::Unix(path.into()))
+    })
 }
 
 /// Permissions of a socket, as in `"660"`.

@@ -78,7 +78,9 @@ impl Coded {
     pub(super) fn is_unfinished(&self) -> bool {
         match self {
             Self::Plain(body) => body.is_unfinished(),
-            Self::Behind { decoder, is_broken } => !is_broken && decoder.sink().body.as_ref().is_some_and(Body::is_unfinished),
+            Self::Behind { decoder, is_broken } => {
+                !is_broken && decoder.sink().body.as_ref().is_some_and(Body::is_unfinished)
+            }
             Self::Unknown => false,
         }
     }
