@@ -12,15 +12,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive;
-use super::codec::{decode, entry_id, is_attempt};
+use super::codec::{CodecError, decode, entry_id, is_attempt};
 use super::follow::Follow;
 use super::frame::{self, FrameFault, FrameKind, hex};
 use super::index::aside;
 use super::index::clerk::open_sled;
+use super::index::compare::{CompareError, Compared, compare};
 use super::index::{Applied, Index, Mark, Place, QUARTER_MS, Shelf, Stretch, counted, guarded, quarter_of};
 use super::read::{Found, ID_SKEW_MS, ReadError, Reader, stop};
 use super::record::Record;
 use super::segment::{BadFrame, FOLDER, Segment, Walk, WalkError, path_of};
+use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
@@ -90,6 +92,19 @@ impl Ledger {
         Self::new(folder, Arc::default())
     }
 
+    /// Compares the index with the journal, row by row; `None` where there is no index that can be used.
+    ///
+    /// # Errors
+    /// The journal is damaged or cannot be read.
+    pub fn compare(&self) -> Result<Option<Compared>, ReadError> {
+        let compared = self.shelf.read(|index| match compare(&self.folder, index) {
+            Ok(compared) => Ok(Ok(compared)),
+            Err(CompareError::Journal(error)) => Ok(Err(error)),
+            Err(CompareError::Index(error)) => Err(error),
+        });
+        compared.transpose()
+    }
+
     /// Gives all that came to anything at a time in `range` (unix milliseconds), in parts of any size and order.
     ///
     /// Where a part of the range is so old that only archives are left, its ends are rounded down to quarter hours.
@@ -111,6 +126,30 @@ impl Ledger {
                 each(at_ms, &subject, &sums);
             }
         })
+    }
+
+    /// Gives every entry whose request arrived in `range` (unix milliseconds) with its hash in hexadecimal, in the order
+    /// of the journal, until `each` returns false. What retention has dropped has no entries.
+    ///
+    /// # Errors
+    /// The journal is damaged or cannot be read.
+    pub fn entries(&self, range: Range<u64>, each: &mut dyn FnMut(&Entry, &str) -> bool) -> Result<(), ReadError> {
+        let (all, chosen) = Reader::open(&self.folder).segments(range.start, range.end)?;
+        for segment in chosen {
+            let walk = match segment.walk(None) {
+                Ok(walk) => walk.unchained(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(ReadError::Io { path: segment.path, error }),
+            };
+            let goes_on = read_segment(&segment, walk, all.last() == Some(&segment), &mut |bytes| {
+                let Record::Entry(entry) = decode(bytes)? else { return Ok(true) };
+                Ok(!range.contains(&entry.at_ms) || each(&entry, &hex(&frame::hash(bytes))))
+            })?;
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The entry of a request.
@@ -302,27 +341,44 @@ fn fits(folder: &Path, index: &Index) -> bool {
 
 fn fold_segment(
     segment: &Segment,
-    mut walk: Walk,
+    walk: Walk,
     is_last: bool,
     range: &Range<u64>,
     each: &mut Each<'_>,
 ) -> Result<(), ReadError> {
+    let read = read_segment(segment, walk, is_last, &mut |bytes| {
+        if let Some((at_ms, subject, sums)) = counted(&decode(bytes)?).filter(|(at_ms, ..)| range.contains(at_ms)) {
+            each(at_ms, &subject, &sums);
+        }
+        Ok(true)
+    });
+    read.map(drop)
+}
+
+/// Gives the bytes of each record but opens and closes, until `each` says no: then false.
+fn read_segment(
+    segment: &Segment,
+    mut walk: Walk,
+    is_last: bool,
+    each: &mut dyn FnMut(&[u8]) -> Result<bool, CodecError>,
+) -> Result<bool, ReadError> {
     loop {
         let offset = walk.offset;
+        let bad = |error| ReadError::Bad(segment.bad(offset, FrameFault::Record(error)));
         let frame = match walk.step() {
             Ok(Some(frame)) => frame,
-            Ok(None) => return Ok(()),
-            Err(error) => return stop(segment, offset, error, is_last),
+            Ok(None) => return Ok(true),
+            Err(error) => return stop(segment, offset, error, is_last).map(|()| true),
         };
         if frame.header.kind == FrameKind::Snapshot {
             continue;
         }
-        let mut count = |record: &Record| {
-            if let Some((at_ms, subject, sums)) = counted(record).filter(|(at_ms, ..)| range.contains(at_ms)) {
-                each(at_ms, &subject, &sums);
+        for bytes in frame::records(frame.body) {
+            let bytes = bytes.map_err(bad)?;
+            if !is_attempt(bytes) && !each(bytes).map_err(bad)? {
+                return Ok(false);
             }
-        };
-        records(frame.body, &mut count).map_err(|why| ReadError::Bad(segment.bad(offset, why)))?;
+        }
     }
 }
 

@@ -15,12 +15,14 @@ mod tree;
 mod gather;
 pub mod aside;
 pub mod clerk;
+pub mod compare;
 
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock};
 
+pub use compare::{CompareError, Compared};
 pub use gather::{Gathered, counted};
 pub use memory::Memory;
 pub use row::{
@@ -38,7 +40,7 @@ pub enum Index {
     /// In files that sled looks after.
     Sled(Tree),
     /// In memory: the reference that the other is compared with.
-    Memory(Memory),
+    Memory(Box<Memory>),
 }
 
 /// Why an index cannot be used.

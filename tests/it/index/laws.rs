@@ -1,7 +1,5 @@
 //! Any entries, any range of time, any moment of the clerk's work: index and journal come to what a naive fold does.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::ops::Range;
 
 use proptest::prelude::*;
@@ -10,7 +8,6 @@ use tollgate::domain::entry::Entry;
 use tollgate::domain::money::Usd;
 use tollgate::domain::sums::Sums;
 use tollgate::store::clerk::open_sled;
-use tollgate::store::index::Memory;
 use tollgate::store::{Grain, Index, Ledger, Reader, Record, verify};
 
 use super::sample::{entry_at, folded, keep, naive};
@@ -36,7 +33,7 @@ proptest! {
     ) {
         let in_index = in_index.min(entries.len());
         let in_tail = in_tail.min(entries.len() - in_index);
-        for open in [open_sled, |_: &std::path::Path| Ok(Index::Memory(Memory::default()))] {
+        for open in [open_sled, |_: &std::path::Path| Ok(Index::Memory(Box::default()))] {
             let folder = folder();
             let kept = keep(folder.path(), small(), open, None, NOW_MS);
             kept.post(entries[..in_index].iter().cloned());

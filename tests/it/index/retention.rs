@@ -1,7 +1,5 @@
 //! Retention: old files go, what they came to stays, and the chain is only abridged.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::fs;
 
 use tollgate::domain::account::Scope;

@@ -91,6 +91,6 @@ pub fn entry_at(number: u64, after_ms: u64) -> Entry {
     entry.cost =
         (!number.is_multiple_of(7)).then(|| tollgate::domain::money::Usd::from_pico((number * 1_000_003).into()));
     entry.model = format!("model-{}", number % 5).into();
-    entry.account.team = (number % 3 > 0).then(|| format!("team-{}", number % 3).into());
+    entry.account.team = (!number.is_multiple_of(3)).then(|| format!("team-{}", number % 3).into());
     entry
 }
