@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::bank::Bank;
+use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
@@ -37,6 +38,8 @@ pub struct App {
     pub clerk: Clerk,
     /// The only door to money.
     pub bank: Arc<Bank>,
+    /// The batches that have been billed.
+    pub booked: Booked,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Writes the log and counts, off the requests' path.

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
+use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
@@ -105,6 +106,7 @@ impl App {
             snapshot: ArcSwap::from_pointee(snapshot),
             clerk,
             bank: Arc::new(bank),
+            booked: Booked::new(&folder),
             metrics,
             scribe,
             drain: Drain::default(),

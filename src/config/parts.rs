@@ -197,6 +197,10 @@ pub struct Upstream {
     pub include_usage: IncludeUsage,
     /// The provider's name in the price book.
     pub provider: Arc<str>,
+    /// Whether its models cost nothing, since they run on one's own machines.
+    pub free: bool,
+    /// Whether the `/v1` in front of a request's path is dropped here.
+    pub drop_version: bool,
     /// Longest time to connect, TLS included.
     pub connect_timeout: Duration,
     /// Longest wait for the first byte of an answer.

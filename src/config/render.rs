@@ -87,6 +87,8 @@ impl Page<'_> {
         self.line("models", format_args!("[{}]", models.join(", ")))?;
         self.line("include_usage", word(&words::INCLUDE_USAGE, upstream.include_usage))?;
         self.line("provider", quoted(&upstream.provider))?;
+        self.line("free", upstream.free)?;
+        self.line("drop_version", upstream.drop_version)?;
         let seconds = |wait: Duration| wait.as_secs();
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;

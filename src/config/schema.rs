@@ -57,12 +57,15 @@ pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[
 
 pub(super) const UPSTREAM: Keys = Keys {
     now: &[
+        "preset",
         "dialect",
         "base_url",
         "api_key",
         "models",
         "include_usage",
         "provider",
+        "free",
+        "drop_version",
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",

@@ -1,7 +1,5 @@
 //! Bodies that nobody can forward: each is refused in its dialect, recorded, and never reaches a provider.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its own functions")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

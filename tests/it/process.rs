@@ -1,7 +1,5 @@
 //! The process: how it starts, how it ends, and what is left when it is killed.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its own functions")]
-
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

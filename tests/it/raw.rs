@@ -1,7 +1,5 @@
 //! A client that sends bytes as they are, and what it gets back; and how a refusal must look in each dialect.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its own functions")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

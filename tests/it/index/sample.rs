@@ -1,7 +1,5 @@
 //! Stores with an index, and what their ledgers say.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
