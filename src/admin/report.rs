@@ -118,7 +118,12 @@ impl Request {
 pub fn run(ledger: &Ledger, request: &Request) -> Result<Table, ReadError> {
     let mut report = Report::new(request.query.clone());
     let mut days = Days::of(request.zone.clone());
-    let grain = if request.query.is_by_time() { Grain::Quarter } else { Grain::Range };
+    let by = &request.query.by;
+    let grain = match (by.contains(&Dimension::Hour), by.contains(&Dimension::Day)) {
+        (false, false) => Grain::Range,
+        (false, true) if request.zone.name() == "UTC" => Grain::Day,
+        (true, _) | (false, true) => Grain::Quarter,
+    };
     ledger.fold(request.range(), grain, &mut |at_ms, subject, sums| report.add(subject, days.when(at_ms), sums))?;
     Ok(report.finish())
 }

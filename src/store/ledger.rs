@@ -18,7 +18,9 @@ use super::frame::{self, FrameFault, FrameKind, hex};
 use super::index::aside;
 use super::index::clerk::open_sled;
 use super::index::compare::{CompareError, Compared, compare};
-use super::index::{Applied, Index, Mark, Place, QUARTER_MS, Shelf, Stretch, counted, guarded, quarter_of};
+use super::index::{
+    Applied, Index, Mark, Place, QUARTER_MS, QUARTERS_A_DAY, Shelf, Span, Stretch, counted, guarded, quarter_of,
+};
 use super::read::{Found, ID_SKEW_MS, ReadError, Reader, stop};
 use super::record::Record;
 use super::segment::{BadFrame, FOLDER, Segment, Walk, WalkError, path_of};
@@ -39,6 +41,8 @@ pub struct Ledger {
 pub enum Grain {
     /// Only what is in the range of time, and what is not.
     Range,
+    /// Each day of UTC.
+    Day,
     /// Each quarter of an hour.
     Quarter,
 }
@@ -55,7 +59,7 @@ type Cut = HashMap<(u32, Subject), Sums>;
 /// What an index knows of a range of time.
 struct Indexed {
     applied: Applied,
-    rows: Vec<(u32, Mark, Sums)>,
+    rows: Vec<(u64, Mark, Sums)>,
     subjects: HashMap<Mark, Subject>,
     /// Where to look for what arrived in a quarter that the range cuts.
     stretches: Vec<Stretch>,
@@ -78,7 +82,7 @@ impl Ledger {
         if path.is_dir() {
             let index = guarded(|| {
                 let index = open_sled(&path)?;
-                index.check()?;
+                index.check_days()?;
                 Ok(index)
             });
             shelf.put(index.ok().filter(|index| fits(folder, index)));
@@ -113,9 +117,9 @@ impl Ledger {
     /// The journal or an archive is damaged or cannot be read: part of a sum would be a wrong sum.
     pub fn fold(&self, range: Range<u64>, grain: Grain, each: &mut Each<'_>) -> Result<(), ReadError> {
         let Some((indexed, cut)) = self.indexed(&range, grain)? else { return self.fold_journal(range, each) };
-        for (quarter, mark, sums) in &indexed.rows {
+        for (at_ms, mark, sums) in &indexed.rows {
             if let Some(subject) = indexed.subjects.get(mark) {
-                each(u64::from(*quarter) * QUARTER_MS, subject, sums);
+                each(*at_ms, subject, sums);
             }
         }
         for ((quarter, subject), sums) in &cut {
@@ -291,16 +295,18 @@ impl Indexed {
         let inner = inner_quarters(range, applied.dropped_quarter);
         let mut rows = Vec::new();
         let mut places: HashMap<Mark, usize> = HashMap::new();
-        index.rows(inner.clone(), &mut |key, sums| match grain {
-            Grain::Quarter => rows.push((key.quarter, key.mark, sums)),
-            Grain::Range => {
-                let place = *places.entry(key.mark).or_insert(rows.len());
-                match rows.get_mut(place) {
-                    Some((_, _, known)) => Sums::join(known, &sums),
-                    None => rows.push((key.quarter, key.mark, sums)),
+        for (span, numbers) in spans(&inner, grain) {
+            index.rows(span, numbers, &mut |key, sums| match grain {
+                Grain::Day | Grain::Quarter => rows.push((key.start_ms(), key.mark, sums)),
+                Grain::Range => {
+                    let place = *places.entry(key.mark).or_insert(rows.len());
+                    match rows.get_mut(place) {
+                        Some((_, _, known)) => Sums::join(known, &sums),
+                        None => rows.push((key.start_ms(), key.mark, sums)),
+                    }
                 }
-            }
-        })?;
+            })?;
+        }
         let mut subjects = HashMap::new();
         for (_, mark, _) in &rows {
             if !subjects.contains_key(mark) {
@@ -323,6 +329,16 @@ fn inner_quarters(range: &Range<u64>, dropped_quarter: u32) -> Range<u32> {
     let from_is_whole = range.start.is_multiple_of(QUARTER_MS) || from < dropped_quarter;
     let from = if from_is_whole { from } else { from + 1 };
     from..until.max(from)
+}
+
+/// The rows that `inner` consists of: whole days where they are fine enough, and the quarters before and after them.
+fn spans(inner: &Range<u32>, grain: Grain) -> Vec<(Span, Range<u32>)> {
+    let days = inner.start.div_ceil(QUARTERS_A_DAY)..inner.end / QUARTERS_A_DAY;
+    if grain == Grain::Quarter || days.is_empty() {
+        return vec![(Span::Quarter, inner.clone())];
+    }
+    let (first, last) = (days.start * QUARTERS_A_DAY, days.end * QUARTERS_A_DAY);
+    vec![(Span::Quarter, inner.start..first), (Span::Day, days), (Span::Quarter, last..inner.end)]
 }
 
 /// The parts of `range` that are outside of `inner`.

@@ -10,7 +10,7 @@ use super::archive::{self, Archive};
 use super::codec::decode;
 use super::frame::{self, FrameFault, FrameKind, Hash};
 use super::index::{Gathered, Place, quarter_of};
-use super::index::{Index, RowKey};
+use super::index::{Index, RowKey, Span};
 use super::read::{ReadError, books_before};
 use super::record::{Dropped, Record};
 use super::segment::{self, Segment, WalkError};
@@ -125,6 +125,6 @@ type Rows = Vec<(u32, crate::domain::subject::Subject, crate::domain::sums::Sums
 
 fn rows(index: &Index) -> Result<Rows, super::index::IndexError> {
     let mut keyed: Vec<(RowKey, crate::domain::sums::Sums)> = Vec::new();
-    index.rows(0..u32::MAX, &mut |key, sums| keyed.push((key, sums)))?;
-    keyed.into_iter().map(|(key, sums)| Ok((key.quarter, index.subject(key.mark)?, sums))).collect()
+    index.rows(Span::Quarter, 0..u32::MAX, &mut |key, sums| keyed.push((key, sums)))?;
+    keyed.into_iter().map(|(key, sums)| Ok((key.number, index.subject(key.mark)?, sums))).collect()
 }

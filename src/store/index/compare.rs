@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::gather::Gathered;
-use super::row::{Mark, RowKey, quarter_of};
+use super::row::{RowKey, Span, quarter_of};
 use super::{Index, IndexError, Memory};
 use crate::domain::sums::Sums;
 use crate::store::archive;
@@ -39,16 +39,17 @@ pub fn compare(folder: &Path, index: &Index) -> Result<Compared, CompareError> {
     let Some(applied) = index.applied().map_err(CompareError::Index)? else { return Ok(Compared::default()) };
     let place = applied.place;
     let expect = sums(folder, place.next_seq).map_err(CompareError::Journal)?;
-    let mut known: BTreeMap<(u32, Mark), Sums> = BTreeMap::new();
-    let read = index.rows(0..u32::MAX, &mut |RowKey { quarter, mark }, sums| {
-        known.insert((quarter, mark), sums);
-    });
-    read.map_err(CompareError::Index)?;
+    let mut known: BTreeMap<RowKey, Sums> = BTreeMap::new();
+    for span in [Span::Quarter, Span::Day] {
+        let read = index.rows(span, 0..u32::MAX, &mut |key, sums| drop(known.insert(key, sums)));
+        read.map_err(CompareError::Index)?;
+    }
     let rows = known.len() as u64;
     let mut differing = 0;
-    expect.rows(0..u32::MAX, &mut |RowKey { quarter, mark }, sums| {
-        differing += u64::from(known.remove(&(quarter, mark)) != Some(sums));
-    });
+    for span in [Span::Quarter, Span::Day] {
+        let mut check = |key: RowKey, sums| differing += u64::from(known.remove(&key) != Some(sums));
+        expect.rows(span, 0..u32::MAX, &mut check);
+    }
     Ok(Compared { rows, next_seq: place.next_seq, differing: differing + known.len() as u64 })
 }
 
