@@ -22,5 +22,7 @@ pub mod sums;
 pub mod dimension;
 pub mod report;
 pub mod report_text;
+pub mod focus;
+pub mod entry_csv;
 #[cfg(test)]
 pub mod sample;

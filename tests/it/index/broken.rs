@@ -1,6 +1,8 @@
 //! An index that is gone, empty, garbled, old, of another journal, or that makes sled panic: nobody is kept waiting, it
 //! is built again, and reports stay equal.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
