@@ -84,6 +84,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// Bytes of a request head.
     pub header_bytes_max: usize,
+    /// Longest time in which a client may take nothing of its answer.
+    pub write_timeout: Duration,
     /// How long requests may finish after SIGTERM.
     pub drain: Duration,
     /// Worker threads; nothing is one for each core.
@@ -119,6 +121,8 @@ pub struct Store {
     pub segment_bytes: u64,
     /// Records that may wait for the disk; beyond, requests are refused with 503.
     pub unsynced_records_max: usize,
+    /// Days after which journal files are dropped and only their sums kept; `None` keeps everything.
+    pub retention_days: Option<u32>,
 }
 
 /// `[money]`.

@@ -58,6 +58,7 @@ impl Page<'_> {
         self.line("in_flight_max", server.in_flight_max.unwrap_or(0))?;
         self.line("header_timeout_s", server.header_timeout.as_secs())?;
         self.line("header_bytes_max", server.header_bytes_max)?;
+        self.line("write_timeout_s", server.write_timeout.as_secs())?;
         self.line("drain_s", server.drain.as_secs())?;
         self.line("threads", server.threads.unwrap_or(0))?;
         self.0.write_str("\n[store]\n")?;
@@ -65,6 +66,7 @@ impl Page<'_> {
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
         self.line("segment_mib", store.segment_bytes / MIB)?;
         self.line("unsynced_records_max", store.unsynced_records_max)?;
+        self.line("retention_days", store.retention_days.unwrap_or(0))?;
         self.0.write_str("\n[money]\n")?;
         self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
         self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;

@@ -109,7 +109,7 @@ impl Signals {
 pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> Result<(), crate::store::StoreError> {
     let Listeners { clients, admin, control, control_path } = listeners;
     tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
-    tokio::spawn(accept::tcp(app.clone(), admin, surfaces::admin));
+    tokio::spawn(accept::operators(app.clone(), admin, surfaces::admin));
     let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
     let ticking = tokio::spawn(tick(app.clone()));
     signals.next().await;
@@ -117,6 +117,9 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     control.abort();
     ticking.abort();
     let closed = app.bank.close().await;
+    let keeping = app.clone();
+    // It waits for a thread, which an async worker must not.
+    let _kept = tokio::task::spawn_blocking(move || keeping.clerk.stop()).await;
     let scribe = app.scribe.clone();
     // It waits for a thread, which an async worker must not.
     let _lines = tokio::task::spawn_blocking(move || scribe.finish(LAST_LINES)).await;

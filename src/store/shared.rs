@@ -156,6 +156,11 @@ impl Shared {
         self.synced.load(Ordering::Acquire) > seat.0
     }
 
+    /// The number of the first record that is not on the disk.
+    pub fn synced_seq(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
     /// An error if writing has ended.
     pub fn able(&self) -> Result<(), StoreError> {
         self.queue().failed.clone().map_or(Ok(()), |cause| Err(StoreError::Failed(cause)))
@@ -299,6 +304,10 @@ impl Shared {
 
     fn push_into(&self, mut queue: MutexGuard<'_, Queue>, lines: &[Line<'_>]) -> Seat {
         let mut seat = Seat(queue.next_seq);
+        // What can never be written is not kept without end either.
+        if queue.failed.is_some() && queue.waiting_bytes() > self.options.unsynced_bytes_max {
+            return seat;
+        }
         for line in lines {
             seat = queue.push(*line);
         }

@@ -1,24 +1,33 @@
 //! Tests of the whole from outside, a file per theme.
 
+#![cfg(test)]
+
+mod abort;
 mod admin;
-#[cfg(test)]
 mod ask;
+mod bad_body;
+mod bad_head;
+mod breadth;
+mod child;
 mod config;
+mod demo;
+mod failing_disk;
 mod harness;
+mod identity;
+mod index;
 mod journal;
 mod mock;
 mod prices;
-#[cfg(test)]
-mod breadth;
-#[cfg(test)]
+mod process;
+mod raw;
+mod recordings;
 mod recordings_ledger;
 mod recordings_meter;
-#[cfg(test)]
 mod responses;
+mod sdk;
+mod secrets;
+mod tapes;
 mod tidy;
-#[cfg(test)]
 mod transparent;
-#[cfg(test)]
 mod wire;
-#[cfg(test)]
 mod world;

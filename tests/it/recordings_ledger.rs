@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tollgate::domain::entry::Entry;
 use tollgate::domain::money::Usd;
 
-use crate::recordings_meter::{buckets, each_record, expected_buckets, expected_cost};
+use crate::recordings_meter::{OTHER_DIALECTS, expected_cost};
+use crate::tapes::{buckets, each_record, expected_buckets};
 use crate::wire::{self, End, Fake, Reply};
 use crate::world::{self, KEY, World};
 
@@ -49,7 +50,7 @@ struct Exchange {
 
 fn exchanges() -> Vec<Exchange> {
     let mut all = Vec::new();
-    each_record(|name, record| {
+    each_record(&OTHER_DIALECTS, |name, record| {
         let expected = &record["usage_expected"];
         if !expected.is_null() && expected["anomaly"].is_null() {
             let provider = name.split(' ').next().unwrap().to_owned();

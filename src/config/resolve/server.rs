@@ -42,6 +42,7 @@ pub(super) fn server(root: &Section<'_>, setting: &Setting<'_>) -> Server {
         in_flight_max: some_if_positive(count(&section, "in_flight_max", 0, 0..=1_000_000)),
         header_timeout: seconds(&section, "header_timeout_s", 75),
         header_bytes_max: count(&section, "header_bytes_max", 65_536, 8_192..=1_048_576),
+        write_timeout: seconds(&section, "write_timeout_s", 300),
         drain: Duration::from_secs(section.number("drain_s", 600, 0..=86_400)),
         threads: some_if_positive(count(&section, "threads", 0, 0..=1024)),
     };
@@ -61,6 +62,7 @@ pub(super) fn store(root: &Section<'_>) -> Store {
         sync_interval: Duration::from_millis(section.number("sync_interval_ms", 5, 0..=1_000)),
         segment_bytes: section.number("segment_mib", 64, 1..=4_096) * MIB,
         unsynced_records_max: count(&section, "unsynced_records_max", 65_536, 1_024..=4_194_304),
+        retention_days: u32::try_from(section.number("retention_days", 0, 0..=36_500)).ok().filter(|days| *days > 0),
     }
 }
 
