@@ -425,3 +425,40 @@ fn errors_of_overrides_name_the_flag_or_the_variable_and_never_the_value() {
     let errors = Config::load(&options).unwrap_err().to_string();
     assert!(errors.starts_with("/nowhere/x.toml: cannot be read: "), "{errors}");
 }
+
+#[test]
+fn a_preset_fills_in_what_a_section_leaves_out() {
+    let upstream = |text: &str| {
+        let config = Config::parse(&format!("[upstreams.x]\n{text}\n"), "t.toml", &env(&[])).unwrap();
+        let upstream = config.upstream("x").unwrap().clone();
+        let models: Vec<_> = upstream.models.iter().map(|glob| glob.as_str().to_owned()).collect();
+        let told = (upstream.base_url.to_string(), upstream.provider.to_string(), upstream.dialect.name());
+        (told, models.join(" "), upstream.include_usage, upstream.drop_version, upstream.free)
+    };
+    let told = |url: &str, provider: &str| (url.to_owned(), provider.to_owned(), "openai");
+    let keep = IncludeUsage::Keep;
+    for (text, expect) in [
+        ("preset = \"groq\"", (told("https://api.groq.com/openai", "groq"), String::new(), keep, false, false)),
+        ("preset = \"xai\"", (told("https://api.x.ai", "xai"), "grok-*".to_owned(), keep, false, false)),
+        (
+            "preset = \"zai\"\nmodels = [\"glm-5\"]\ndrop_version = false",
+            (told("https://api.z.ai/api/paas/v4", "zai"), "glm-5".to_owned(), keep, false, false),
+        ),
+        (
+            "preset = \"azure\"\nbase_url = \"https://r.openai.azure.com\"",
+            (told("https://r.openai.azure.com", "azure"), String::new(), IncludeUsage::Splice, false, false),
+        ),
+        (
+            "preset = \"vllm\"\nfree = true\nprovider = \"mine\"",
+            (told("http://127.0.0.1:8000", "mine"), String::new(), keep, false, true),
+        ),
+        (
+            "preset = \"perplexity\"",
+            (told("https://api.perplexity.ai", "perplexity"), "sonar*".to_owned(), keep, true, false),
+        ),
+    ] {
+        assert_eq!(upstream(text), expect, "{text}");
+    }
+    assert!(errors("[upstreams.x]\npreset = \"snowflake\"\n").contains("ACCOUNT.snowflakecomputing.com"));
+    assert!(errors("[upstreams.x]\npreset = \"nobody\"\n").contains("no such preset; there are openai, anthropic"));
+}
