@@ -140,7 +140,7 @@ pub async fn send(address: SocketAddr, request: &str, lines: &[&str], body: impl
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.as_ref().len();
     let length = if length > 0 { format!("content-length: {length}\r\n") } else { String::new() };
-    let head = format!("{request} HTTP/1.1\r\nhost: tollgate\r\n{lines}{length}connection: close\r\n\r\n");
+    let head = format!("{request} HTTP/1.1\r\nhost: {address}\r\n{lines}{length}connection: close\r\n\r\n");
     stream.write_all(&[head.as_bytes(), body.as_ref()].concat()).await.unwrap();
     stream
 }
