@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod abort;
 mod admin;
 mod ask;
 mod bad_body;
@@ -9,15 +10,20 @@ mod bad_head;
 mod child;
 mod config;
 mod demo;
+mod failing_disk;
 mod harness;
+mod identity;
 mod journal;
 mod mock;
 mod prices;
 mod process;
 mod raw;
+mod recordings;
 mod recordings_meter;
 mod responses;
 mod sdk;
+mod secrets;
+mod tapes;
 mod tidy;
 mod transparent;
 mod wire;
