@@ -8,14 +8,17 @@ pub use open::{AppError, Surroundings};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::bank::Bank;
+use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
 use crate::limits::gate::Gate;
+use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
 use crate::upstream::provider::Provider;
@@ -32,8 +35,12 @@ pub struct App {
     pub mint: Mint,
     /// What config says now; a request keeps the one it arrived with.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Keeps the index of the journal.
+    pub clerk: Clerk,
     /// The only door to money.
     pub bank: Arc<Bank>,
+    /// The batches that have been billed.
+    pub booked: Booked,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Writes the log and counts, off the requests' path.
@@ -48,10 +55,20 @@ pub struct App {
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.
     pub drains: Gate,
+    /// Compressed bodies that may be decoded at once.
+    pub decoders: Arc<Semaphore>,
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// What the admin interface asks for, over TCP.
     pub admin_token: Secret,
+}
+
+impl App {
+    /// What the ledger says, with what has ended so far.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.snapshot.load().config.store.path, self.clerk.shelf())
+    }
 }
 
 /// One state of the config, with what was derived from it.

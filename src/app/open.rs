@@ -7,15 +7,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
+use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
 use crate::limits::gate::Gate;
+use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
-use crate::store::{Journal, OpenError, Options, Record, Recovered, Start, StoreError};
+use crate::store::{Clerk, Journal, OpenError, Options, Record, Recovered, Start, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::{Destination, Scribe};
 
@@ -86,6 +89,12 @@ impl App {
         let metrics = Arc::new(Metrics::new(now_ms));
         let scribe = Scribe::start(destination(&config.log), metrics.clone()).map_err(AppError::Log)?;
         let scribe = Arc::new(scribe);
+        let keeping = clerk::Options {
+            retention_days: config.store.retention_days,
+            open: clerk::open_sled,
+            clock: clock.clone(),
+        };
+        let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone());
         let server = &config.server;
         Ok(Self {
@@ -95,8 +104,11 @@ impl App {
             requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
+            decoders: Arc::new(Semaphore::new(cores())),
             snapshot: ArcSwap::from_pointee(snapshot),
+            clerk,
             bank: Arc::new(bank),
+            booked: Booked::new(&folder),
             metrics,
             scribe,
             drain: Drain::default(),
@@ -104,6 +116,11 @@ impl App {
             admin_token,
         })
     }
+}
+
+/// Threads that work at the same time.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn options(store: &Store, disk: Arc<dyn Disk>) -> Options {

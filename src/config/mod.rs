@@ -13,6 +13,8 @@ mod read;
 mod secret;
 mod glob;
 mod hosts;
+mod presets;
+mod connections;
 mod parts;
 mod resolve;
 mod render;
@@ -20,6 +22,7 @@ mod render;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use connections::{Authorities, Identity, KeyPair, Listen, Network, Proxy, ProxyUse, ServerTls, Way};
 pub use error::{Complaint, Errors, Place};
 pub use glob::{Glob, GlobError};
 pub use parts::{

@@ -18,6 +18,7 @@ pub mod identify;
 mod credential;
 mod home;
 pub mod read;
+pub mod decode;
 pub mod route;
 pub mod reserve;
 pub mod dispatch;

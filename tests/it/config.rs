@@ -44,7 +44,7 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         ("[server]\ntime_zone = \"UTC\"", "2:1: server.time_zone: unknown key here; did you mean money.time_zone?"),
         (
             "[store]\ncolour = 1",
-            "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max",
+            "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max, retention_days",
         ),
         ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; there are none here in this version"),
         ("[prices.\"a/b\"]\ninptu = \"1\"", "2:1: prices.\"a/b\".inptu: unknown key; did you mean \"input\"?"),
@@ -366,7 +366,9 @@ fn load(sets: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
 
 #[test]
 fn flags_win_over_variables_and_variables_over_the_file() {
-    let port = |sets: &[&str], variables: &[(&str, &str)]| load(sets, variables).unwrap().server.listen.port();
+    let port = |sets: &[&str], variables: &[(&str, &str)]| {
+        load(sets, variables).unwrap().server.listen.address().unwrap().port()
+    };
     let variable = ("TOLLGATE_SERVER__LISTEN", "0.0.0.0:2");
     assert_eq!(port(&[], &[]), 1);
     assert_eq!(port(&[], &[variable]), 2);
