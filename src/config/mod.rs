@@ -14,6 +14,7 @@ mod secret;
 mod glob;
 mod hosts;
 mod connections;
+mod presets;
 mod parts;
 mod resolve;
 mod render;

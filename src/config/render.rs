@@ -71,6 +71,7 @@ impl Page<'_> {
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
         self.line("segment_mib", store.segment_bytes / MIB)?;
         self.line("unsynced_records_max", store.unsynced_records_max)?;
+        self.line("retention_days", store.retention_days.unwrap_or(0))?;
         self.0.write_str("\n[money]\n")?;
         self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
         self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;
@@ -116,6 +117,8 @@ impl Page<'_> {
         self.authorities("ca_file", way.ca[1].as_deref())?;
         self.maybe("client_cert", way.identity.as_ref().map(|identity| quoted(&identity.cert)))?;
         self.maybe("client_key", way.identity.as_ref().map(|identity| quoted(&identity.key)))?;
+        self.line("free", upstream.free)?;
+        self.line("drop_version", upstream.drop_version)?;
         let seconds = |wait: Duration| wait.as_secs();
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;

@@ -53,7 +53,7 @@ pub(super) const SERVER_TLS: Keys = Keys { now: &["cert", "key", "client_ca", "h
 pub(super) const NETWORK: Keys = Keys { now: &["ca_file", "proxy"], later: &[] };
 
 pub(super) const STORE: Keys =
-    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max"], later: &[] };
+    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
 
 pub(super) const MONEY: Keys = Keys {
     now: &["time_zone", "on_client_abort", "drain_s_max", "drain_mib_max"],
@@ -64,6 +64,7 @@ pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[
 
 pub(super) const UPSTREAM: Keys = Keys {
     now: &[
+        "preset",
         "dialect",
         "base_url",
         "api_key",
@@ -75,6 +76,8 @@ pub(super) const UPSTREAM: Keys = Keys {
         "ca_file",
         "client_cert",
         "client_key",
+        "free",
+        "drop_version",
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",

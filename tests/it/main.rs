@@ -2,22 +2,31 @@
 
 #![cfg(test)]
 
+mod abort;
 mod admin;
 mod ask;
 mod bad_body;
 mod bad_head;
+mod breadth;
 mod child;
 mod config;
 mod demo;
+mod failing_disk;
 mod harness;
+mod identity;
+mod index;
 mod journal;
 mod mock;
 mod prices;
 mod process;
 mod raw;
+mod recordings;
+mod recordings_ledger;
 mod recordings_meter;
 mod responses;
 mod sdk;
+mod secrets;
+mod tapes;
 mod tidy;
 mod transparent;
 mod wire;
