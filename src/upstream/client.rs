@@ -35,11 +35,12 @@ pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Connections to one upstream.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each upstream, and it is never moved")]
 pub enum Client {
     /// Straight to it.
     Direct(legacy::Client<Direct, Rope>),
     /// Through a proxy.
-    Tunnelled(Box<legacy::Client<Tunnelled, Rope>>),
+    Tunnelled(legacy::Client<Tunnelled, Rope>),
 }
 
 /// How long connections are waited for and kept.
@@ -66,7 +67,7 @@ impl Client {
         let wait = options.connect_timeout;
         Ok(match trust::proxy(base, way) {
             None => Self::Direct(builder.build(direct(tls, way.http2, wait))),
-            Some(proxy) => Self::Tunnelled(Box::new(builder.build(tunnelled(tls, way.http2, wait, &proxy)))),
+            Some(proxy) => Self::Tunnelled(builder.build(tunnelled(tls, way.http2, wait, &proxy))),
         })
     }
 
