@@ -14,6 +14,7 @@ mod secret;
 mod glob;
 mod hosts;
 mod parts;
+pub mod limits;
 mod resolve;
 mod render;
 

@@ -5,6 +5,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
@@ -29,15 +30,23 @@ impl Page<'_> {
         for upstream in &config.upstreams {
             self.upstream(upstream)?;
         }
+        let limits = &config.limits;
+        self.policy("organisation", limits.organisation.as_deref())?;
+        self.policy("defaults.key", limits.default_key.as_deref())?;
+        self.policy("defaults.user", limits.default_user.as_deref())?;
+        self.policy("defaults.passthrough", limits.default_passthrough.as_deref())?;
         for team in &config.teams {
             self.head("teams", team)?;
+            self.limits(limits.teams.get(team).map(|limits| &**limits))?;
         }
         for (user, team) in &config.users {
             self.head("users", user)?;
             self.maybe("team", team.as_deref().map(quoted))?;
+            self.limits(limits.users.get(user).and_then(Option::as_deref))?;
         }
         for (id, key) in &config.keys {
             self.key(id, key)?;
+            self.limits(limits.keys.get(id).and_then(Option::as_deref))?;
         }
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
@@ -102,6 +111,17 @@ impl Page<'_> {
             key.account.tags.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
         self.maybe("tags", Some(tags.join(", ")).filter(|tags| !tags.is_empty()).map(|tags| format!("{{ {tags} }}")))?;
         self.line("attribute", key.attribute)
+    }
+
+    /// A section that holds nothing but what callers are allowed.
+    fn policy(&mut self, section: &str, limits: Option<&Limits>) -> fmt::Result {
+        let Some(limits) = limits else { return Ok(()) };
+        writeln!(self.0, "\n[{section}]")?;
+        self.limits(Some(limits))
+    }
+
+    fn limits(&mut self, limits: Option<&Limits>) -> fmt::Result {
+        self.maybe("limits", limits.map(|limits| format!("{{ {limits} }}")))
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

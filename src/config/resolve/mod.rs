@@ -6,6 +6,7 @@
 mod server;
 mod upstreams;
 mod callers;
+mod limits;
 mod prices;
 
 use super::error::Complaints;
@@ -38,6 +39,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         teams: callers.teams,
         users: callers.users,
         keys: callers.keys,
+        limits: limits::limits(&root),
         prices: prices::prices(&root),
         by_digest: callers.by_digest,
     }
