@@ -13,6 +13,7 @@ use crate::bank::Bank;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
+use crate::limits::Limiter;
 use crate::limits::gate::Gate;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Journal, OpenError, Options, Record, Recovered, Start, StoreError};
@@ -89,6 +90,7 @@ impl App {
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone());
         let server = &config.server;
         Ok(Self {
+            limiter: Limiter::local(clock.clone()),
             clock,
             mint,
             connections: Gate::new(server.connections_max),

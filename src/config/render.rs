@@ -39,7 +39,8 @@ impl Page<'_> {
             self.head("teams", team)?;
             self.limits(limits.teams.get(team).map(|limits| &**limits))?;
         }
-        for (user, team) in &config.users {
+        // A user whom only a key names has no section, so that the defaults apply.
+        for (user, team) in config.users.iter().filter(|(user, _)| limits.users.contains_key(*user)) {
             self.head("users", user)?;
             self.maybe("team", team.as_deref().map(quoted))?;
             self.limits(limits.users.get(user).and_then(Option::as_deref))?;

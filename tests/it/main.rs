@@ -11,6 +11,8 @@ mod config;
 mod demo;
 mod harness;
 mod journal;
+#[cfg(test)]
+mod limits;
 mod mock;
 mod prices;
 mod process;
