@@ -19,7 +19,19 @@ pub(super) struct Keys {
 const POLICY: &[&str] = &["caps", "alerts", "on_exceed", "enforcement"];
 
 pub(super) const ROOT: Keys = Keys {
-    now: &["server", "store", "money", "log", "upstreams", "organisation", "defaults", "teams", "users", "keys", "prices"],
+    now: &[
+        "server",
+        "store",
+        "money",
+        "log",
+        "upstreams",
+        "organisation",
+        "defaults",
+        "teams",
+        "users",
+        "keys",
+        "prices",
+    ],
     later: &["models", "tags", "routing", "cache"],
 };
 

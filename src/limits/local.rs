@@ -65,9 +65,8 @@ impl Local {
         let now_us = self.clock.ticks_us();
         let numbers = parties.each_ref().map(|party| party.as_ref().map(|party| table.number(party, now_us)));
         let met = || parties.iter().flatten().zip(numbers.into_iter().flatten());
-        let blocked = met().filter_map(|(party, number)| {
-            Some((party, table.tallies[number].blocked(&party.limits, need, now_us)?))
-        });
+        let blocked = met()
+            .filter_map(|(party, number)| Some((party, table.tallies[number].blocked(&party.limits, need, now_us)?)));
         if let Some((party, blocked)) = blocked.max_by_key(|(_, blocked)| blocked.wait_us) {
             let standing = table.standing(met(), need, now_us);
             return Err(later(party, blocked, standing));
@@ -182,5 +181,104 @@ fn others(scope: &Scope) -> Scope {
         Scope::Key(_) => Scope::Key(OTHERS.into()),
         Scope::User(_) => Scope::User(OTHERS.into()),
         Scope::Organisation | Scope::Team(_) | Scope::Model(_) | Scope::Tag(_) => scope.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::config::limits::Limits;
+    use crate::domain::operation::Operation;
+    use crate::domain::tokens::{Usage, UsageSource};
+
+    const NEED: Need = Need { operation: Operation::ChatCompletions, input_tokens: 1, output_tokens: 9 };
+
+    fn party(scope: Scope, limits: &Limits, is_named: bool) -> Option<Party> {
+        Some(Party { scope, limits: Arc::new(limits.clone()), is_named })
+    }
+
+    fn forged(number: usize, limits: &Limits) -> Parties {
+        [None, None, None, party(Scope::Key(format!("pass:{number:x}").into()), limits, false)]
+    }
+
+    fn local() -> (Arc<Local>, Arc<AtomicU64>) {
+        let now_us = Arc::new(AtomicU64::new(1));
+        (Arc::new(Local::new(Clock::Manual(now_us.clone()))), now_us)
+    }
+
+    #[test]
+    fn forged_names_share_one_tally_once_the_table_is_full() {
+        let (local, now_us) = local();
+        let limits = Limits { requests_per_minute: Some(2), ..Limits::default() };
+        for number in 0..UNNAMED_MAX {
+            assert!(local.admit(&forged(number, &limits), NEED).is_ok());
+        }
+        let admit = |number| local.admit(&forged(number, &limits), NEED).is_ok();
+        assert_eq!([UNNAMED_MAX, UNNAMED_MAX + 1, UNNAMED_MAX + 2].map(admit), [true, true, false]);
+        assert!(admit(0), "those who were there have their own");
+        assert_eq!(local.table().tallies.len(), UNNAMED_MAX + 1);
+        now_us.fetch_add(61_000_000, Ordering::Relaxed);
+        assert_eq!([UNNAMED_MAX + 2, UNNAMED_MAX + 3, UNNAMED_MAX + 4].map(admit), [true; 3]);
+        assert_eq!(local.table().unnamed, 3);
+        assert_eq!(local.table().tallies.len(), UNNAMED_MAX + 1, "places are used again");
+    }
+
+    #[test]
+    fn all_limits_are_taken_from_or_none_and_settled_as_told() {
+        let (local, now_us) = local();
+        let team = Limits { tokens_per_minute: Some(100), cached_token_percent: 50, ..Limits::default() };
+        let key = Limits { tokens_per_minute: Some(25), in_flight: Some(3), ..Limits::default() };
+        let parties =
+            [None, party(Scope::Team("t".into()), &team, true), None, party(Scope::Key("k".into()), &key, true)];
+        let left = |standing: Standing| standing.tokens.map(|level| level.remaining);
+        let (first, standing) = local.admit(&parties, NEED).unwrap();
+        assert_eq!(left(standing), Some(15));
+        let (second, standing) = local.admit(&parties, NEED).unwrap();
+        assert_eq!(left(standing), Some(5));
+        for _ in 0..9 {
+            let Err(Denied::Later(limited)) = local.admit(&parties, NEED) else { panic!("admitted") };
+            assert_eq!((&*limited.name, limited.wait_ms, limited.level.remaining), ("tokens_per_minute", 60_000, 5));
+            assert_eq!(limited.scope, Scope::Key("k".into()));
+        }
+        drop(first);
+        let usage = Usage { input: 5, cache_read: 8, output: 15, ..Usage::default() };
+        second.settle(UsageSource::Reported, &usage);
+        // Of the key's 25: 5 + 15, cached ones count nothing. Of the team's 100: 4 more.
+        let used = |index: usize| local.table().tallies[index].in_flight;
+        assert_eq!((used(0), used(1)), (0, 0));
+        let only = |index: usize| std::array::from_fn(|at| parties[at].clone().filter(|_| at == index));
+        let free = Need { input_tokens: 0, output_tokens: 0, ..NEED };
+        assert_eq!(left(local.admit(&only(3), free).unwrap().1), Some(5));
+        assert_eq!(left(local.admit(&only(1), free).unwrap().1), Some(76));
+        // 10 were taken at the start, 10 and 14 more when the usage came; all of it is over a minute later.
+        now_us.fetch_add(60_000_000, Ordering::Relaxed);
+        assert_eq!(left(local.admit(&only(1), free).unwrap().1), Some(100));
+    }
+
+    #[test]
+    fn what_nobody_knows_stays_at_its_estimate() {
+        let (local, _) = local();
+        let limits = Limits { tokens_per_minute: Some(100), ..Limits::default() };
+        let usage = |output| Usage { output, ..Usage::default() };
+        let mut expect = 100;
+        for (source, usage, used) in [
+            (UsageSource::None, usage(9), 0),
+            (UsageSource::Assumed, usage(0), 10),
+            (UsageSource::Counted, usage(900), 10),
+            (UsageSource::Counted, usage(4), 4),
+            (UsageSource::Reported, usage(30), 30),
+        ] {
+            let (grant, _) = local.admit(&forged(1, &limits), NEED).unwrap();
+            grant.settle(source, &usage);
+            expect -= used;
+            let free = Need { input_tokens: 0, output_tokens: 0, ..NEED };
+            let (_, standing) = local.admit(&forged(1, &limits), free).unwrap();
+            assert_eq!(standing.tokens.map(|level| level.remaining), Some(expect), "{source:?}");
+        }
+        let long = Need { input_tokens: 101, ..NEED };
+        let never = local.admit(&forged(1, &limits), long).map(drop);
+        assert_eq!(never, Err(Denied::Never(Scope::Key("pass:1".into()), 100)));
     }
 }

@@ -79,6 +79,28 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
 }
 
 #[test]
+fn limits_are_checked() {
+    check(&[
+        (
+            "[organisation]\nlimits = { rpm = 1 }",
+            "2:12: organisation.limits.rpm: unknown key; known here: requests_per_minute, requests_per_day, tokens_per_minute, in_flight, operations, cached_token_percent",
+        ),
+        ("[teams.a]\nlimits = { in_flight = 0 }", "2:24: teams.a.limits.in_flight: must be from 1 to 1000000000000"),
+        ("[defaults.keys]", "1:11: defaults.keys: unknown key; did you mean \"key\"?"),
+        (
+            "[defaults.user]\nlimits = { cached_token_percent = 101 }",
+            "2:35: defaults.user.limits.cached_token_percent: must be from 0 to 100",
+        ),
+        ("[teams.a]\nlimits = 5", "2:10: teams.a.limits: must be a table, not an integer"),
+    ]);
+    let error = errors("[users.u]\nlimits = { operations = { emb = 1 } }");
+    assert!(error.starts_with("2:27: users.u.limits.operations: \"emb\" is no operation; known: audio, "), "{error}");
+    let config =
+        parsed("[teams.a]\nlimits = {}\n[users.u]\nlimits = { operations = { images = 5, \"chat.completions\" = 1 } }");
+    assert!(config.limits.teams.is_empty() && !config.limits.is_empty());
+}
+
+#[test]
 fn wrong_values_say_what_is_right() {
     check(&[
         ("[server]\nlisten = 4000", "2:10: server.listen: must be a string, not an integer"),

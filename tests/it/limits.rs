@@ -85,7 +85,10 @@ async fn a_minute_holds_its_requests_and_retry_after_is_true() {
         .sum();
     assert_eq!((refused, world.mock.requests_total()), (7, 4));
     let metrics = world.app.metrics.render();
-    assert!(metrics.contains("tollgate_rate_limited_total{scope=\"key\",limit=\"requests_per_minute\"} 7"), "{metrics}");
+    assert!(
+        metrics.contains("tollgate_rate_limited_total{scope=\"key\",limit=\"requests_per_minute\"} 7"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -255,7 +258,8 @@ async fn each_dialect_says_it_in_its_own_words() {
         // No SDK waits for 23 hours, so it is told not to try.
         let heads = (answer.header("retry-after"), answer.header("x-should-retry"));
         assert_eq!((answer.status.as_u16(), heads), (429, ("82800", "false")), "{text}");
-        for part in [kind, "organisation", "requests_per_day", "1 requests a day and has 0 left; try again in 82800 s"] {
+        for part in [kind, "organisation", "requests_per_day", "1 requests a day and has 0 left; try again in 82800 s"]
+        {
             assert!(text.contains(part), "{part} is not in {text}");
         }
     }
