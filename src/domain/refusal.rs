@@ -60,6 +60,8 @@ pub struct Refusal {
     pub param: Option<&'static str>,
     /// After how many seconds asking again makes sense; none: no hint is given.
     pub retry_after_s: Option<u32>,
+    /// The method that the path takes, where another was used.
+    pub allow: Option<&'static str>,
     /// The limit that was reached, if it was one.
     pub limited: Option<Box<Limited>>,
 }
@@ -164,13 +166,19 @@ impl Cause {
 impl Refusal {
     /// A no with its sentence.
     pub fn new(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { cause, message: message.into(), param: None, retry_after_s: None, limited: None }
+        Self { cause, message: message.into(), param: None, retry_after_s: None, allow: None, limited: None }
     }
 
     /// The same, naming the field at fault.
     #[must_use]
     pub fn about(self, param: &'static str) -> Self {
         Self { param: Some(param), ..self }
+    }
+
+    /// The same, naming the method that the path takes.
+    #[must_use]
+    pub fn takes(self, method: &'static str) -> Self {
+        Self { allow: Some(method), ..self }
     }
 
     /// The same, with a time in seconds after which asking again makes sense.

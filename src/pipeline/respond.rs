@@ -1,6 +1,8 @@
 //! Respond: heads of answers and bodies of refusals. The only room that turns a [`Refusal`] into HTTP.
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Response, StatusCode};
 
 use super::admit::{Admission, write_standing};
@@ -84,6 +86,9 @@ pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Bo
     }
     if let Some(seconds) = refusal.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(method) = refusal.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(method));
     }
     write_id(id, headers);
     if dialect == Dialect::Anthropic

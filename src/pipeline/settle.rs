@@ -167,6 +167,12 @@ impl Bill {
         self.pricing.operation
     }
 
+    /// Whether a stream was asked for.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        self.pricing.is_stream
+    }
+
     /// The request's name.
     #[must_use]
     pub const fn request_id(&self) -> RequestId {
@@ -238,7 +244,9 @@ impl Bill {
 
     fn reported(&self, facts: &Facts) -> Owed {
         let mut usage = facts.usage.clone().unwrap_or_default();
-        usage.output = usage.output.saturating_add(facts.untold_tokens);
+        // What only the total tells was generated, where anything is.
+        let untold = if self.pricing.operation.generates() { &mut usage.output } else { &mut usage.input };
+        *untold = untold.saturating_add(facts.untold_tokens);
         if facts.grounding_queries > 0 {
             usage.add_server_tool("web_search_queries", facts.grounding_queries);
         }

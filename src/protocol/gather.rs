@@ -219,6 +219,8 @@ pub(super) struct Gather {
     /// A report other than the one at the start has come.
     has_closing_usage: bool,
     calls_client_tools: bool,
+    /// Something has come that only this dialect says.
+    is_understood: bool,
     is_filtered: bool,
     /// Server tools by the items of the stream, and by those that the last whole response listed, if it did.
     streamed: Tally,
@@ -239,6 +241,7 @@ impl Gather {
             current: Current::default(),
             has_closing_usage: false,
             calls_client_tools: false,
+            is_understood: false,
             is_filtered: false,
             streamed: Tally::default(),
             listed: None,
@@ -277,9 +280,9 @@ impl Gather {
         self.facts.terminal || (matches!(self.shape, Shape::Gemini) && self.facts.ending.is_some())
     }
 
-    /// Whether the answer has told its end, or cannot be understood.
-    pub(super) const fn is_over(&self) -> bool {
-        self.facts.broken || is_over(&self.facts)
+    /// Whether the answer speaks its dialect and has not told its end.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_understood && !is_over(&self.facts)
     }
 
     /// What has been learned, once nothing follows.
@@ -363,6 +366,7 @@ impl Gather {
 impl Sink for Gather {
     fn found(&mut self, which: usize, value: Found<'_>) {
         let Some((_, _, meaning)) = self.shape.rows().get(which) else { return };
+        self.is_understood |= matches!(self.shape, Shape::Gemini);
         match meaning {
             Meaning::Usage => {
                 self.usage(value);
@@ -371,7 +375,10 @@ impl Sink for Gather {
             Meaning::StartUsage => self.usage(value),
             Meaning::Model => keep_word(&mut self.facts.served_model, value),
             Meaning::ServiceTier => keep_word(&mut self.facts.service_tier, value),
-            Meaning::Kind => self.current.kind = self.shape.kind(word(value)),
+            Meaning::Kind => {
+                self.is_understood = true;
+                self.current.kind = self.shape.kind(word(value));
+            }
             Meaning::Code => keep_word(&mut self.current.code, value),
             Meaning::Error => self.error(value),
             Meaning::Finish => self.facts.ending = self.shape.ending(word(value)).or(self.facts.ending),
@@ -382,7 +389,10 @@ impl Sink for Gather {
             Meaning::Reasoning => self.facts.reasoned |= self.text(value) > 0,
             Meaning::Reasoned => self.facts.reasoned |= value.first == b't',
             Meaning::ToolText => self.calls_client_tools |= self.text(value) > 0,
-            Meaning::Choices => self.current.choices = Some(value.first),
+            Meaning::Choices => {
+                self.is_understood = true;
+                self.current.choices = Some(value.first);
+            }
             Meaning::Choice => self.current.has_choice = true,
             Meaning::Item => self.item(word(value)),
             Meaning::Action => self.current.action = openai_responses::action(word(value)),

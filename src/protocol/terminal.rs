@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::meter::Position;
 use crate::domain::operation::Operation;
 
-/// What has to be sent behind what was sent, for an answer to `operation` that stands at `position`; nothing where
-/// there is no way to end it. `message` is shown to the user, `request_id` is Tollgate's, `now_s` are seconds since 1970.
+/// What has to be sent behind what was sent, for a streamed answer to `operation` that stands at `position`; nothing
+/// where there is no way to end it. `message` is shown to the user, `request_id` is Tollgate's, `now_s` are seconds since 1970.
 #[must_use]
 pub fn terminal_error(
     operation: Operation,
@@ -20,6 +20,8 @@ pub fn terminal_error(
     now_s: u64,
 ) -> Option<Bytes> {
     match position {
+        // Without `alt=sse` Google streams an array, which nothing announces.
+        Position::Start if operation == Operation::GenerateContent => Some(array_end(b"[", false, message)),
         Position::Start | Position::Unknown => None,
         Position::Events { at_boundary } => {
             let event = event(operation, message, request_id, now_s)?;
@@ -131,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_array_is_closed_behind_an_error() {
-        for sent in ["[", "[{}", "[{},", "[{\"a\":[1,\"te", "[{\"a\":tr", "[{\"a\\"] {
+        for sent in ["", "[", "[{}", "[{},", "[{\"a\":[1,\"te", "[{\"a\":tr", "[{\"a\\"] {
             let elements: Vec<Value> = serde_json::from_str(&ended(Operation::GenerateContent, sent)).unwrap();
             assert_eq!(elements.last().unwrap()["error"]["status"], "UNAVAILABLE", "{sent}");
         }

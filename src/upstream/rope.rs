@@ -93,3 +93,22 @@ impl std::fmt::Display for Withdrawn {
 }
 
 impl std::error::Error for Withdrawn {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn a_body_is_withdrawn_or_sent_and_never_both() {
+        let rope = |text: &'static str| Rope::new(vec![Bytes::from_static(text.as_bytes()); 2]);
+        let kept = rope("ab");
+        assert!(kept.sent().withdraw() && !kept.sent().withdraw());
+        assert!(kept.collect().await.is_err());
+        let mut left = rope("ab");
+        let first = left.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(!left.sent().withdraw());
+        assert_eq!((&first[..], &left.collect().await.unwrap().to_bytes()[..]), (&b"ab"[..], &b"ab"[..]));
+        assert!(!rope("").sent().withdraw());
+    }
+}

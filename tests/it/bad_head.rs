@@ -42,7 +42,9 @@ async fn paths_that_are_not_served_are_refused_in_the_nearest_dialect() {
     ] {
         let mut request = world.post(path, CHAT);
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
-        check_refusal(dialect, &world.send(request).await, status);
+        let answer = world.send(request).await;
+        check_refusal(dialect, &answer, status);
+        assert_eq!(answer.headers.contains_key("allow"), status == 405, "{path}");
     }
     let long_path = format!("/v1/{}", "x".repeat(20_000));
     let answer = world.send(world.post(&long_path, "")).await;

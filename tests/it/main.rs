@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod abort;
 mod admin;
 mod ask;
 mod bad_body;
@@ -9,7 +10,9 @@ mod bad_head;
 mod child;
 mod config;
 mod demo;
+mod failing_disk;
 mod harness;
+mod identity;
 mod journal;
 #[cfg(test)]
 mod limits;
@@ -17,9 +20,12 @@ mod mock;
 mod prices;
 mod process;
 mod raw;
+mod recordings;
 mod recordings_meter;
 mod responses;
 mod sdk;
+mod secrets;
+mod tapes;
 mod tidy;
 mod transparent;
 mod wire;

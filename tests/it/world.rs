@@ -1,6 +1,7 @@
 //! A whole Tollgate on free ports: real sockets, a mock provider behind it, its own store in a folder of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,15 @@ use tollgate::store::{Reader, Record};
 pub const KEY: &str = "tg_0123456789abcdefghij";
 
 /// How long upstreams may be silent where a test does not care.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What configs may name.
+const SECRETS: [(&str, &str); 4] = [
+    ("TEST_KEY", KEY),
+    ("PROVIDER_KEY", "sk-provider"),
+    ("PLAIN_KEY", "tg_plain_0123456789abcdef"),
+    ("BROAD_KEY", "tg_broad_0123456789abcdef"),
+];
 
 /// A Tollgate, its provider and a client.
 pub struct World {
@@ -34,7 +43,6 @@ pub struct World {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub mock: Arc<Mock>,
-    pub provider: SocketAddr,
     pub client: Client<HttpConnector, Full<Bytes>>,
     pub folder: TempDir,
 }
@@ -69,7 +77,7 @@ impl World {
     pub async fn before(provider: SocketAddr, mock: Arc<Mock>, extra: &str, silence_max: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = config(provider, &folder, extra, silence_max);
-        Self::of(config, provider, mock, Surroundings::default(), folder).await
+        Self::of(config, mock, Surroundings::default(), folder).await
     }
 
     /// A Tollgate with its store in `folder`, where another may have been before.
@@ -81,16 +89,10 @@ impl World {
         folder: TempDir,
     ) -> Self {
         let config = config(provider, &folder, extra, PATIENCE);
-        Self::of(config, provider, mock, surroundings, folder).await
+        Self::of(config, mock, surroundings, folder).await
     }
 
-    async fn of(
-        config: Config,
-        provider: SocketAddr,
-        mock: Arc<Mock>,
-        surroundings: Surroundings,
-        folder: TempDir,
-    ) -> Self {
+    async fn of(config: Config, mock: Arc<Mock>, surroundings: Surroundings, folder: TempDir) -> Self {
         let app = Arc::new(App::open(config, surroundings).unwrap());
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,7 +100,7 @@ impl World {
         tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
         tokio::spawn(accept::operators(app.clone(), operators, surfaces::admin));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { app, address, admin, mock, provider, client, folder }
+        Self { app, address, admin, mock, client, folder }
     }
 
     /// Sends a request to Tollgate and gives the answer as it begins.
@@ -137,6 +139,13 @@ impl World {
             _ => None,
         });
         entries.collect()
+    }
+
+    /// The same Tollgate after a power cut: another one, with its store in a copy of this one's.
+    pub async fn again(&self, extra: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        Self::in_folder(self.provider, self.mock.clone(), extra, Surroundings::default(), folder).await
     }
 
     /// Waits until every request is settled and written.
@@ -182,14 +191,25 @@ pub async fn provider() -> (SocketAddr, Arc<Mock>) {
 
 fn config(provider: SocketAddr, folder: &TempDir, extra: &str, silence_max: Duration) -> Config {
     let text = config_text(provider, folder, extra);
-    let env: Environment =
-        [("TEST_KEY".to_owned(), KEY.to_owned()), ("PROVIDER_KEY".to_owned(), "sk-provider".to_owned())].into();
+    let env: Environment = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned())).into();
     let mut config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     for upstream in &mut config.upstreams {
         let upstream = Arc::get_mut(upstream).unwrap();
         (upstream.first_byte_timeout, upstream.idle_timeout) = (silence_max, silence_max);
     }
     config
+}
+
+fn copy(from: &Path, to: &Path) {
+    for item in std::fs::read_dir(from).unwrap() {
+        let (path, target) = item.map(|item| (item.path(), to.join(item.file_name()))).unwrap();
+        if path.is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
 }
 
 /// A config with the mock behind the upstreams `openai`, `anthropic` and `gemini`; lines of `extra` that begin with

@@ -103,7 +103,7 @@ impl Body {
     }
 
     pub(super) fn is_unfinished(&self) -> bool {
-        let is_open = || !self.gather.as_ref().is_some_and(Gather::is_over);
+        let is_open = || self.gather.as_ref().is_some_and(Gather::is_open);
         match self.framing {
             Framing::Untold => self.is_announced,
             Framing::Events(_) => is_open(),
