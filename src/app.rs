@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::bank::Bank;
+use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
@@ -17,6 +18,7 @@ use crate::domain::price::Book;
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
+use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
 use crate::upstream::provider::Provider;
@@ -33,8 +35,12 @@ pub struct App {
     pub mint: Mint,
     /// What config says now; a request keeps the one it arrived with.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Keeps the index of the journal.
+    pub clerk: Clerk,
     /// The only door to money.
     pub bank: Arc<Bank>,
+    /// The batches that have been billed.
+    pub booked: Booked,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Writes the log and counts, off the requests' path.
@@ -55,6 +61,14 @@ pub struct App {
     pub pepper: ring::hmac::Key,
     /// What the admin interface asks for, over TCP.
     pub admin_token: Secret,
+}
+
+impl App {
+    /// What the ledger says, with what has ended so far.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.snapshot.load().config.store.path, self.clerk.shelf())
+    }
 }
 
 /// One state of the config, with what was derived from it.

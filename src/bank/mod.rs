@@ -10,6 +10,7 @@ pub mod tab;
 pub mod debt;
 pub mod refusals;
 pub mod rates;
+pub mod booked;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +48,12 @@ impl Bank {
         }
         let rates = Mutex::new(Rates::new(&recovered.rates));
         Self { journal, scribe, clock, refusals: Mutex::default(), rates }
+    }
+
+    /// The time, unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
     }
 
     /// How the journal fares.

@@ -102,7 +102,8 @@ pub struct Report {
     /// The config.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What the rows are: one or more of team, user, key, model, day, separated by commas
+    /// What the rows are, separated by commas: team, user, key, model, requested_model, upstream, operation, tag (all of
+    /// them together), tag:NAME, tier, cache, day, hour
     #[arg(long, value_name = "WHAT")]
     pub by: Vec<String>,
     /// From this time on: a day, today, a time, or how long ago

@@ -13,6 +13,7 @@ mod read;
 mod secret;
 mod glob;
 mod hosts;
+mod presets;
 mod parts;
 pub mod limits;
 mod resolve;

@@ -124,6 +124,8 @@ pub struct Store {
     pub segment_bytes: u64,
     /// Records that may wait for the disk; beyond, requests are refused with 503.
     pub unsynced_records_max: usize,
+    /// Days after which journal files are dropped and only their sums kept; `None` keeps everything.
+    pub retention_days: Option<u32>,
 }
 
 /// `[money]`.
@@ -198,6 +200,10 @@ pub struct Upstream {
     pub include_usage: IncludeUsage,
     /// The provider's name in the price book.
     pub provider: Arc<str>,
+    /// Whether its models cost nothing, since they run on one's own machines.
+    pub free: bool,
+    /// Whether the `/v1` in front of a request's path is dropped here.
+    pub drop_version: bool,
     /// Longest time to connect, TLS included.
     pub connect_timeout: Duration,
     /// Longest wait for the first byte of an answer.

@@ -76,6 +76,7 @@ impl Page<'_> {
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
         self.line("segment_mib", store.segment_bytes / MIB)?;
         self.line("unsynced_records_max", store.unsynced_records_max)?;
+        self.line("retention_days", store.retention_days.unwrap_or(0))?;
         self.0.write_str("\n[money]\n")?;
         self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
         self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;
@@ -96,6 +97,8 @@ impl Page<'_> {
         self.line("models", format_args!("[{}]", models.join(", ")))?;
         self.line("include_usage", word(&words::INCLUDE_USAGE, upstream.include_usage))?;
         self.line("provider", quoted(&upstream.provider))?;
+        self.line("free", upstream.free)?;
+        self.line("drop_version", upstream.drop_version)?;
         let seconds = |wait: Duration| wait.as_secs();
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;

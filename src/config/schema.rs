@@ -58,7 +58,7 @@ pub(super) const SERVER: Keys = Keys {
 };
 
 pub(super) const STORE: Keys =
-    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max"], later: &[] };
+    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
 
 pub(super) const MONEY: Keys = Keys {
     now: &["time_zone", "on_client_abort", "drain_s_max", "drain_mib_max"],
@@ -69,12 +69,15 @@ pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[
 
 pub(super) const UPSTREAM: Keys = Keys {
     now: &[
+        "preset",
         "dialect",
         "base_url",
         "api_key",
         "models",
         "include_usage",
         "provider",
+        "free",
+        "drop_version",
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",

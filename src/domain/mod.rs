@@ -17,6 +17,10 @@ pub mod refusal;
 pub mod utc;
 pub mod json_text;
 pub mod entry_json;
+pub mod adjustment;
+pub mod subject;
+pub mod sums;
+pub mod dimension;
 pub mod report;
 pub mod report_text;
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! JSON: `{"from", "until", "time_zone", "by": [..], "rows": [{dimension: name or null, .., column: number, ..}],
 //! "total": {column: number, ..}, "incomplete": bool}`. `from` and `until` are moments or null. Money is a text in
 //! dollars: `spend_usd` with twelve decimals, the others without needless zeros. `estimated_share` is the part of
-//! the spend, 0 to 1, that rests on counted or assumed usage. While `incomplete` is true, something was called that
-//! has no price, and the true spend is higher.
+//! the spend, 0 to 1, that rests on counted or assumed usage; `unpriced_share` the part of the requests without a
+//! price. `charged_usd` and `credited_usd` are adjustments, and `net_usd`, which may be negative, the spend with them.
+//! While `incomplete` is true, something was called that has no price, and the true spend is higher.
 
 use super::json_text::Object;
 use super::money::Usd;
@@ -31,23 +32,43 @@ enum Cell {
     Cost(Usd),
     Money(Usd),
     Share(u128),
+    /// An amount and whether it is below zero.
+    Signed(Usd, bool),
 }
 
-/// A column: its name for programs, its heading for people, and its number.
-type Column = (&'static str, &'static str, fn(&Sums) -> Cell);
+/// Where a column is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Everywhere.
+    All,
+    /// For people only if there are adjustments.
+    Adjusted,
+    /// For programs.
+    Programs,
+}
 
-const COLUMNS: [Column; 11] = [
-    ("requests", "requests", |sums| Cell::Count(sums.requests)),
-    ("errors", "errors", |sums| Cell::Count(sums.errors)),
-    ("spend_usd", "spend USD", |sums| Cell::Cost(sums.spend)),
-    ("input_tokens", "input", |sums| Cell::Count(sums.input)),
-    ("output_tokens", "output", |sums| Cell::Count(sums.output)),
-    ("cache_read_tokens", "cache read", |sums| Cell::Count(sums.cache_read)),
-    ("cache_write_tokens", "cache write", |sums| Cell::Count(sums.cache_write)),
-    ("saved_usd", "saved USD", |sums| Cell::Money(sums.saved)),
-    ("estimated_usd", "estimated USD", |sums| Cell::Money(sums.estimated)),
-    ("estimated_share", "estimated", |sums| Cell::Share(sums.estimated_share())),
-    ("unpriced_requests", "unpriced", |sums| Cell::Count(sums.unpriced)),
+/// A column: its name for programs, its heading for people, where it is printed, and its number.
+type Column = (&'static str, &'static str, Place, fn(&Sums) -> Cell);
+
+const COLUMNS: [Column; 18] = [
+    ("requests", "requests", Place::All, |sums| Cell::Count(sums.requests)),
+    ("errors", "errors", Place::All, |sums| Cell::Count(sums.errors)),
+    ("spend_usd", "spend USD", Place::All, |sums| Cell::Cost(sums.spend)),
+    ("input_tokens", "input", Place::All, |sums| Cell::Count(sums.input)),
+    ("output_tokens", "output", Place::All, |sums| Cell::Count(sums.output)),
+    ("cache_read_tokens", "cache read", Place::All, |sums| Cell::Count(sums.cache_read)),
+    ("cache_write_tokens", "cache write", Place::All, |sums| Cell::Count(sums.cache_write)),
+    ("saved_usd", "saved USD", Place::All, |sums| Cell::Money(sums.saved)),
+    ("estimated_usd", "estimated USD", Place::All, |sums| Cell::Money(sums.estimated)),
+    ("estimated_share", "estimated", Place::All, |sums| Cell::Share(sums.estimated_share())),
+    ("unpriced_requests", "unpriced", Place::All, |sums| Cell::Count(sums.unpriced)),
+    ("unpriced_share", "", Place::Programs, |sums| Cell::Share(sums.unpriced_share())),
+    ("reasoning_tokens", "", Place::Programs, |sums| Cell::Count(sums.reasoning)),
+    ("saved_by_cache_usd", "", Place::Programs, |sums| Cell::Money(sums.saved_by_cache)),
+    ("saved_by_routing_usd", "", Place::Programs, |sums| Cell::Money(sums.saved_by_routing())),
+    ("charged_usd", "charged USD", Place::Adjusted, |sums| Cell::Money(sums.charged)),
+    ("credited_usd", "credited USD", Place::Adjusted, |sums| Cell::Money(sums.credited)),
+    ("net_usd", "net USD", Place::Adjusted, |sums| Cell::signed(sums.net())),
 ];
 
 impl Format {
@@ -93,11 +114,12 @@ impl Format {
 
 fn print_table(table: &Table) -> String {
     let dimensions = table.query.by.iter().map(|dimension| dimension.name().to_owned());
-    let mut lines = vec![dimensions.chain(COLUMNS.iter().map(|column| column.1.to_owned())).collect::<Vec<_>>()];
+    let columns = columns_for_people(table);
+    let mut lines = vec![dimensions.chain(columns.iter().map(|column| column.1.to_owned())).collect::<Vec<_>>()];
     lines.extend(table.rows.iter().map(|row| row.labels.iter().map(shown).collect()));
     let total = (0..table.query.by.len()).map(|place| if place == 0 { "total".to_owned() } else { String::new() });
     lines.push(total.collect());
-    for (_, _, number) in COLUMNS {
+    for (_, _, _, number) in columns {
         let sums = table.rows.iter().map(|row| &row.sums).chain([&table.total]);
         let cells: Vec<Cell> = sums.map(number).collect();
         let decimals = cells.iter().map(Cell::decimals).max().unwrap_or(0);
@@ -107,6 +129,17 @@ fn print_table(table: &Table) -> String {
     align(&lines, table.query.by.len(), &mut out);
     notes(table, &mut out);
     out
+}
+
+fn columns_for_people(table: &Table) -> Vec<Column> {
+    let total = &table.total;
+    let is_adjusted = (total.charged, total.credited) != (Usd::ZERO, Usd::ZERO);
+    let is_shown = |column: &Column| match column.2 {
+        Place::All => true,
+        Place::Adjusted => is_adjusted,
+        Place::Programs => false,
+    };
+    COLUMNS.into_iter().filter(is_shown).collect()
 }
 
 /// Texts to the left, numbers to the right, two spaces between columns.
@@ -148,10 +181,10 @@ fn print_csv(table: &Table) -> String {
     let mut out = csv_line(head);
     for Row { labels, sums } in &table.rows {
         let texts = labels.iter().map(|label| csv_text(&plain(label)));
-        out.push_str(&csv_line(texts.chain(COLUMNS.iter().map(|column| column.2(sums).for_programs()))));
+        out.push_str(&csv_line(texts.chain(COLUMNS.iter().map(|column| column.3(sums).for_programs()))));
     }
     if table.query.by.is_empty() {
-        out.push_str(&csv_line(COLUMNS.iter().map(|column| column.2(&table.total).for_programs())));
+        out.push_str(&csv_line(COLUMNS.iter().map(|column| column.3(&table.total).for_programs())));
     }
     out
 }
@@ -199,11 +232,11 @@ fn print_json(table: &Table) -> String {
 }
 
 fn write_sums(sums: &Sums, mut object: Object<'_>) {
-    for (name, _, number) in COLUMNS {
+    for (name, _, _, number) in COLUMNS {
         let cell = number(sums);
         match &cell {
             Cell::Count(_) | Cell::Share(_) => object.number(name, cell.for_programs()),
-            Cell::Cost(_) | Cell::Money(_) => object.shown(name, cell.for_programs()),
+            Cell::Cost(_) | Cell::Money(_) | Cell::Signed(..) => object.shown(name, cell.for_programs()),
         };
     }
 }
@@ -212,6 +245,8 @@ fn write_sums(sums: &Sums, mut object: Object<'_>) {
 fn plain(label: &Label) -> String {
     match label {
         Label::Day(day) => day.to_string(),
+        Label::Hour(hour) => hour.to_string(),
+        Label::Word(word) => (*word).to_owned(),
         Label::Name(name) => name.as_ref().to_owned(),
         Label::None => String::new(),
         Label::Other => "(other)".to_owned(),
@@ -222,17 +257,24 @@ fn plain(label: &Label) -> String {
 fn shown(label: &Label) -> String {
     match label {
         Label::None => "(none)".to_owned(),
-        Label::Day(_) | Label::Name(_) | Label::Other => plain(label).replace(char::is_control, "?"),
+        Label::Day(_) | Label::Hour(_) | Label::Word(_) | Label::Name(_) | Label::Other => {
+            plain(label).replace(char::is_control, "?")
+        }
     }
 }
 
 impl Cell {
+    const fn signed((amount, is_negative): (Usd, bool)) -> Self {
+        Self::Signed(amount, is_negative)
+    }
+
     fn for_programs(&self) -> String {
         match self {
             Self::Count(count) => count.to_string(),
             Self::Cost(amount) => amount.fixed(),
             Self::Money(amount) => amount.to_string(),
             Self::Share(share) => format!("{}.{:04}", share / 10_000, share % 10_000),
+            Self::Signed(amount, is_negative) => format!("{}{amount}", sign(*is_negative)),
         }
     }
 
@@ -245,19 +287,26 @@ impl Cell {
                 fixed[..fixed.len() - 12 + decimals].to_owned()
             }
             Self::Share(share) => format!("{}.{:02}%", share / 100, share % 100),
+            Self::Signed(amount, is_negative) => {
+                format!("{}{}", sign(*is_negative), Self::Money(*amount).for_people(decimals))
+            }
         }
     }
 
     /// Decimals of the money in this cell, at least cents.
     fn decimals(&self) -> usize {
         match self {
-            Self::Cost(amount) | Self::Money(amount) => {
+            Self::Cost(amount) | Self::Money(amount) | Self::Signed(amount, _) => {
                 let text = amount.to_string();
                 text.split_once('.').map_or(0, |(_, part)| part.len()).max(2)
             }
             Self::Count(_) | Self::Share(_) => 0,
         }
     }
+}
+
+const fn sign(is_negative: bool) -> &'static str {
+    if is_negative { "-" } else { "" }
 }
 
 #[cfg(test)]
@@ -268,8 +317,9 @@ mod tests {
     use crate::domain::entry::Entry;
     use crate::domain::report::{Dimension, Query, Report};
     use crate::domain::sample;
+    use crate::domain::subject::Subject;
     use crate::domain::tokens::UsageSource;
-    use crate::domain::utc::Day;
+    use crate::domain::utc::When;
 
     fn entry(team: Option<&str>, model: &str, pico: Option<u128>) -> Entry {
         let mut entry = sample::entry();
@@ -281,7 +331,7 @@ mod tests {
         let by = Dimension::list(by).unwrap();
         let query = Query { by, from_ms: Some(1_795_305_600_000), until_ms: None, time_zone: "Europe/Berlin".into() };
         let mut report = Report::new(query);
-        entries.iter().for_each(|entry| report.add(entry, Day::utc(entry.at_ms)));
+        entries.iter().for_each(|entry| report.add(&Subject::of(entry), When::utc(entry.at_ms), &Sums::of(entry)));
         report.finish()
     }
 
@@ -320,7 +370,7 @@ cost incomplete: requests without a price, which count as 0 here: 1
         let names = ["plain", "with,comma", "with \"quotes\"", "two\nlines", "=HYPERLINK(\"x\")", "@cf/meta/llama"];
         let entries = names.map(|name| entry(Some("a"), name, Some(7)));
         let text = Format::Csv.print(&table("model,day", &entries));
-        let tail = ",2026-11-22,1,0,0.000000000007,100,30,20,7,0,0,0.0000,0\r\n";
+        let tail = ",2026-11-22,1,0,0.000000000007,100,30,20,7,0,0,0.0000,0,0.0000,4,0,0,0,0,0.000000000007\r\n";
         let quoted = [
             "\"'=HYPERLINK(\"\"x\"\")\"",
             "@cf/meta/llama",
@@ -330,7 +380,8 @@ cost incomplete: requests without a price, which count as 0 here: 1
             "\"with,comma\"",
         ];
         let head = "model,day,requests,errors,spend_usd,input_tokens,output_tokens,cache_read_tokens,cache_write_tokens,\
-                    saved_usd,estimated_usd,estimated_share,unpriced_requests\r\n";
+                    saved_usd,estimated_usd,estimated_share,unpriced_requests,unpriced_share,reasoning_tokens,\
+                    saved_by_cache_usd,saved_by_routing_usd,charged_usd,credited_usd,net_usd\r\n";
         let expect: String = quoted.iter().map(|name| format!("{name}{tail}")).collect();
         assert_eq!(text, format!("{head}{expect}"));
     }
@@ -338,22 +389,38 @@ cost incomplete: requests without a price, which count as 0 here: 1
     #[test]
     fn json_has_the_documented_shape() {
         let value: Value = serde_json::from_str(&Format::Json.print(&table("team", &three()))).unwrap();
-        let sums = |requests: u64, spend, estimated, share: f64, unpriced: u64| {
+        let sums = |requests: u64, spend, net, estimated, share: f64, unpriced: u64, unpriced_share: f64| {
             json!({"requests": requests, "errors": 0, "spend_usd": spend, "input_tokens": 100 * requests,
                 "output_tokens": 30 * requests, "cache_read_tokens": 20 * requests, "cache_write_tokens": 7 * requests,
-                "saved_usd": "0", "estimated_usd": estimated, "estimated_share": share, "unpriced_requests": unpriced})
+                "saved_usd": "0", "estimated_usd": estimated, "estimated_share": share, "unpriced_requests": unpriced,
+                "unpriced_share": unpriced_share, "reasoning_tokens": 4 * requests, "saved_by_cache_usd": "0",
+                "saved_by_routing_usd": "0", "charged_usd": "0", "credited_usd": "0", "net_usd": net})
         };
         let named = |team: Value, mut sums: Value| {
             sums["team"] = team;
             sums
         };
         let rows = [
-            named(json!("a"), sums(2, "1.000000000000", "0.25", 0.25, 0)),
-            named(Value::Null, sums(1, "0.000000000000", "0", 0.0, 1)),
+            named(json!("a"), sums(2, "1.000000000000", "1", "0.25", 0.25, 0, 0.0)),
+            named(Value::Null, sums(1, "0.000000000000", "0", "0", 0.0, 1, 1.0)),
         ];
         let expect = json!({"from": "2026-11-22T00:00:00.000Z", "until": null, "time_zone": "Europe/Berlin", "by": ["team"],
-            "rows": rows, "total": sums(3, "1.000000000000", "0.25", 0.25, 1), "incomplete": true});
+            "rows": rows, "total": sums(3, "1.000000000000", "1", "0.25", 0.25, 1, 0.3333), "incomplete": true});
         assert_eq!(value, expect);
+    }
+
+    #[test]
+    fn adjustments_show_where_there_are_any() {
+        let mut report = Report::new(Query { by: Dimension::list("team").unwrap(), ..Query::default() });
+        let entry = entry(Some("a"), "x", Some(250_000_000_000));
+        let credit = Sums { credited: Usd::from_pico(1_000_000_000_000), ..Sums::default() };
+        for sums in [Sums::of(&entry), credit] {
+            report.add(&Subject::of(&entry), When::utc(0), &sums);
+        }
+        let table = report.finish();
+        let text = Format::Table.print(&table);
+        assert!(text.contains("credited USD  net USD\n") && text.contains("1.00    -0.75\n"), "{text}");
+        assert!(Format::Csv.print(&table).ends_with(",0,1,-0.75\r\n"));
     }
 
     #[test]

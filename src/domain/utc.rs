@@ -9,6 +9,9 @@ use std::fmt;
 /// Milliseconds of a day; unix time has no leap seconds.
 const DAY_MS: u64 = 86_400_000;
 
+/// Milliseconds of an hour.
+const HOUR_MS: u64 = 3_600_000;
+
 /// A date of the Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day {
@@ -26,6 +29,39 @@ pub struct Moment(
     /// Unix milliseconds.
     pub u64,
 );
+
+/// A clock hour of a time zone. Where clocks are put back there are two of the same name; they differ in their offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hour {
+    /// Its first moment, unix milliseconds.
+    pub start_ms: u64,
+    /// The day it is of.
+    pub day: Day,
+    /// 0 to 23.
+    pub hour: u8,
+    /// Minutes by which local time is ahead of UTC.
+    pub offset_minutes: i16,
+}
+
+/// The day and the hour of a moment, in some time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct When {
+    /// The day.
+    pub day: Day,
+    /// The hour.
+    pub hour: Hour,
+}
+
+impl When {
+    /// The day and the hour in UTC of a moment in unix milliseconds.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "a day has 24 hours")]
+    pub const fn utc(at_ms: u64) -> Self {
+        let day = Day::utc(at_ms);
+        let hour = (at_ms % DAY_MS / HOUR_MS) as u8;
+        Self { day, hour: Hour { start_ms: at_ms - at_ms % HOUR_MS, day, hour, offset_minutes: 0 } }
+    }
+}
 
 impl Day {
     /// The day in UTC of a moment in unix milliseconds.
@@ -59,6 +95,13 @@ impl Day {
 impl fmt::Display for Day {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+impl fmt::Display for Hour {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, offset) = (if self.offset_minutes < 0 { '-' } else { '+' }, self.offset_minutes.unsigned_abs());
+        write!(out, "{}T{:02}:00{sign}{:02}:{:02}", self.day, self.hour, offset / 60, offset % 60)
     }
 }
 
@@ -108,6 +151,16 @@ mod tests {
                 (expect.month, expect.year) = (1, expect.year + 1);
             }
         }
+    }
+
+    #[test]
+    fn hours_name_their_offset() {
+        let mut hour = When::utc(1_795_352_400_123).hour;
+        assert_eq!(hour.to_string(), "2026-11-22T13:00+00:00");
+        (hour.hour, hour.offset_minutes) = (18, 330);
+        assert_eq!(hour.to_string(), "2026-11-22T18:00+05:30");
+        hour.offset_minutes = -210;
+        assert_eq!(hour.to_string(), "2026-11-22T18:00-03:30");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 use super::abandon::{self, Permit};
 use super::arrive::Arrival;
 use super::flow::Flow;
-use super::read::Call;
+use super::read::{self, Call};
 use super::route::Decision;
 use super::settle::{Bill, End};
 use crate::app::App;
@@ -31,6 +32,12 @@ use crate::protocol::strip::UsageEvents;
 use crate::upstream::client::{ResponseFuture, SendError};
 use crate::upstream::headers::scrub_request;
 use crate::upstream::rope::{Rope, Sent};
+
+/// The longest time that a body may take which is sent on as it arrives, besides the wait for its answer.
+const UPLOAD_MAX: Duration = Duration::from_secs(3600);
+
+/// The price book's name for Azure, which serves the models of several makers behind one API.
+const AZURE: &str = "azure";
 
 /// An upstream's answer, of which the head has arrived.
 #[derive(Debug)]
@@ -71,12 +78,16 @@ pub async fn dispatch(
     mut bill: Bill,
 ) -> Result<Answer, Refusal> {
     let provider = &decision.provider;
-    let (pieces, usage_events) = spliced(&arrival, call, provider.config.include_usage);
+    let (pieces, usage_events) = spliced(&arrival, call, decision);
     let Ok(address) = provider.address(&arrival.path, arrival.head.uri.query()) else {
         bill.settle(End::Unreachable, &Facts::default());
         return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
     };
-    let body = Rope::new(pieces);
+    let streams = arrival.endpoint.operation.streams_body();
+    let body = match streams {
+        true => Rope::flowing(read::upload(arrival.body, arrival.snapshot.config.server.body_timeout)),
+        false => Rope::new(pieces),
+    };
     let sent = body.sent();
     let mut request = Request::new(body);
     *request.method_mut() = arrival.head.method;
@@ -85,7 +96,8 @@ pub async fn dispatch(
     prepare(request.headers_mut(), arrival.endpoint.operation);
     provider.authorize(request.headers_mut());
     bill.depart();
-    let deadline = Instant::now() + provider.config.first_byte_timeout;
+    let upload_max = if streams { UPLOAD_MAX } else { Duration::ZERO };
+    let deadline = Instant::now() + upload_max + provider.config.first_byte_timeout;
     let flight = Flight { answer: provider.send(request), bill, sent, deadline };
     let mut waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
@@ -93,15 +105,42 @@ pub async fn dispatch(
 }
 
 /// The body with what has to be spliced in.
-fn spliced(arrival: &Arrival, call: Call, include_usage: IncludeUsage) -> (Vec<Bytes>, UsageEvents) {
-    let wanted = include_usage == IncludeUsage::Splice
-        && arrival.endpoint.operation == Operation::ChatCompletions
-        && call.ask.stream;
+fn spliced(arrival: &Arrival, call: Call, decision: &Decision) -> (Vec<Bytes>, UsageEvents) {
+    let config = &decision.provider.config;
+    let takes_it = matches!(arrival.endpoint.operation, Operation::ChatCompletions | Operation::Completions);
+    let wanted = config.include_usage == IncludeUsage::Splice
+        && takes_it
+        && call.ask.stream
+        && !(&*config.provider == AZURE && is_of_another_maker(&decision.model));
     let edit = wanted.then(|| ask_for_usage(&call.ask)).flatten();
     match edit.and_then(|edit| splice(&call.pieces, vec![edit])) {
         Some(pieces) => (pieces, UsageEvents::Drop),
         None => (call.pieces, UsageEvents::Pass),
     }
+}
+
+/// Whether a model on Azure is none of OpenAI's: those send their usage unasked (recorded: Grok, DeepSeek), and some
+/// refuse the option.
+fn is_of_another_maker(model: &str) -> bool {
+    const MAKERS: [&str; 15] = [
+        "grok",
+        "deepseek",
+        "mistral",
+        "ministral",
+        "codestral",
+        "llama",
+        "phi-",
+        "cohere",
+        "command",
+        "jais",
+        "kimi",
+        "qwen",
+        "claude",
+        "jamba",
+        "glm",
+    ];
+    let model = model.to_ascii_lowercase();
+    MAKERS.iter().any(|maker| model.contains(maker))
 }
 
 fn prepare(headers: &mut HeaderMap, operation: Operation) {
@@ -170,8 +209,14 @@ impl Flight {
     }
 
     /// There will be no answer.
-    fn fail(self, error: &SendError) -> Refusal {
+    fn fail(mut self, error: &SendError) -> Refusal {
         tracing::warn!(request_id = %self.bill.request_id(), error = %chain(error), "no answer from the upstream");
+        if let Some(cut) = self.sent.cut() {
+            let refusal = read::cut_short(cut);
+            self.bill.note_refusal(&refusal);
+            self.bill.settle(End::ClientLeft, &Facts::default());
+            return refusal;
+        }
         let end = if error.is_connect() { End::Unreachable } else { End::BrokenOff };
         self.give_up(end)
     }

@@ -5,13 +5,20 @@ use super::read::Call;
 use super::route::Decision;
 use super::settle::{Bill, Pricing};
 use crate::app::App;
+use crate::bank::booked::Claim;
 use crate::bank::tab::Tab;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::price::{self, Context, Model, Prompt};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::Ask;
 use crate::protocol::bounds::{Bounds, ModelFacts};
+
+/// The longest name of a batch or file that is told apart from others; providers' have about 40 bytes.
+const BATCH_ID_BYTES_MAX: usize = 256;
+
+/// After how many seconds a client may ask again whose request the ledger could not serve.
+const STORE_RETRY_S: u32 = 5;
 
 /// Quotes the request and opens its attempt.
 ///
@@ -24,6 +31,13 @@ pub async fn reserve(
     decision: &Decision,
     tab: Tab,
 ) -> Result<Bill, Refusal> {
+    let claim = match claim(app, arrival, decision).await {
+        Ok(claim) => claim,
+        Err(refusal) => {
+            tab.refuse(&refusal);
+            return Err(refusal);
+        }
+    };
     let snapshot = &arrival.snapshot;
     let model = match decision.model.is_empty() {
         true => None,
@@ -31,16 +45,17 @@ pub async fn reserve(
     };
     let operation = arrival.endpoint.operation;
     let facts = model.as_deref().map_or_else(ModelFacts::default, |model| facts(model, decision, operation));
-    let bounds = Bounds::of(&call.ask, &facts, operation.generates(), None);
+    let bounds = Bounds::of(&call.ask, &facts, operation.generates() || operation.is_media(), None);
     let context = Context {
         at_ms: arrival.at_ms,
         requested_service_tier: call.ask.service_tier.as_deref(),
         geo: call.ask.geo.as_deref(),
         speed: call.ask.speed.as_deref(),
+        residency: decision.provider.residency(),
         ..Context::default()
     };
     let quote = match &model {
-        _ if operation.is_free() => Some(Usd::ZERO),
+        _ if operation.is_free() || decision.provider.config.free => Some(Usd::ZERO),
         Some(model) => quote(model, &bounds, &call.ask, &context),
         None => None,
     };
@@ -53,9 +68,22 @@ pub async fn reserve(
         may_reason: call.ask.features.reasoning,
         is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
+        claim,
     };
     let debt = tab.open(quote).await?;
     Ok(Bill::new(debt, pricing, app.bank.clone()))
+}
+
+/// Leave to bill the batch whose results are asked for. The id is what stands in front of the last step of the path, as in
+/// `/v1/messages/batches/ID/results`.
+async fn claim(app: &App, arrival: &Arrival, decision: &Decision) -> Result<Option<Claim>, Refusal> {
+    let mut steps = arrival.path.rsplit('/').skip(1);
+    let id = steps.next().filter(|id| id.len() <= BATCH_ID_BYTES_MAX);
+    let Some(id) = id.filter(|_| arrival.endpoint.operation.may_tell_a_batch()) else { return Ok(None) };
+    let name = format!("{}/{id}", decision.provider.config.name);
+    app.booked.claim(&name, arrival.at_ms).await.map_err(|error| {
+        Refusal::new(Cause::StoreUnavailable, format!("the ledger cannot be read: {error}")).after(STORE_RETRY_S)
+    })
 }
 
 fn facts(model: &Model, decision: &Decision, operation: Operation) -> ModelFacts {

@@ -35,7 +35,7 @@ pub fn terminal_error(
 
 fn event(operation: Operation, message: &str, request_id: &str, now_s: u64) -> Option<String> {
     match operation {
-        Operation::ChatCompletions => {
+        Operation::ChatCompletions | Operation::Completions => {
             let error = json!({"message": message, "type": "server_error", "param": null, "code": "upstream_aborted"});
             Some(format!("data: {}\n\n", json!({ "error": error })))
         }
@@ -48,6 +48,10 @@ fn event(operation: Operation, message: &str, request_id: &str, now_s: u64) -> O
             let data = json!({"type": "error", "error": error, "request_id": request_id});
             Some(format!("event: error\ndata: {data}\n\n"))
         }
+        Operation::Interactions => {
+            let data = json!({"event_type": "error", "error": {"code": "unavailable", "message": message}});
+            Some(format!("event: error\ndata: {data}\n\n"))
+        }
         // Google frames its events with CRLF; its clients take LF as well.
         Operation::GenerateContent => Some(format!("data: {}\r\n\r\n", google(message))),
         Operation::Embeddings
@@ -56,6 +60,21 @@ fn event(operation: Operation, message: &str, request_id: &str, now_s: u64) -> O
         | Operation::EmbedContent
         | Operation::ResponsesInputTokens
         | Operation::StoredResponse
+        | Operation::ImageGenerations
+        | Operation::ImageEdits
+        | Operation::ImageVariations
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::Speech
+        | Operation::Moderations
+        | Operation::Files
+        | Operation::FileContent
+        | Operation::Batches
+        | Operation::StoredBatch
+        | Operation::BatchResults
+        | Operation::CachedContents
+        | Operation::StoredCache
+        | Operation::StoredInteraction
         | Operation::Models
         | Operation::Unknown => None,
     }

@@ -117,6 +117,9 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     control.abort();
     ticking.abort();
     let closed = app.bank.close().await;
+    let keeping = app.clone();
+    // It waits for a thread, which an async worker must not.
+    let _kept = tokio::task::spawn_blocking(move || keeping.clerk.stop()).await;
     let scribe = app.scribe.clone();
     // It waits for a thread, which an async worker must not.
     let _lines = tokio::task::spawn_blocking(move || scribe.finish(LAST_LINES)).await;

@@ -8,11 +8,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::adjust_codec::{put_dropped, take_dropped};
 use super::codec::{
     CodecError, put_close, put_open, put_rate, put_scope, put_start, take_close, take_open, take_rate, take_scope,
     take_start,
 };
-use super::record::{Close, Open, RateRecord, Record, Start};
+use super::record::{Close, Dropped, Open, RateRecord, Record, Start};
 use super::totals::{Total, Totals};
 use super::wire::{Put, Take};
 use crate::domain::account::Scope;
@@ -21,8 +22,8 @@ use crate::domain::ids::{AttemptId, RequestId};
 use crate::domain::money::Usd;
 use crate::domain::tokens::{Usage, UsageSource};
 
-/// The version in which snapshots are written today.
-const VERSION: u8 = 1;
+/// The version in which snapshots are written today. The first one knew no credits and dropped no files.
+const VERSION: u8 = 2;
 
 /// A request that was dispatched and has no entry yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,8 @@ pub struct Books {
     pub rates: BTreeMap<u32, RateRecord>,
     /// The process that opened the journal last.
     pub start: Option<Start>,
+    /// What was taken away of the journal.
+    pub dropped: Option<Dropped>,
     /// The requests whose entries came after the last snapshot.
     seen: HashSet<RequestId>,
 }
@@ -149,6 +152,14 @@ impl Books {
                 self.totals.post(&unsettled.scope, unsettled.amount);
                 None
             }
+            Record::Adjustment(adjustment) => {
+                self.totals.adjust(&adjustment);
+                None
+            }
+            Record::Dropped(dropped) => {
+                self.dropped = Some(dropped);
+                None
+            }
         }
     }
 
@@ -169,6 +180,7 @@ impl Books {
             put.amount(total.spent.pico());
             put.number(total.entries);
             put.number(total.unpriced);
+            put.amount(total.credited.pico());
         }
         put.number(self.unfinished.len() as u64);
         for request in self.unfinished.values() {
@@ -183,24 +195,26 @@ impl Books {
             put_rate(&mut put, rate);
         }
         put.maybe(self.start.as_ref(), put_start);
+        put.maybe(self.dropped.as_ref(), put_dropped);
     }
 
     /// Reads books and the time at which they were written down.
     pub fn decode(bytes: &[u8]) -> Result<(Self, u64), CodecError> {
         let mut take = Take(bytes);
         let version = take.byte()?;
-        if version != VERSION {
+        if version > VERSION {
             return Err(CodecError::NewerVersion { kind: 0, version });
         }
         let made_ms = take.number()?;
         let mut books = Self { at_ms: take.number()?, ..Self::default() };
-        books.totals = take.list(take_total)?.into_iter().collect();
+        books.totals = take.list(|take| take_total(take, version))?.into_iter().collect();
         for attempts in take.list(|take| take.list(|take| Ok((take_open(take)?, take.maybe(take_close)?))))? {
             let Some((open, _)) = attempts.first() else { continue };
             books.unfinished.insert(open.attempt.request, Unfinished { attempts });
         }
         books.rates = take.list(take_rate)?.into_iter().map(|rate| (rate.row, rate)).collect();
         books.start = take.maybe(take_start)?;
+        books.dropped = if version < 2 { None } else { take.maybe(take_dropped)? };
         take.end()?;
         Ok((books, made_ms))
     }
@@ -241,8 +255,10 @@ impl Books {
     }
 }
 
-fn take_total(take: &mut Take<'_>) -> Result<(Scope, Total), CodecError> {
+fn take_total(take: &mut Take<'_>, version: u8) -> Result<(Scope, Total), CodecError> {
     let scope = take_scope(take)?;
     let spent = Usd::from_pico(take.amount()?);
-    Ok((scope, Total { spent, entries: take.number()?, unpriced: take.number()? }))
+    let (entries, unpriced) = (take.number()?, take.number()?);
+    let credited = Usd::from_pico(if version < 2 { 0 } else { take.amount()? });
+    Ok((scope, Total { spent, entries, unpriced, credited }))
 }

@@ -9,23 +9,27 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::adjust_codec::{put_adjustment, put_dropped, take_adjustment, take_dropped};
 use super::entry_codec::{put_entry, take_entry};
-use super::record::{Close, Open, RateRecord, Record, Start, Unsettled};
+use super::record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};
 use super::wire::{Put, Take};
 use crate::domain::account::{Account, Scope};
+use crate::domain::adjustment::Adjustment;
 use crate::domain::entry::{CacheUse, Entry, Outcome, Tier};
 use crate::domain::ids::{AttemptId, RequestId};
 use crate::domain::money::Usd;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::tokens::UsageSource;
 
-/// Kinds of record. 7 is kept for adjustments and 8 for events of keys.
+/// Kinds of record. 8 is kept for events of keys.
 const OPEN: u8 = 1;
 const CLOSE: u8 = 2;
 const ENTRY: u8 = 3;
 const RATE: u8 = 4;
 const START: u8 = 5;
 const UNSETTLED: u8 = 6;
+const ADJUSTMENT: u8 = 7;
+const DROPPED: u8 = 9;
 
 /// The version in which every kind is written today.
 const VERSION: u8 = 1;
@@ -74,6 +78,10 @@ pub enum Line<'a> {
     Start(&'a Start),
     /// Money posted after a power loss.
     Unsettled(&'a Unsettled),
+    /// A correction.
+    Adjustment(&'a Adjustment),
+    /// Old files were taken away.
+    Dropped(&'a Dropped),
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
@@ -85,6 +93,8 @@ impl<'a> From<&'a Record> for Line<'a> {
             Record::Rate(rate) => Self::Rate(rate),
             Record::Start(start) => Self::Start(start),
             Record::Unsettled(unsettled) => Self::Unsettled(unsettled),
+            Record::Adjustment(adjustment) => Self::Adjustment(adjustment),
+            Record::Dropped(dropped) => Self::Dropped(dropped),
         }
     }
 }
@@ -99,6 +109,8 @@ impl Line<'_> {
             Self::Rate(_) => 0,
             Self::Start(start) => start.at_ms,
             Self::Unsettled(unsettled) => unsettled.at_ms,
+            Self::Adjustment(adjustment) => adjustment.at_ms,
+            Self::Dropped(dropped) => dropped.at_ms,
         }
     }
 }
@@ -133,6 +145,14 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
             put_scope(&mut put, &unsettled.scope);
             put.amount(unsettled.amount.pico());
         }
+        Line::Adjustment(adjustment) => {
+            put.raw(&[ADJUSTMENT, VERSION]);
+            put_adjustment(&mut put, adjustment);
+        }
+        Line::Dropped(dropped) => {
+            put.raw(&[DROPPED, VERSION]);
+            put_dropped(&mut put, dropped);
+        }
     }
 }
 
@@ -140,7 +160,7 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     let mut take = Take(bytes);
     let [kind, version] = take.raw()?;
-    if !(OPEN..=UNSETTLED).contains(&kind) {
+    if !matches!(kind, OPEN..=ADJUSTMENT | DROPPED) {
         return Err(CodecError::UnknownKind(kind));
     }
     if version != VERSION {
@@ -152,6 +172,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         ENTRY => Record::Entry(Box::new(take_entry(&mut take)?)),
         RATE => Record::Rate(take_rate(&mut take)?),
         START => Record::Start(take_start(&mut take)?),
+        ADJUSTMENT => Record::Adjustment(Box::new(take_adjustment(&mut take)?)),
+        DROPPED => Record::Dropped(take_dropped(&mut take)?),
         _ => Record::Unsettled(Unsettled {
             at_ms: take.number()?,
             scope: take_scope(&mut take)?,
@@ -167,6 +189,11 @@ pub fn entry_id(bytes: &[u8]) -> Option<RequestId> {
     let (head, rest) = bytes.split_first_chunk::<2>()?;
     let (id, _) = rest.split_first_chunk()?;
     (head[0] == ENTRY).then(|| RequestId(u128::from_be_bytes(*id)))
+}
+
+/// Whether `bytes` are an open or a close, without decoding them: most of a journal, and nothing to a report.
+pub fn is_attempt(bytes: &[u8]) -> bool {
+    matches!(bytes, [OPEN | CLOSE, VERSION, ..])
 }
 
 /// An attempt that is about to leave; also part of snapshots.
@@ -351,6 +378,23 @@ codes!(Operation as "operation": code_of_operation, operation_of {
     Unknown = 10,
     StoredResponse = 11,
     ResponsesInputTokens = 12,
+    Completions = 13,
+    ImageGenerations = 14,
+    ImageEdits = 15,
+    ImageVariations = 16,
+    Transcriptions = 17,
+    Translations = 18,
+    Speech = 19,
+    Moderations = 20,
+    Files = 21,
+    FileContent = 22,
+    Batches = 23,
+    StoredBatch = 24,
+    BatchResults = 25,
+    CachedContents = 26,
+    StoredCache = 27,
+    Interactions = 28,
+    StoredInteraction = 29,
 });
 codes!(Outcome as "outcome": code_of_outcome, outcome_of {
     Complete = 0,

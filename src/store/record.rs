@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::domain::account::{Account, Scope};
+use crate::domain::adjustment::Adjustment;
 use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
@@ -29,6 +30,10 @@ pub enum Record {
     Start(Start),
     /// Money that a power loss may have taken out of the journal.
     Unsettled(Unsettled),
+    /// Somebody corrected the books.
+    Adjustment(Box<Adjustment>),
+    /// Files that are older than what is to be kept were taken away.
+    Dropped(Dropped),
 }
 
 /// Written before a dispatch: from now on the provider may bill up to the quote.
@@ -104,6 +109,19 @@ pub struct Unsettled {
     pub amount: Usd,
 }
 
+/// The oldest part of the journal was taken away; its sums are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// When, unix milliseconds.
+    pub at_ms: u64,
+    /// The number of the first record that is still there.
+    pub next_seq: u64,
+    /// The hash of the last frame that is gone: the first that is left names it as the one before.
+    pub head: [u8; 32],
+    /// The hash of the file of sums of the last segment that is gone, which names that of the one before.
+    pub sums: [u8; 32],
+}
+
 impl Record {
     /// The time in it, unix milliseconds; 0 for a rate, which has none.
     #[must_use]
@@ -115,6 +133,8 @@ impl Record {
             Self::Rate(_) => 0,
             Self::Start(start) => start.at_ms,
             Self::Unsettled(unsettled) => unsettled.at_ms,
+            Self::Adjustment(adjustment) => adjustment.at_ms,
+            Self::Dropped(dropped) => dropped.at_ms,
         }
     }
 }

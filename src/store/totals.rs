@@ -2,23 +2,26 @@
 //!
 //! It holds no caps, no windows and no holds; the bank does.
 //!
-//! Invariant: totals are the sum of entries and of amounts posted as unsettled, and of nothing else.
+//! Invariant: totals are the sum of entries, of amounts posted as unsettled and of adjustments, and of nothing else.
 
 use std::collections::BTreeMap;
 
 use crate::domain::account::Scope;
+use crate::domain::adjustment::{Adjustment, Direction};
 use crate::domain::entry::Entry;
 use crate::domain::money::Usd;
 
 /// What one scope has spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
-    /// The sum of the priced entries, and of what was posted after a power loss.
+    /// The sum of the priced entries, and of what was posted after a power loss or charged by an adjustment.
     pub spent: Usd,
     /// How many entries.
     pub entries: u64,
     /// How many of them have no price, so that `spent` is incomplete.
     pub unpriced: u64,
+    /// What adjustments took off.
+    pub credited: Usd,
 }
 
 /// The totals of all scopes, in order.
@@ -40,6 +43,21 @@ impl Totals {
     pub fn post(&mut self, scope: &Scope, amount: Usd) {
         let total = self.0.entry(scope.clone()).or_default();
         total.spent = total.spent.plus(amount);
+    }
+
+    /// Counts a correction in each scope that it names.
+    pub fn adjust(&mut self, adjustment: &Adjustment) {
+        let no_model = adjustment.model.is_empty();
+        for scope in adjustment.account.scopes(&adjustment.model) {
+            if scope.name().is_empty() && scope != Scope::Organisation || no_model && matches!(scope, Scope::Model(_)) {
+                continue;
+            }
+            let total = self.0.entry(scope).or_default();
+            match adjustment.direction {
+                Direction::Charge => total.spent = total.spent.plus(adjustment.amount),
+                Direction::Credit => total.credited = total.credited.plus(adjustment.amount),
+            }
+        }
     }
 
     /// What `scope` has spent.

@@ -70,6 +70,8 @@ impl Provider {
     /// The joined path is none.
     pub fn address(&self, path: &str, query: Option<&str>) -> Result<Uri, BadTarget> {
         let base = &self.config.base_url;
+        let unversioned = path.strip_prefix("/v1").filter(|rest| self.config.drop_version && rest.starts_with('/'));
+        let path = unversioned.unwrap_or(path);
         let drop_key = |key: &str| self.has_credential() || key.starts_with(KEY_PREFIX);
         let query = query.and_then(|query| query_without_key(query, drop_key));
         let target = match query {

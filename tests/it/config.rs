@@ -44,7 +44,7 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         ("[server]\ntime_zone = \"UTC\"", "2:1: server.time_zone: unknown key here; did you mean money.time_zone?"),
         (
             "[store]\ncolour = 1",
-            "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max",
+            "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max, retention_days",
         ),
         ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; there are none here in this version"),
         ("[prices.\"a/b\"]\ninptu = \"1\"", "2:1: prices.\"a/b\".inptu: unknown key; did you mean \"input\"?"),

@@ -43,6 +43,7 @@ pub struct World {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub mock: Arc<Mock>,
+    pub provider: SocketAddr,
     pub client: Client<HttpConnector, Full<Bytes>>,
     pub folder: TempDir,
 }
@@ -77,7 +78,7 @@ impl World {
     pub async fn before(provider: SocketAddr, mock: Arc<Mock>, extra: &str, silence_max: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = config(provider, &folder, extra, silence_max);
-        Self::of(config, mock, Surroundings::default(), folder).await
+        Self::of(config, provider, mock, Surroundings::default(), folder).await
     }
 
     /// A Tollgate with its store in `folder`, where another may have been before.
@@ -89,10 +90,16 @@ impl World {
         folder: TempDir,
     ) -> Self {
         let config = config(provider, &folder, extra, PATIENCE);
-        Self::of(config, mock, surroundings, folder).await
+        Self::of(config, provider, mock, surroundings, folder).await
     }
 
-    async fn of(config: Config, mock: Arc<Mock>, surroundings: Surroundings, folder: TempDir) -> Self {
+    async fn of(
+        config: Config,
+        provider: SocketAddr,
+        mock: Arc<Mock>,
+        surroundings: Surroundings,
+        folder: TempDir,
+    ) -> Self {
         let app = Arc::new(App::open(config, surroundings).unwrap());
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -100,7 +107,7 @@ impl World {
         tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
         tokio::spawn(accept::operators(app.clone(), operators, surfaces::admin));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { app, address, admin, mock, client, folder }
+        Self { app, address, admin, mock, provider, client, folder }
     }
 
     /// Sends a request to Tollgate and gives the answer as it begins.

@@ -150,7 +150,12 @@ pub fn holding(folder: &Path) -> Holding {
                 assert!(holding.entries.insert(entry.id), "entered twice");
                 holding.spent = holding.spent.plus(entry.cost.unwrap_or_default());
             }
-            Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Unsettled(_) => {}
+            Record::Close(_)
+            | Record::Rate(_)
+            | Record::Start(_)
+            | Record::Unsettled(_)
+            | Record::Adjustment(_)
+            | Record::Dropped(_) => {}
         }
     }
     let report = verify(folder).unwrap();

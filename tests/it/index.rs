@@ -1,0 +1,7 @@
+//! The index: whatever becomes of it, the ledger says the same.
+
+mod sample;
+mod laws;
+mod broken;
+mod retention;
+mod scale;
