@@ -37,6 +37,8 @@ pub struct Limits {
 /// The limits of everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitBook {
+    /// Whether anybody is limited: what requests ask first.
+    pub any: bool,
     /// `[organisation]`.
     pub organisation: Option<Arc<Limits>>,
     /// `[teams.NAME]`, those with limits.
@@ -77,13 +79,13 @@ impl Limits {
 }
 
 impl LimitBook {
-    /// Whether nobody is limited.
+    /// The same, knowing whether it limits anybody.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn looked_through(mut self) -> Self {
         let defaults = [&self.organisation, &self.default_key, &self.default_user, &self.default_passthrough];
-        defaults.iter().all(|limits| limits.is_none())
-            && self.teams.is_empty()
-            && self.users.values().chain(self.keys.values()).all(Option::is_none)
+        let named = self.users.values().chain(self.keys.values());
+        self.any = !self.teams.is_empty() || defaults.into_iter().chain(named).any(Option::is_some);
+        self
     }
 
     /// The limits that requests of `account` count in.

@@ -59,7 +59,7 @@ const IN_FLIGHT: Names = [
 /// A limit is reached, or the prompt is above what a minute may hold.
 pub fn admit(app: &App, arrival: &Arrival, account: &Account, ask: &Ask, tab: &mut Tab) -> Result<Admission, Refusal> {
     let book = &arrival.snapshot.config.limits;
-    if book.is_empty() {
+    if !book.any {
         return Ok(Admission::default());
     }
     let parties = book.parties(account);
@@ -110,9 +110,9 @@ fn need(operation: Operation, ask: &Ask) -> Need {
     let features = &ask.features;
     let text_bytes = u64::from(features.text_bytes) + u64::from(features.tool_bytes);
     // Inputs of embeddings may be lists of token numbers, which take about as many bytes as their text.
-    let text_bytes = match operation {
-        Operation::Embeddings if text_bytes == 0 => u64::from(features.bytes),
-        _ => text_bytes,
+    let text_bytes = match operation == Operation::Embeddings && text_bytes == 0 {
+        true => u64::from(features.bytes),
+        false => text_bytes,
     };
     let output_tokens = match operation.generates() {
         true => ask.output_limit.unwrap_or(OUTPUT_TOKENS).saturating_mul(ask.choices.max(1)),

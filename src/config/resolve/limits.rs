@@ -13,7 +13,8 @@ pub(super) fn limits(root: &Section<'_>) -> LimitBook {
     let own = |(name, section): (&str, Section<'_>)| (Arc::from(name), of(&section));
     let defaults = root.section("defaults", &DEFAULTS);
     let default = |name| of(&defaults.section(name, &DEFAULT));
-    LimitBook {
+    let book = LimitBook {
+        any: false,
         organisation: of(&root.section("organisation", &ORGANISATION)),
         teams: root.sections("teams", &TEAM).into_iter().map(own).filter_map(|(name, it)| Some((name, it?))).collect(),
         users: root.sections("users", &USER).into_iter().map(own).collect(),
@@ -21,7 +22,8 @@ pub(super) fn limits(root: &Section<'_>) -> LimitBook {
         default_key: default("key"),
         default_user: default("user"),
         default_passthrough: default("passthrough"),
-    }
+    };
+    book.looked_through()
 }
 
 /// What the section says under `limits`, if that limits anything.
