@@ -8,6 +8,7 @@ pub use open::{AppError, Surroundings};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
@@ -57,6 +58,8 @@ pub struct App {
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.
     pub drains: Gate,
+    /// Compressed bodies that may be decoded at once.
+    pub decoders: Arc<Semaphore>,
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// What the admin interface asks for, over TCP.

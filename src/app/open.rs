@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
@@ -105,6 +106,7 @@ impl App {
             requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
+            decoders: Arc::new(Semaphore::new(cores())),
             snapshot: ArcSwap::from_pointee(snapshot),
             clerk,
             bank: Arc::new(bank),
@@ -116,6 +118,11 @@ impl App {
             admin_token,
         })
     }
+}
+
+/// Threads that work at the same time.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn options(store: &Store, disk: Arc<dyn Disk>) -> Options {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
+use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
 use super::secret::{Digest, Secret, digest_of};
@@ -38,6 +39,8 @@ pub struct Config {
     pub money: Money,
     /// The log.
     pub log: Log,
+    /// What holds for all upstreams.
+    pub network: Network,
     /// Provider endpoints in the order of the file.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Declared teams.
@@ -62,7 +65,11 @@ pub(super) struct KeyIndex(pub HashMap<Digest, Arc<Key>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// TLS for clients; without it, they connect in plain text.
+    pub tls: Option<ServerTls>,
+    /// Permissions of a socket in the file system.
+    pub socket_mode: u32,
     /// Where the admin interface answers.
     pub admin_listen: SocketAddr,
     /// The admin token; without one, a token is made at start.
@@ -87,6 +94,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// Bytes of a request head.
     pub header_bytes_max: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub http2_streams_max: u32,
     /// Longest time in which a client may take nothing of its answer.
     pub write_timeout: Duration,
     /// How long requests may finish after SIGTERM.
@@ -204,7 +213,9 @@ pub struct Upstream {
     pub free: bool,
     /// Whether the `/v1` in front of a request's path is dropped here.
     pub drop_version: bool,
-    /// Longest time to connect, TLS included.
+    /// How it is reached.
+    pub way: Way,
+    /// Longest time to connect, tunnel and TLS included.
     pub connect_timeout: Duration,
     /// Longest wait for the first byte of an answer.
     pub first_byte_timeout: Duration,

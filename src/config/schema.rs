@@ -24,6 +24,7 @@ pub(super) const ROOT: Keys = Keys {
         "store",
         "money",
         "log",
+        "network",
         "upstreams",
         "organisation",
         "defaults",
@@ -38,6 +39,8 @@ pub(super) const ROOT: Keys = Keys {
 pub(super) const SERVER: Keys = Keys {
     now: &[
         "listen",
+        "tls",
+        "socket_mode",
         "admin_listen",
         "admin_token",
         "allow_passthrough_credentials",
@@ -50,12 +53,17 @@ pub(super) const SERVER: Keys = Keys {
         "in_flight_max",
         "header_timeout_s",
         "header_bytes_max",
+        "http2_streams_max",
         "write_timeout_s",
         "drain_s",
         "threads",
     ],
     later: &[],
 };
+
+pub(super) const SERVER_TLS: Keys = Keys { now: &["cert", "key", "client_ca", "handshake_timeout_s"], later: &[] };
+
+pub(super) const NETWORK: Keys = Keys { now: &["ca_file", "proxy"], later: &[] };
 
 pub(super) const STORE: Keys =
     Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
@@ -78,6 +86,11 @@ pub(super) const UPSTREAM: Keys = Keys {
         "provider",
         "free",
         "drop_version",
+        "http2",
+        "proxy",
+        "ca_file",
+        "client_cert",
+        "client_key",
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",
@@ -120,7 +133,8 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 4] = [("server", &SERVER), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 5] =
+    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

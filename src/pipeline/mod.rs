@@ -19,6 +19,7 @@ pub mod identify;
 mod credential;
 mod home;
 pub mod read;
+pub mod decode;
 pub mod admit;
 pub mod route;
 pub mod reserve;

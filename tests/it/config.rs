@@ -388,7 +388,9 @@ fn load(sets: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
 
 #[test]
 fn flags_win_over_variables_and_variables_over_the_file() {
-    let port = |sets: &[&str], variables: &[(&str, &str)]| load(sets, variables).unwrap().server.listen.port();
+    let port = |sets: &[&str], variables: &[(&str, &str)]| {
+        load(sets, variables).unwrap().server.listen.address().unwrap().port()
+    };
     let variable = ("TOLLGATE_SERVER__LISTEN", "0.0.0.0:2");
     assert_eq!(port(&[], &[]), 1);
     assert_eq!(port(&[], &[variable]), 2);
