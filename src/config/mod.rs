@@ -16,6 +16,7 @@ mod hosts;
 mod presets;
 mod connections;
 mod parts;
+pub mod limits;
 mod resolve;
 mod render;
 
