@@ -8,6 +8,7 @@ pub use open::{AppError, Surroundings};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
@@ -16,6 +17,7 @@ use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
+use crate::limits::Limiter;
 use crate::limits::gate::Gate;
 use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
@@ -50,10 +52,14 @@ pub struct App {
     pub connections: Gate,
     /// Requests in flight.
     pub requests: Gate,
+    /// Requests and tokens a minute, and the like.
+    pub limiter: Limiter,
     /// Bytes of request bodies in memory.
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.
     pub drains: Gate,
+    /// Compressed bodies that may be decoded at once.
+    pub decoders: Arc<Semaphore>,
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// What the admin interface asks for, over TCP.

@@ -14,13 +14,16 @@ mod secret;
 mod glob;
 mod hosts;
 mod presets;
+mod connections;
 mod parts;
+pub mod limits;
 mod resolve;
 mod render;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use connections::{Authorities, Identity, KeyPair, Listen, Network, Proxy, ProxyUse, ServerTls, Way};
 pub use error::{Complaint, Errors, Place};
 pub use glob::{Glob, GlobError};
 pub use parts::{

@@ -5,6 +5,8 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use super::connections::{Authorities, Network, ServerTls};
+use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
@@ -26,18 +28,28 @@ struct Page<'a>(&'a mut String);
 impl Page<'_> {
     fn config(&mut self, config: &Config) -> fmt::Result {
         self.server(config)?;
+        self.network(&config.network)?;
         for upstream in &config.upstreams {
             self.upstream(upstream)?;
         }
+        let limits = &config.limits;
+        self.policy("organisation", limits.organisation.as_deref())?;
+        self.policy("defaults.key", limits.default_key.as_deref())?;
+        self.policy("defaults.user", limits.default_user.as_deref())?;
+        self.policy("defaults.passthrough", limits.default_passthrough.as_deref())?;
         for team in &config.teams {
             self.head("teams", team)?;
+            self.limits(limits.teams.get(team).map(|limits| &**limits))?;
         }
-        for (user, team) in &config.users {
+        // A user whom only a key names has no section, so that the defaults apply.
+        for (user, team) in config.users.iter().filter(|(user, _)| limits.users.contains_key(*user)) {
             self.head("users", user)?;
             self.maybe("team", team.as_deref().map(quoted))?;
+            self.limits(limits.users.get(user).and_then(Option::as_deref))?;
         }
         for (id, key) in &config.keys {
             self.key(id, key)?;
+            self.limits(limits.keys.get(id).and_then(Option::as_deref))?;
         }
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
@@ -45,7 +57,8 @@ impl Page<'_> {
     fn server(&mut self, config: &Config) -> fmt::Result {
         let (server, store, money, log) = (&config.server, &config.store, &config.money, &config.log);
         self.0.write_str("[server]\n")?;
-        self.line("listen", quoted(server.listen))?;
+        self.line("listen", quoted(&server.listen))?;
+        self.line("socket_mode", quoted(format_args!("{:o}", server.socket_mode)))?;
         self.line("admin_listen", quoted(server.admin_listen))?;
         self.secret("admin_token", server.admin_token.as_ref())?;
         self.line("allow_passthrough_credentials", server.allow_passthrough_credentials)?;
@@ -58,9 +71,11 @@ impl Page<'_> {
         self.line("in_flight_max", server.in_flight_max.unwrap_or(0))?;
         self.line("header_timeout_s", server.header_timeout.as_secs())?;
         self.line("header_bytes_max", server.header_bytes_max)?;
+        self.line("http2_streams_max", server.http2_streams_max)?;
         self.line("write_timeout_s", server.write_timeout.as_secs())?;
         self.line("drain_s", server.drain.as_secs())?;
         self.line("threads", server.threads.unwrap_or(0))?;
+        self.tls(server.tls.as_ref())?;
         self.0.write_str("\n[store]\n")?;
         self.line("path", quoted(store.path.display()))?;
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
@@ -78,6 +93,25 @@ impl Page<'_> {
         self.maybe("path", log.path.as_ref().map(|path| quoted(path.display())))
     }
 
+    fn tls(&mut self, tls: Option<&ServerTls>) -> fmt::Result {
+        let Some(tls) = tls else { return Ok(()) };
+        self.0.write_str("\n[server.tls]\n")?;
+        self.line("cert", quoted(&tls.identity.cert))?;
+        self.line("key", quoted(&tls.identity.key))?;
+        self.authorities("client_ca", tls.client_ca.as_deref())?;
+        self.line("handshake_timeout_s", tls.handshake_timeout.as_secs())
+    }
+
+    fn network(&mut self, network: &Network) -> fmt::Result {
+        self.0.write_str("\n[network]\n")?;
+        self.authorities("ca_file", network.ca.as_deref())?;
+        self.line("proxy", word(&words::PROXY, network.proxy))
+    }
+
+    fn authorities(&mut self, key: &str, authorities: Option<&Authorities>) -> fmt::Result {
+        self.maybe(key, authorities.map(|authorities| quoted(&authorities.path)))
+    }
+
     fn upstream(&mut self, upstream: &Upstream) -> fmt::Result {
         self.head("upstreams", &upstream.name)?;
         self.line("dialect", quoted(upstream.dialect.name()))?;
@@ -89,6 +123,12 @@ impl Page<'_> {
         self.line("provider", quoted(&upstream.provider))?;
         self.line("free", upstream.free)?;
         self.line("drop_version", upstream.drop_version)?;
+        let way = &upstream.way;
+        self.line("http2", way.http2)?;
+        self.line("proxy", word(&words::PROXY, way.proxy_use))?;
+        self.authorities("ca_file", way.ca[1].as_deref())?;
+        self.maybe("client_cert", way.identity.as_ref().map(|identity| quoted(&identity.cert)))?;
+        self.maybe("client_key", way.identity.as_ref().map(|identity| quoted(&identity.key)))?;
         let seconds = |wait: Duration| wait.as_secs();
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
@@ -106,6 +146,17 @@ impl Page<'_> {
             key.account.tags.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
         self.maybe("tags", Some(tags.join(", ")).filter(|tags| !tags.is_empty()).map(|tags| format!("{{ {tags} }}")))?;
         self.line("attribute", key.attribute)
+    }
+
+    /// A section that holds nothing but what callers are allowed.
+    fn policy(&mut self, section: &str, limits: Option<&Limits>) -> fmt::Result {
+        let Some(limits) = limits else { return Ok(()) };
+        writeln!(self.0, "\n[{section}]")?;
+        self.limits(Some(limits))
+    }
+
+    fn limits(&mut self, limits: Option<&Limits>) -> fmt::Result {
+        self.maybe("limits", limits.map(|limits| format!("{{ {limits} }}")))
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

@@ -16,16 +16,31 @@ pub(super) struct Keys {
     pub later: &'static [&'static str],
 }
 
-const POLICY: &[&str] = &["caps", "limits", "alerts", "on_exceed", "enforcement"];
+const POLICY: &[&str] = &["caps", "alerts", "on_exceed", "enforcement"];
 
 pub(super) const ROOT: Keys = Keys {
-    now: &["server", "store", "money", "log", "upstreams", "teams", "users", "keys", "prices"],
-    later: &["organisation", "defaults", "models", "tags", "routing", "cache"],
+    now: &[
+        "server",
+        "store",
+        "money",
+        "log",
+        "network",
+        "upstreams",
+        "organisation",
+        "defaults",
+        "teams",
+        "users",
+        "keys",
+        "prices",
+    ],
+    later: &["models", "tags", "routing", "cache"],
 };
 
 pub(super) const SERVER: Keys = Keys {
     now: &[
         "listen",
+        "tls",
+        "socket_mode",
         "admin_listen",
         "admin_token",
         "allow_passthrough_credentials",
@@ -38,12 +53,17 @@ pub(super) const SERVER: Keys = Keys {
         "in_flight_max",
         "header_timeout_s",
         "header_bytes_max",
+        "http2_streams_max",
         "write_timeout_s",
         "drain_s",
         "threads",
     ],
     later: &[],
 };
+
+pub(super) const SERVER_TLS: Keys = Keys { now: &["cert", "key", "client_ca", "handshake_timeout_s"], later: &[] };
+
+pub(super) const NETWORK: Keys = Keys { now: &["ca_file", "proxy"], later: &[] };
 
 pub(super) const STORE: Keys =
     Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
@@ -66,6 +86,11 @@ pub(super) const UPSTREAM: Keys = Keys {
         "provider",
         "free",
         "drop_version",
+        "http2",
+        "proxy",
+        "ca_file",
+        "client_cert",
+        "client_key",
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",
@@ -75,11 +100,29 @@ pub(super) const UPSTREAM: Keys = Keys {
     later: &[],
 };
 
-pub(super) const TEAM: Keys = Keys { now: &[], later: POLICY };
+pub(super) const ORGANISATION: Keys = Keys { now: &["limits"], later: POLICY };
 
-pub(super) const USER: Keys = Keys { now: &["team"], later: POLICY };
+pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute"], later: POLICY };
+pub(super) const DEFAULT: Keys = Keys { now: &["limits"], later: POLICY };
+
+pub(super) const LIMITS: Keys = Keys {
+    now: &[
+        "requests_per_minute",
+        "requests_per_day",
+        "tokens_per_minute",
+        "in_flight",
+        "operations",
+        "cached_token_percent",
+    ],
+    later: &[],
+};
+
+pub(super) const TEAM: Keys = Keys { now: &["limits"], later: POLICY };
+
+pub(super) const USER: Keys = Keys { now: &["team", "limits"], later: POLICY };
+
+pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute", "limits"], later: POLICY };
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
@@ -90,7 +133,8 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 4] = [("server", &SERVER), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 5] =
+    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

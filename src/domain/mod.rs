@@ -12,6 +12,7 @@ pub mod account;
 pub mod features;
 pub mod entry;
 pub mod fault;
+pub mod limit;
 pub mod refusal;
 pub mod utc;
 pub mod json_text;

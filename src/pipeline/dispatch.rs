@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -72,13 +72,13 @@ struct Flight {
 /// The upstream cannot be reached, broke off or did not answer in time. The request has its entry then.
 pub async fn dispatch(
     app: &Arc<App>,
-    arrival: Arrival,
+    mut arrival: Arrival,
     call: Call,
     decision: &Decision,
     mut bill: Bill,
 ) -> Result<Answer, Refusal> {
     let provider = &decision.provider;
-    let (pieces, usage_events) = spliced(&arrival, call, decision);
+    let (pieces, usage_events) = spliced(&mut arrival, call, decision);
     let Ok(address) = provider.address(&arrival.path, arrival.head.uri.query()) else {
         bill.settle(End::Unreachable, &Facts::default());
         return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
@@ -104,8 +104,9 @@ pub async fn dispatch(
     Ok(Answer { response, bill, usage_events })
 }
 
-/// The body with what has to be spliced in.
-fn spliced(arrival: &Arrival, call: Call, decision: &Decision) -> (Vec<Bytes>, UsageEvents) {
+/// The body with what has to be spliced in. A compressed one goes on decoded then: every provider reads it, and packing it
+/// again would cost time that nobody gains.
+fn spliced(arrival: &mut Arrival, call: Call, decision: &Decision) -> (Vec<Bytes>, UsageEvents) {
     let config = &decision.provider.config;
     let takes_it = matches!(arrival.endpoint.operation, Operation::ChatCompletions | Operation::Completions);
     let wanted = config.include_usage == IncludeUsage::Splice
@@ -113,8 +114,14 @@ fn spliced(arrival: &Arrival, call: Call, decision: &Decision) -> (Vec<Bytes>, U
         && call.ask.stream
         && !(&*config.provider == AZURE && is_of_another_maker(&decision.model));
     let edit = wanted.then(|| ask_for_usage(&call.ask)).flatten();
-    match edit.and_then(|edit| splice(&call.pieces, vec![edit])) {
-        Some(pieces) => (pieces, UsageEvents::Drop),
+    let text = call.plain.as_ref().unwrap_or(&call.pieces);
+    match edit.and_then(|edit| splice(text, vec![edit])) {
+        Some(pieces) => {
+            if call.plain.is_some() {
+                arrival.head.headers.remove(CONTENT_ENCODING);
+            }
+            (pieces, UsageEvents::Drop)
+        }
         None => (call.pieces, UsageEvents::Pass),
     }
 }

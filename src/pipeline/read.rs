@@ -8,12 +8,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::arrive::Arrival;
+use super::decode::{Packed, coding, decode};
 use crate::app::App;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::{Drain, Phase};
@@ -35,6 +36,8 @@ const BODY_BYTES_A_SECOND_MIN: u64 = 1024;
 pub struct Call {
     /// The body as it arrived.
     pub pieces: Vec<Bytes>,
+    /// What it says, where it arrived compressed; this is what the ask's spans count in then.
+    pub plain: Option<Vec<Bytes>>,
     /// What it asks for.
     pub ask: Ask,
     /// Its share of the memory for bodies, until it is dropped.
@@ -61,14 +64,12 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
         return Err(too_large(limit));
     }
     if streams {
-        return Ok(Call { pieces: Vec::new(), ask: Ask::default(), memory: app.body_memory.empty() });
+        return Ok(Call { pieces: Vec::new(), plain: None, ask: Ask::default(), memory: app.body_memory.empty() });
     }
-    if reads_json(arrival.endpoint.operation)
-        && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity")
-    {
-        let message = "compressed request bodies are not read yet; send this one without content-encoding";
-        return Err(Refusal::new(Cause::UnsupportedEncoding, message));
-    }
+    let coding = match reads_json(arrival.endpoint.operation) {
+        true => coding(&arrival.head.headers)?,
+        false => None,
+    };
     let content_type = arrival.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut reader = Reader::of_type(&arrival.endpoint, content_type.unwrap_or_default());
     let mut memory = app.body_memory.empty();
@@ -79,14 +80,18 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
             return Err(too_large(limit));
         }
         if !app.body_memory.widen(&mut memory, piece.len()) {
-            let message = "too many request bodies are in memory; try again shortly";
-            return Err(Refusal::new(Cause::Overloaded, message).after(1));
+            return Err(too_much());
         }
-        reader.feed(&piece).map_err(Refusal::from)?;
+        if coding.is_none() {
+            reader.feed(&piece).map_err(Refusal::from)?;
+        }
         pieces.push(piece);
     }
+    if let Some(coding) = coding {
+        return decode(app, Packed { coding, pieces, memory, limit }, reader).await;
+    }
     let ask = reader.finish().map_err(Refusal::from)?;
-    Ok(Call { pieces, ask, memory })
+    Ok(Call { pieces, plain: None, ask, memory })
 }
 
 /// A body that is sent on as it arrives.
@@ -168,6 +173,10 @@ fn announced(arrival: &Arrival) -> Option<u64> {
     arrival.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large(limit: u64) -> Refusal {
+pub(super) fn too_large(limit: u64) -> Refusal {
     Refusal::new(Cause::TooLarge, format!("the request body is larger than {} MiB", limit >> 20))
+}
+
+pub(super) fn too_much() -> Refusal {
+    Refusal::new(Cause::Overloaded, "too many request bodies are in memory; try again shortly").after(1)
 }

@@ -22,6 +22,7 @@ mod anthropic_messages;
 mod gemini;
 mod interactions;
 mod openai_media;
+pub mod coding;
 pub mod meter;
 pub mod strip;
 pub mod terminal;

@@ -5,18 +5,21 @@
 
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
+use super::tls::Door;
 use super::{accept, surfaces};
 use crate::app::App;
-use crate::config::Server;
+use crate::config::{Listen, Server};
 use crate::drain::Phase;
+use crate::upstream::client::SetupError;
 
 /// The control socket in the store's folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -34,11 +37,22 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listeners {
     /// Clients.
-    pub clients: TcpListener,
+    pub clients: Clients,
     /// Operators.
     pub admin: TcpListener,
     control: UnixListener,
     control_path: PathBuf,
+}
+
+/// Where clients connect.
+#[derive(Debug)]
+pub enum Clients {
+    /// In plain text.
+    Plain(TcpListener),
+    /// Over TLS.
+    Tls(TcpListener, Door),
+    /// Through the file system, and where in it.
+    Local(UnixListener, PathBuf),
 }
 
 /// A listener that cannot be bound.
@@ -47,7 +61,7 @@ pub struct BindError {
     /// The address or path.
     pub place: String,
     /// Why not.
-    pub error: io::Error,
+    pub error: SetupError,
 }
 
 /// What ends the process.
@@ -63,15 +77,67 @@ impl Listeners {
     /// # Errors
     /// The first address that cannot be bound.
     pub async fn bind(server: &Server, folder: &Path) -> Result<Self, BindError> {
-        let bind = async |address| {
-            TcpListener::bind(address).await.map_err(|error| BindError { place: format!("{address}"), error })
-        };
-        let (clients, admin) = (bind(server.listen).await?, bind(server.admin_listen).await?);
+        let clients = Clients::bind(server).await.map_err(|error| BindError::new(&server.listen, error))?;
+        let admin = TcpListener::bind(server.admin_listen).await;
+        let admin = admin.map_err(|error| BindError::new(server.admin_listen, error.into()))?;
         let control_path = folder.join(CONTROL_SOCKET);
-        let control =
-            control(&control_path).map_err(|error| BindError { place: control_path.display().to_string(), error })?;
+        let control = control(&control_path).map_err(|error| BindError::new(control_path.display(), error.into()))?;
         Ok(Self { clients, admin, control, control_path })
     }
+}
+
+impl Clients {
+    async fn bind(server: &Server) -> Result<Self, SetupError> {
+        Ok(match (&server.listen, &server.tls) {
+            (Listen::Tcp(address), None) => Self::Plain(TcpListener::bind(address).await?),
+            (Listen::Tcp(address), Some(tls)) => {
+                let door = Door::new(tls)?;
+                Self::Tls(TcpListener::bind(address).await?, door)
+            }
+            (Listen::Unix(path), _) => Self::Local(socket(path, server.socket_mode)?, path.clone()),
+        })
+    }
+
+    /// Where they connect, with the port that was free.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn place(&self) -> io::Result<Listen> {
+        match self {
+            Self::Plain(listener) | Self::Tls(listener, _) => listener.local_addr().map(Listen::Tcp),
+            Self::Local(_, path) => Ok(Listen::Unix(path.clone())),
+        }
+    }
+
+    /// Serves them until the drain begins.
+    fn serve(self, app: Arc<App>) -> JoinHandle<()> {
+        match self {
+            Self::Plain(listener) => tokio::spawn(accept::tcp(app, listener, surfaces::client)),
+            Self::Tls(listener, door) => tokio::spawn(accept::tls(app, listener, door, surfaces::client)),
+            Self::Local(listener, path) => tokio::spawn(async move {
+                accept::local(app, listener, surfaces::client).await;
+                // Left behind, it would look as if somebody listened.
+                let _removed = std::fs::remove_file(path);
+            }),
+        }
+    }
+}
+
+/// A socket in the file system. One that nobody listens at any more is replaced, and nothing else is.
+fn socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(_) => std::fs::remove_file(path)?,
+        },
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(listener)
 }
 
 /// The journal's lock says that no other process serves this folder, so that a socket in it is a dead one's.
@@ -108,7 +174,7 @@ impl Signals {
 /// The last records may not be on the disk.
 pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> Result<(), crate::store::StoreError> {
     let Listeners { clients, admin, control, control_path } = listeners;
-    tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
+    let _clients = clients.serve(app.clone());
     tokio::spawn(accept::operators(app.clone(), admin, surfaces::admin));
     let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
     let ticking = tokio::spawn(tick(app.clone()));
@@ -147,6 +213,12 @@ async fn tick(app: Arc<App>) {
     loop {
         ticks.tick().await;
         app.bank.tick();
+    }
+}
+
+impl BindError {
+    fn new(place: impl std::fmt::Display, error: SetupError) -> Self {
+        Self { place: place.to_string(), error }
     }
 }
 

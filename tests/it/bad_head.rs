@@ -96,8 +96,6 @@ async fn what_is_no_http_is_answered_and_closed() {
         assert_eq!(reply.header("content-type"), "application/json", "{told}");
         check_shape(Dialect::OpenAi, &reply.body, status, "");
     }
-    // HTTP/2 without an upgrade: closed, not waited for.
-    talk(world.address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     world.settled().await;
     world.app.scribe.catch_up(LONG);
     let metrics = world.app.metrics.render();

@@ -16,6 +16,8 @@ mod harness;
 mod identity;
 mod index;
 mod journal;
+#[cfg(test)]
+mod limits;
 mod mock;
 mod prices;
 mod process;

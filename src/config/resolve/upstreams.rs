@@ -8,8 +8,10 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Scheme;
 
+use super::connections;
 use super::server::{count, seconds};
 use super::words::{DIALECT, INCLUDE_USAGE};
+use crate::config::connections::Network;
 use crate::config::glob::Glob;
 use crate::config::hosts;
 use crate::config::parts::{BaseUrl, IncludeUsage, Upstream};
@@ -19,12 +21,12 @@ use crate::config::schema::UPSTREAM;
 use crate::config::secret::Vault;
 use crate::domain::operation::Dialect;
 
-pub(super) fn upstreams(root: &Section<'_>, vault: &Vault<'_>) -> Vec<Arc<Upstream>> {
+pub(super) fn upstreams(root: &Section<'_>, network: &Network, vault: &Vault<'_>) -> Vec<Arc<Upstream>> {
     let sections = root.sections("upstreams", &UPSTREAM);
-    sections.iter().filter_map(|(name, section)| upstream(name, section, vault)).map(Arc::new).collect()
+    sections.iter().filter_map(|(name, section)| upstream(name, section, network, vault)).map(Arc::new).collect()
 }
 
-fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upstream> {
+fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<'_>) -> Option<Upstream> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
         section.complain_whole("the name stands in the path /u/NAME/, so it takes only letters, digits, - _ and .");
     }
@@ -42,6 +44,7 @@ fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upst
     let free = section.flag("free", false);
     let drop_version = section.flag("drop_version", preset.is_some_and(|preset| preset.drops_version));
     let base_url = base_url(name, section, preset)?;
+    let way = connections::way(section, network, vault);
     let known = hosts::provider(&base_url.authority.host().to_ascii_lowercase());
     let known = preset.map(|preset| (preset.provider, preset.dialect)).or(known);
     let dialect = dialect.or(known.map(|(_, dialect)| dialect)).unwrap_or(Dialect::OpenAi);
@@ -57,6 +60,7 @@ fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upst
         provider,
         free,
         drop_version,
+        way,
         connect_timeout,
         first_byte_timeout,
         idle_timeout,
