@@ -14,8 +14,12 @@ use super::sample::{entry_at, folded, keep, naive};
 use crate::journal::sample::{NOW_MS, folder, small};
 
 prop_compose! {
-    fn some_entries()(times in prop::collection::vec(0..60 * 3_600_000_u64, 1..60)) -> Vec<Entry> {
-        times.into_iter().zip(0..).map(|(after_ms, number)| entry_at(number, after_ms)).collect()
+    /// In the order in which they end; one that ends late arrived up to half an hour before.
+    fn some_entries()(times in prop::collection::vec((0..60 * 3_600_000_u64, 0..1_800_000_u64), 1..60)) -> Vec<Entry> {
+        let mut times = times;
+        times.sort_unstable();
+        let entry = |((end_ms, took_ms), number): ((u64, u64), u64)| entry_at(number, end_ms.saturating_sub(took_ms));
+        times.into_iter().zip(0..).map(entry).collect()
     }
 }
 

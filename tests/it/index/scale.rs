@@ -2,8 +2,6 @@
 //!
 //! `TOLLGATE_ENTRIES=1000000 cargo test --release --test it index::scale -- --nocapture`
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement prints, and stops where it cannot go on")]
-
 use std::time::{Duration, Instant};
 
 use tollgate::domain::entry::Entry;
