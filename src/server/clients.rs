@@ -83,4 +83,3 @@ fn socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(listener)
 }
-

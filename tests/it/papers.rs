@@ -97,7 +97,8 @@ impl Papers {
     }
 
     fn acceptor(&self, alpn: &[&str], asks: bool) -> TlsAcceptor {
-        let builder = ServerConfig::builder_with_provider(cryptography()).with_safe_default_protocol_versions().unwrap();
+        let builder =
+            ServerConfig::builder_with_provider(cryptography()).with_safe_default_protocol_versions().unwrap();
         let builder = match asks {
             false => builder.with_no_client_auth(),
             true => {
@@ -145,7 +146,9 @@ impl Front {
                 let (acceptor, notes) = (acceptor.clone(), notes.clone());
                 tokio::spawn(async move {
                     let Some(acceptor) = acceptor else { return relay(stream, true, provider, notes).await };
-                    let Ok(stream): std::io::Result<server::TlsStream<_>> = acceptor.accept(stream).await else { return };
+                    let Ok(stream): std::io::Result<server::TlsStream<_>> = acceptor.accept(stream).await else {
+                        return;
+                    };
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     relay(stream, http2, provider, notes).await;
                 });

@@ -264,6 +264,10 @@ base_url = "http://{provider}"
             .filter(|line| line.starts_with("server."))
             .map(|line| line.replacen("server.", "", 1) + "\n")
             .collect::<String>(),
-        extra = extra.lines().filter(|line| !line.starts_with("server.") && !line.starts_with("env.")).collect::<Vec<_>>().join("\n"),
+        extra = extra
+            .lines()
+            .filter(|line| !line.starts_with("server.") && !line.starts_with("env."))
+            .collect::<Vec<_>>()
+            .join("\n"),
     )
 }
