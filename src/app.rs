@@ -17,6 +17,7 @@ use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
+use crate::limits::Limiter;
 use crate::limits::gate::Gate;
 use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
@@ -51,6 +52,8 @@ pub struct App {
     pub connections: Gate,
     /// Requests in flight.
     pub requests: Gate,
+    /// Requests and tokens a minute, and the like.
+    pub limiter: Limiter,
     /// Bytes of request bodies in memory.
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.

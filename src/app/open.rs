@@ -15,6 +15,7 @@ use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
+use crate::limits::Limiter;
 use crate::limits::gate::Gate;
 use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
@@ -98,6 +99,7 @@ impl App {
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone());
         let server = &config.server;
         Ok(Self {
+            limiter: Limiter::local(clock.clone()),
             clock,
             mint,
             connections: Gate::new(server.connections_max),

@@ -15,6 +15,7 @@ pub mod booked;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
+use crate::domain::adjustment::Adjustment;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
@@ -81,6 +82,16 @@ impl Bank {
     /// Why the last records may not be on the disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.journal.flush().await
+    }
+
+    /// Posts a correction, and waits until it is durable.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn adjust(&self, adjustment: &Adjustment) -> Result<(), StoreError> {
+        let record = crate::store::Record::Adjustment(Box::new(adjustment.clone()));
+        let seat = self.journal.post(&record)?;
+        self.journal.synced(seat).await
     }
 
     /// Writes what is held back, and waits until all records are durable.

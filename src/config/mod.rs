@@ -13,9 +13,10 @@ mod read;
 mod secret;
 mod glob;
 mod hosts;
-mod connections;
 mod presets;
+mod connections;
 mod parts;
+pub mod limits;
 mod resolve;
 mod render;
 

@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
+use super::limits::LimitBook;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
 use crate::domain::operation::Dialect;
@@ -48,6 +49,8 @@ pub struct Config {
     pub users: BTreeMap<Arc<str>, Option<Arc<str>>>,
     /// Keys by id.
     pub keys: BTreeMap<Arc<str>, Arc<Key>>,
+    /// Who may ask how often.
+    pub limits: LimitBook,
     /// Prices by model, laid field by field over the built-in book.
     pub prices: BTreeMap<Box<str>, Override>,
     /// Keys by the digest of their secret.

@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::connections::{Authorities, Network, ServerTls};
+use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
@@ -31,15 +32,24 @@ impl Page<'_> {
         for upstream in &config.upstreams {
             self.upstream(upstream)?;
         }
+        let limits = &config.limits;
+        self.policy("organisation", limits.organisation.as_deref())?;
+        self.policy("defaults.key", limits.default_key.as_deref())?;
+        self.policy("defaults.user", limits.default_user.as_deref())?;
+        self.policy("defaults.passthrough", limits.default_passthrough.as_deref())?;
         for team in &config.teams {
             self.head("teams", team)?;
+            self.limits(limits.teams.get(team).map(|limits| &**limits))?;
         }
-        for (user, team) in &config.users {
+        // A user whom only a key names has no section, so that the defaults apply.
+        for (user, team) in config.users.iter().filter(|(user, _)| limits.users.contains_key(*user)) {
             self.head("users", user)?;
             self.maybe("team", team.as_deref().map(quoted))?;
+            self.limits(limits.users.get(user).and_then(Option::as_deref))?;
         }
         for (id, key) in &config.keys {
             self.key(id, key)?;
+            self.limits(limits.keys.get(id).and_then(Option::as_deref))?;
         }
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
@@ -111,14 +121,14 @@ impl Page<'_> {
         self.line("models", format_args!("[{}]", models.join(", ")))?;
         self.line("include_usage", word(&words::INCLUDE_USAGE, upstream.include_usage))?;
         self.line("provider", quoted(&upstream.provider))?;
+        self.line("free", upstream.free)?;
+        self.line("drop_version", upstream.drop_version)?;
         let way = &upstream.way;
         self.line("http2", way.http2)?;
         self.line("proxy", word(&words::PROXY, way.proxy_use))?;
         self.authorities("ca_file", way.ca[1].as_deref())?;
         self.maybe("client_cert", way.identity.as_ref().map(|identity| quoted(&identity.cert)))?;
         self.maybe("client_key", way.identity.as_ref().map(|identity| quoted(&identity.key)))?;
-        self.line("free", upstream.free)?;
-        self.line("drop_version", upstream.drop_version)?;
         let seconds = |wait: Duration| wait.as_secs();
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
@@ -136,6 +146,17 @@ impl Page<'_> {
             key.account.tags.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
         self.maybe("tags", Some(tags.join(", ")).filter(|tags| !tags.is_empty()).map(|tags| format!("{{ {tags} }}")))?;
         self.line("attribute", key.attribute)
+    }
+
+    /// A section that holds nothing but what callers are allowed.
+    fn policy(&mut self, section: &str, limits: Option<&Limits>) -> fmt::Result {
+        let Some(limits) = limits else { return Ok(()) };
+        writeln!(self.0, "\n[{section}]")?;
+        self.limits(Some(limits))
+    }
+
+    fn limits(&mut self, limits: Option<&Limits>) -> fmt::Result {
+        self.maybe("limits", limits.map(|limits| format!("{{ {limits} }}")))
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

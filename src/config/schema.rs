@@ -16,11 +16,24 @@ pub(super) struct Keys {
     pub later: &'static [&'static str],
 }
 
-const POLICY: &[&str] = &["caps", "limits", "alerts", "on_exceed", "enforcement"];
+const POLICY: &[&str] = &["caps", "alerts", "on_exceed", "enforcement"];
 
 pub(super) const ROOT: Keys = Keys {
-    now: &["server", "store", "money", "log", "network", "upstreams", "teams", "users", "keys", "prices"],
-    later: &["organisation", "defaults", "models", "tags", "routing", "cache"],
+    now: &[
+        "server",
+        "store",
+        "money",
+        "log",
+        "network",
+        "upstreams",
+        "organisation",
+        "defaults",
+        "teams",
+        "users",
+        "keys",
+        "prices",
+    ],
+    later: &["models", "tags", "routing", "cache"],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -71,13 +84,13 @@ pub(super) const UPSTREAM: Keys = Keys {
         "models",
         "include_usage",
         "provider",
+        "free",
+        "drop_version",
         "http2",
         "proxy",
         "ca_file",
         "client_cert",
         "client_key",
-        "free",
-        "drop_version",
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",
@@ -87,11 +100,29 @@ pub(super) const UPSTREAM: Keys = Keys {
     later: &[],
 };
 
-pub(super) const TEAM: Keys = Keys { now: &[], later: POLICY };
+pub(super) const ORGANISATION: Keys = Keys { now: &["limits"], later: POLICY };
 
-pub(super) const USER: Keys = Keys { now: &["team"], later: POLICY };
+pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute"], later: POLICY };
+pub(super) const DEFAULT: Keys = Keys { now: &["limits"], later: POLICY };
+
+pub(super) const LIMITS: Keys = Keys {
+    now: &[
+        "requests_per_minute",
+        "requests_per_day",
+        "tokens_per_minute",
+        "in_flight",
+        "operations",
+        "cached_token_percent",
+    ],
+    later: &[],
+};
+
+pub(super) const TEAM: Keys = Keys { now: &["limits"], later: POLICY };
+
+pub(super) const USER: Keys = Keys { now: &["team", "limits"], later: POLICY };
+
+pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute", "limits"], later: POLICY };
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {

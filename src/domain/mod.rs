@@ -12,6 +12,7 @@ pub mod account;
 pub mod features;
 pub mod entry;
 pub mod fault;
+pub mod limit;
 pub mod refusal;
 pub mod utc;
 pub mod json_text;
@@ -22,5 +23,7 @@ pub mod sums;
 pub mod dimension;
 pub mod report;
 pub mod report_text;
+pub mod focus;
+pub mod entry_csv;
 #[cfg(test)]
 pub mod sample;

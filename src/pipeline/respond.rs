@@ -5,6 +5,7 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
+use super::admit::{Admission, write_standing};
 use super::body::Body;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
@@ -18,7 +19,13 @@ const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requeste
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// On every answer that Tollgate gives itself, so that it cannot be taken for the provider's; its value is the cause.
+const REFUSED: HeaderName = HeaderName::from_static("x-tollgate-refused");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// SDKs do not wait longer than this for a retry, whatever `Retry-After` says, and ask in vain before it is over.
+const PATIENCE_S: u32 = 60;
 
 /// What was decided, for the answer's head.
 #[derive(Clone, Debug)]
@@ -31,12 +38,15 @@ pub struct Told {
     pub model: std::sync::Arc<str>,
     /// The rule that chose it.
     pub reason: &'static str,
+    /// How the caller's limits stand.
+    pub admission: Admission,
 }
 
 impl Told {
     /// Adds Tollgate's own headers to an upstream's.
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
+        self.admission.write(headers);
         if !self.model.is_empty() {
             // A name that cannot stand in a header came from the client, who knows it.
             if let Ok(model) = HeaderValue::from_str(&self.model) {
@@ -66,7 +76,12 @@ pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Bo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(error_body::CONTENT_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if refusal.cause.is_final() {
+    headers.insert(REFUSED, HeaderValue::from_static(refusal.cause.code()));
+    if let Some(limited) = &refusal.limited {
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(limited.wait_ms));
+        write_standing(&limited.standing, headers);
+    }
+    if refusal.cause.is_final() || refusal.limited.as_ref().is_some_and(|it| it.wait_s() > PATIENCE_S) {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     if let Some(seconds) = refusal.retry_after_s {

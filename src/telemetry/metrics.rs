@@ -40,6 +40,7 @@ pub struct Metrics {
     pub archive_bytes: Gauge,
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
+    rate_limited: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
 }
@@ -97,6 +98,7 @@ impl Metrics {
             index_bytes: Gauge::default(),
             archive_bytes: Gauge::default(),
             log_dropped: Counter::default(),
+            rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
         }
@@ -107,11 +109,18 @@ impl Metrics {
         self.entries().record(entry);
     }
 
+    /// Counts a request that a limit refused, by the kind of its scope and the limit's key in the config.
+    pub fn note_rate_limited(&self, scope: &str, limit: &str) {
+        *lock(&self.rate_limited).at(&[Label::Known(scope), Label::Known(limit)]) += 1;
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
         self.entries().write(&mut out);
+        let limited = counter("tollgate_rate_limited_total", "Requests that a rate limit refused");
+        write_counts(limited, &lock(&self.rate_limited), &mut out);
         self.write_process(&mut out);
         out
     }
@@ -160,7 +169,7 @@ impl Metrics {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 
@@ -236,6 +245,11 @@ impl Entries {
         title.write(out);
         series.iter().for_each(|(labels, spend)| write_sample(title.name, labels, spend.cost, out));
     }
+}
+
+/// A poisoned lock holds counts that are whole after each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_counts(title: Title, family: &Family<u64>, out: &mut String) {

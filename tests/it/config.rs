@@ -46,7 +46,7 @@ fn unknown_keys_are_refused_with_a_suggestion() {
             "[store]\ncolour = 1",
             "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max, retention_days",
         ),
-        ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; there are none here in this version"),
+        ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; known here: limits"),
         ("[prices.\"a/b\"]\ninptu = \"1\"", "2:1: prices.\"a/b\".inptu: unknown key; did you mean \"input\"?"),
         ("[prices.m]\nserch = \"1\"", "2:1: prices.m.serch: unknown key; did you mean \"search\"?"),
         (
@@ -63,9 +63,9 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
         ("[teams.search]\ncaps = { day = \"20.00\" }", "2:1: teams.search.caps"),
         ("[teams.search]\non_exceed = \"refuse\"", "2:1: teams.search.on_exceed"),
         ("[users.\"ada@example.com\"]\ncaps = {}", "2:1: users.\"ada@example.com\".caps"),
-        ("[keys.ci]\nsecret = { env = \"K\" }\nlimits = {}", "3:1: keys.ci.limits"),
-        ("[organisation]\ncaps = {}", "1:2: organisation"),
-        ("[defaults.key]", "1:2: defaults"),
+        ("[keys.ci]\nsecret = { env = \"K\" }\nalerts = []", "3:1: keys.ci.alerts"),
+        ("[organisation]\ncaps = {}", "2:1: organisation.caps"),
+        ("[defaults.key]\ncaps = {}", "2:1: defaults.key.caps"),
         ("[models.\"gpt-*\"]", "1:2: models"),
         ("[tags.\"feature=search\"]", "1:2: tags"),
         ("[routing]", "1:2: routing"),
@@ -76,6 +76,28 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
     ] {
         assert_eq!(errors(text), format!("{place}: {later}"), "{text}");
     }
+}
+
+#[test]
+fn limits_are_checked() {
+    check(&[
+        (
+            "[organisation]\nlimits = { rpm = 1 }",
+            "2:12: organisation.limits.rpm: unknown key; known here: requests_per_minute, requests_per_day, tokens_per_minute, in_flight, operations, cached_token_percent",
+        ),
+        ("[teams.a]\nlimits = { in_flight = 0 }", "2:24: teams.a.limits.in_flight: must be from 1 to 1000000000000"),
+        ("[defaults.keys]", "1:11: defaults.keys: unknown key; did you mean \"key\"?"),
+        (
+            "[defaults.user]\nlimits = { cached_token_percent = 101 }",
+            "2:35: defaults.user.limits.cached_token_percent: must be from 0 to 100",
+        ),
+        ("[teams.a]\nlimits = 5", "2:10: teams.a.limits: must be a table, not an integer"),
+    ]);
+    let error = errors("[users.u]\nlimits = { operations = { emb = 1 } }");
+    assert!(error.starts_with("2:27: users.u.limits.operations: \"emb\" is no operation; known: audio, "), "{error}");
+    let config =
+        parsed("[teams.a]\nlimits = {}\n[users.u]\nlimits = { operations = { images = 5, \"chat.completions\" = 1 } }");
+    assert!(config.limits.teams.is_empty() && config.limits.any);
 }
 
 #[test]
@@ -424,4 +446,41 @@ fn errors_of_overrides_name_the_flag_or_the_variable_and_never_the_value() {
     let options = LoadOptions { file: Some(PathBuf::from("/nowhere/x.toml")), ..LoadOptions::default() };
     let errors = Config::load(&options).unwrap_err().to_string();
     assert!(errors.starts_with("/nowhere/x.toml: cannot be read: "), "{errors}");
+}
+
+#[test]
+fn a_preset_fills_in_what_a_section_leaves_out() {
+    let upstream = |text: &str| {
+        let config = Config::parse(&format!("[upstreams.x]\n{text}\n"), "t.toml", &env(&[])).unwrap();
+        let upstream = config.upstream("x").unwrap().clone();
+        let models: Vec<_> = upstream.models.iter().map(|glob| glob.as_str().to_owned()).collect();
+        let told = (upstream.base_url.to_string(), upstream.provider.to_string(), upstream.dialect.name());
+        (told, models.join(" "), upstream.include_usage, upstream.drop_version, upstream.free)
+    };
+    let told = |url: &str, provider: &str| (url.to_owned(), provider.to_owned(), "openai");
+    let keep = IncludeUsage::Keep;
+    for (text, expect) in [
+        ("preset = \"groq\"", (told("https://api.groq.com/openai", "groq"), String::new(), keep, false, false)),
+        ("preset = \"xai\"", (told("https://api.x.ai", "xai"), "grok-*".to_owned(), keep, false, false)),
+        (
+            "preset = \"zai\"\nmodels = [\"glm-5\"]\ndrop_version = false",
+            (told("https://api.z.ai/api/paas/v4", "zai"), "glm-5".to_owned(), keep, false, false),
+        ),
+        (
+            "preset = \"azure\"\nbase_url = \"https://r.openai.azure.com\"",
+            (told("https://r.openai.azure.com", "azure"), String::new(), IncludeUsage::Splice, false, false),
+        ),
+        (
+            "preset = \"vllm\"\nfree = true\nprovider = \"mine\"",
+            (told("http://127.0.0.1:8000", "mine"), String::new(), keep, false, true),
+        ),
+        (
+            "preset = \"perplexity\"",
+            (told("https://api.perplexity.ai", "perplexity"), "sonar*".to_owned(), keep, true, false),
+        ),
+    ] {
+        assert_eq!(upstream(text), expect, "{text}");
+    }
+    assert!(errors("[upstreams.x]\npreset = \"snowflake\"\n").contains("ACCOUNT.snowflakecomputing.com"));
+    assert!(errors("[upstreams.x]\npreset = \"nobody\"\n").contains("no such preset; there are openai, anthropic"));
 }

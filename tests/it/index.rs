@@ -5,3 +5,4 @@ mod laws;
 mod broken;
 mod retention;
 mod scale;
+mod kill;

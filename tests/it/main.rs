@@ -17,6 +17,8 @@ mod harness;
 mod identity;
 mod index;
 mod journal;
+#[cfg(test)]
+mod limits;
 mod mock;
 mod packed;
 mod papers;

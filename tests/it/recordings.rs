@@ -47,11 +47,7 @@ const FRAMING: [&str; 9] = [
 ];
 
 /// Records whose usage in the ledger differs on purpose, and why.
-const KNOWN: [(&str, &str); 6] = [
-    (
-        "ae15dd5114eca42e",
-        "a chat stream on the path of responses: its usage is exact, but nothing tells that it is complete",
-    ),
+const KNOWN: [(&str, &str); 5] = [
     ("d05736807586f0a5", "modalities came as numbers, which usage_expected does not read: 258 of its tokens are image"),
     ("e0725c506bb5ce8e", "modalities came as numbers, which usage_expected does not read: 516 of its tokens are image"),
     ("90548607fa136526", "reasoning is told as 11 of 10 tokens; it is clamped to the output"),

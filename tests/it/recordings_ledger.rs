@@ -84,7 +84,7 @@ impl Exchange {
         let record = &self.record;
         let (method, path) = (record["method"].as_str().unwrap(), record["path"].as_str().unwrap());
         let model = || record["model"].as_str().or(record["response_model"].as_str()).unwrap_or("unknown");
-        let body = match record["request_body"].as_str() {
+        let body = match record["request_body"].as_str().filter(|body| !body.is_empty()) {
             Some(body) => body.to_owned(),
             None if method == "GET" => String::new(),
             None if record["stream"] == true => {
@@ -93,6 +93,15 @@ impl Exchange {
             None => json!({"model": model()}).to_string(),
         };
         (format!("{method} /u/{}{path}", self.provider), body)
+    }
+
+    /// What another provider bills for it.
+    fn elsewhere(&self) -> Usd {
+        let find = |name: &str| self.body().rsplit_once(name).map(|(_, rest)| rest.trim_start());
+        let is_byok = find("\"is_byok\":").is_some_and(|rest| rest.starts_with("true"));
+        let told = find("\"upstream_inference_cost\":").filter(|_| is_byok);
+        let told = told.and_then(|rest| rest.split([',', '}']).next()?.trim().parse::<f64>().ok());
+        told.map_or(Usd::ZERO, |dollars| Usd::parse(&format!("{dollars:.12}")).unwrap())
     }
 
     /// What differs in the ledger from what the record expects.
@@ -105,7 +114,8 @@ impl Exchange {
         let reports = matches!(&*self.provider, "openrouter" | "perplexity");
         let cost = expected_cost(expected).filter(|_| reports)?;
         let near = |cost: Usd, other: Usd| cost.pico().abs_diff(other.pico()) <= 1;
-        let is_same = entry.cost.is_some_and(|found| near(found, cost));
+        // On the customer's own key the provider behind OpenRouter bills, too, and OpenRouter tells how much.
+        let is_same = entry.cost.is_some_and(|found| near(found, cost + self.elsewhere()));
         (!is_same).then(|| format!("cost {:?}, reported {cost:?}", entry.cost))
     }
 }
@@ -160,8 +170,9 @@ async fn every_gradable_record_passes_and_is_in_the_ledger() {
         ids.insert(got.header("x-tollgate-request-id").to_owned(), index);
     }
     let entries = world.entries().await;
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!((entries.len(), ids.len()), (all.len(), all.len()));
-    let (mut known, mut free, mut untold, mut xai, mut reported) = (0, 0, 0, 0, 0);
+    let (mut known, mut free, mut untold, mut xai, mut reported, mut elsewhere) = (0, 0, 0, 0, 0, 0);
     for entry in &entries {
         let exchange = &all[ids[&entry.id.to_string()]];
         xai += check_xai(exchange, entry);
@@ -169,6 +180,7 @@ async fn every_gradable_record_passes_and_is_in_the_ledger() {
             matches!(&*exchange.provider, "openrouter" | "perplexity")
                 && expected_cost(&exchange.record["usage_expected"]).is_some(),
         );
+        elsewhere += u32::from(exchange.elsewhere() > Usd::ZERO);
         let Some(why) = exchange.difference(entry) else { continue };
         if entry.operation.is_free() && buckets(&entry.usage).is_empty() {
             // It was billed when it was made; looking at it again costs nothing.
@@ -176,7 +188,8 @@ async fn every_gradable_record_passes_and_is_in_the_ledger() {
             free += 1;
         } else if KNOWN.iter().any(|(id, _)| exchange.name.contains(id)) {
             known += 1;
-        } else if is_untold(exchange, entry) {
+        } else if exchange.provider == "gemini" && is_untold(exchange, entry) {
+            println!("{}: {why}", exchange.name);
             untold += 1;
         } else {
             failed.push(format!("{}: {why}", exchange.name));
@@ -187,7 +200,9 @@ async fn every_gradable_record_passes_and_is_in_the_ledger() {
         all.len() - failed.len(),
         all.len()
     );
-    println!("{reported} reported costs equal; {xai} of xAI within 0.5%");
+    println!(
+        "{reported} reported costs equal, {elsewhere} of them with what another provider bills besides; {xai} of xAI within 0.5%"
+    );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!((known, xai), (2, 4));
 }

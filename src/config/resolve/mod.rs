@@ -7,6 +7,7 @@ mod connections;
 mod server;
 mod upstreams;
 mod callers;
+mod limits;
 mod prices;
 
 use super::error::Complaints;
@@ -41,6 +42,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         teams: callers.teams,
         users: callers.users,
         keys: callers.keys,
+        limits: limits::limits(&root),
         prices: prices::prices(&root),
         by_digest: callers.by_digest,
     }

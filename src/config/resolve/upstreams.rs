@@ -41,10 +41,10 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
     let pool_idle = Duration::from_secs(section.number("pool_idle_s", 15, 0..=3_600));
     let pool_max_idle = count(section, "pool_max_idle", 256, 0..=100_000);
 
-    let way = connections::way(section, network, vault);
     let free = section.flag("free", false);
     let drop_version = section.flag("drop_version", preset.is_some_and(|preset| preset.drops_version));
     let base_url = base_url(name, section, preset)?;
+    let way = connections::way(section, network, vault);
     let known = hosts::provider(&base_url.authority.host().to_ascii_lowercase());
     let known = preset.map(|preset| (preset.provider, preset.dialect)).or(known);
     let dialect = dialect.or(known.map(|(_, dialect)| dialect)).unwrap_or(Dialect::OpenAi);

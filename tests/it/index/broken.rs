@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tollgate::domain::entry::Entry;
 use tollgate::store::clerk::open_sled;
@@ -23,6 +24,18 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// The tree of an index; sled lets go of its lock a little after it was closed.
+fn tree(index: &Path) -> sled::Db {
+    let start = Instant::now();
+    loop {
+        match sled::open(index) {
+            Ok(db) => return db,
+            Err(error) => assert!(start.elapsed().as_secs() < 10, "{error}"),
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// A store whose index was closed in order.
@@ -97,7 +110,7 @@ fn a_cut_index_is_set_aside_or_caught_up() {
 #[test]
 fn an_index_of_another_version_is_set_aside() {
     let set_aside = after(|index| {
-        let db = sled::open(index).unwrap();
+        let db = tree(index);
         let mut applied = db.get(b"A").unwrap().unwrap().to_vec();
         applied[0] = 77;
         db.insert(b"A", applied).unwrap();
@@ -110,12 +123,12 @@ fn an_index_of_another_version_is_set_aside() {
 fn an_index_that_lost_or_changed_rows_is_set_aside() {
     let row = |db: &sled::Db| db.scan_prefix(b"R").next().unwrap().unwrap();
     let lost = after(|index| {
-        let db = sled::open(index).unwrap();
+        let db = tree(index);
         db.remove(row(&db).0).unwrap();
         db.flush().unwrap();
     });
     let changed = after(|index| {
-        let db = sled::open(index).unwrap();
+        let db = tree(index);
         let (key, value) = row(&db);
         let mut value = value.to_vec();
         value[0] ^= 1;
@@ -160,7 +173,7 @@ fn a_panic_at_open_costs_no_report() {
 fn while_a_command_reads_the_index_a_start_does_without() {
     let folder = folder();
     closed(folder.path());
-    let reading = sled::open(folder.path().join("index")).unwrap();
+    let reading = tree(&folder.path().join("index"));
     let kept = keep(folder.path(), small(), open_sled, None, NOW_MS);
     let state = kept.clerk.state();
     assert_eq!((state.is_ready, state.set_aside), (false, 0), "{state:?}");

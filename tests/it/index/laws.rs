@@ -8,20 +8,23 @@ use tollgate::domain::entry::Entry;
 use tollgate::domain::money::Usd;
 use tollgate::domain::sums::Sums;
 use tollgate::store::clerk::open_sled;
-use tollgate::store::index::Memory;
 use tollgate::store::{Grain, Index, Ledger, Reader, Record, verify};
 
 use super::sample::{entry_at, folded, keep, naive};
 use crate::journal::sample::{NOW_MS, folder, small};
 
 prop_compose! {
-    fn some_entries()(times in prop::collection::vec(0..4 * 3_600_000_u64, 1..60)) -> Vec<Entry> {
-        times.into_iter().zip(0..).map(|(after_ms, number)| entry_at(number, after_ms)).collect()
+    /// In the order in which they end; one that ends late arrived up to half an hour before.
+    fn some_entries()(times in prop::collection::vec((0..60 * 3_600_000_u64, 0..1_800_000_u64), 1..60)) -> Vec<Entry> {
+        let mut times = times;
+        times.sort_unstable();
+        let entry = |((end_ms, took_ms), number): ((u64, u64), u64)| entry_at(number, end_ms.saturating_sub(took_ms));
+        times.into_iter().zip(0..).map(entry).collect()
     }
 }
 
 fn some_range() -> impl Strategy<Value = Range<u64>> {
-    let moment = || prop_oneof![Just(0), Just(u64::MAX), NOW_MS - 900_000..NOW_MS + 5 * 3_600_000];
+    let moment = || prop_oneof![Just(0), Just(u64::MAX), NOW_MS - 900_000..NOW_MS + 61 * 3_600_000];
     (moment(), moment()).prop_map(|(one, other)| one.min(other)..one.max(other))
 }
 
@@ -34,7 +37,7 @@ proptest! {
     ) {
         let in_index = in_index.min(entries.len());
         let in_tail = in_tail.min(entries.len() - in_index);
-        for open in [open_sled, |_: &std::path::Path| Ok(Index::Memory(Memory::default()))] {
+        for open in [open_sled, |_: &std::path::Path| Ok(Index::Memory(Box::default()))] {
             let folder = folder();
             let kept = keep(folder.path(), small(), open, None, NOW_MS);
             kept.post(entries[..in_index].iter().cloned());

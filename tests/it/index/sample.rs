@@ -66,8 +66,18 @@ pub fn folded(ledger: &Ledger, range: Range<u64>) -> Folded {
     ledger.fold(range.clone(), Grain::Quarter, &mut count).unwrap();
     let (mut total, mut coarse) = (Sums::default(), Sums::default());
     folded.values().for_each(|sums| total.join(sums));
-    ledger.fold(range, Grain::Range, &mut |_, _, sums| coarse.join(sums)).unwrap();
+    ledger.fold(range.clone(), Grain::Range, &mut |_, _, sums| coarse.join(sums)).unwrap();
     assert_eq!(total, coarse, "both grains come to the same");
+    let (mut days, mut quarters) = (Folded::new(), Folded::new());
+    let day = |at_ms: u64| at_ms / QUARTER_MS / 96;
+    let mut count = |at_ms, subject: &Subject, sums: &Sums| {
+        days.entry((day(at_ms), subject.clone())).or_default().join(sums);
+    };
+    ledger.fold(range, Grain::Day, &mut count).unwrap();
+    for ((quarter, subject), sums) in &folded {
+        quarters.entry((quarter / 96, subject.clone())).or_default().join(sums);
+    }
+    assert_eq!(days, quarters, "days come to what their quarters do");
     folded
 }
 
@@ -89,6 +99,6 @@ pub fn entry_at(number: u64, after_ms: u64) -> Entry {
     entry.cost =
         (!number.is_multiple_of(7)).then(|| tollgate::domain::money::Usd::from_pico((number * 1_000_003).into()));
     entry.model = format!("model-{}", number % 5).into();
-    entry.account.team = (number % 3 > 0).then(|| format!("team-{}", number % 3).into());
+    entry.account.team = (!number.is_multiple_of(3)).then(|| format!("team-{}", number % 3).into());
     entry
 }
