@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::config::LoadOptions;
+use crate::config::{LoadOptions, Secrets};
 use crate::domain::ids::RequestId;
 
 /// Everything went well.
@@ -173,7 +173,7 @@ impl ConfigArgs {
     /// What to load, with `env` for secrets and overrides.
     #[must_use]
     pub fn load_options(&self, env: crate::config::Environment) -> LoadOptions {
-        LoadOptions { file: self.config.clone(), sets: self.sets.clone(), env }
+        LoadOptions { file: self.config.clone(), sets: self.sets.clone(), env, secrets: Secrets::Needed }
     }
 }
 

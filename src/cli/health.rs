@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::args::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, Health};
-use super::{control, load, tell};
+use super::{control, load_without_secrets, tell};
 
 /// The longest wait for the answer; a container's own limit is usually longer.
 const WAIT: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ struct Target {
 pub async fn run(args: &Health) -> u8 {
     let url = match &args.url {
         Some(url) => url.clone(),
-        None => match load(&args.config) {
+        None => match load_without_secrets(&args.config) {
             Ok(config) => format!("http://{}", reachable(config.server.listen)),
             Err(exit) => return exit,
         },

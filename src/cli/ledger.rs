@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::args::{EXIT_FAILED, Ledger, Show};
 use super::report::{served, tell_if_absent};
-use super::{load, print, tell};
+use super::{load_without_secrets, print, tell};
 use crate::admin::{REQUESTS, lookup};
 
 /// Runs the command and returns the exit code.
@@ -15,7 +15,7 @@ pub async fn run(args: &Ledger) -> u8 {
 }
 
 async fn show(args: &Show) -> u8 {
-    let config = match load(&args.config) {
+    let config = match load_without_secrets(&args.config) {
         Ok(config) => config,
         Err(exit) => return exit,
     };

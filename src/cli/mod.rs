@@ -15,14 +15,23 @@ pub mod health;
 pub mod serve;
 pub mod demo;
 
-use crate::config::{Config, environment};
+use crate::config::{Config, LoadOptions, Secrets, environment};
 use args::{ConfigArgs, EXIT_CONFIG};
 
 pub use out::{print, tell};
 
 /// Loads the config, or says everything that is wrong with it and returns the exit code.
 fn load(args: &ConfigArgs) -> Result<Config, u8> {
-    Config::load(&args.load_options(environment())).map_err(|errors| {
+    loaded(&args.load_options(environment()))
+}
+
+/// The same without secrets, which a shell that looks into the ledger need not have.
+fn load_without_secrets(args: &ConfigArgs) -> Result<Config, u8> {
+    loaded(&LoadOptions { secrets: Secrets::LeftOut, ..args.load_options(environment()) })
+}
+
+fn loaded(options: &LoadOptions) -> Result<Config, u8> {
+    Config::load(options).map_err(|errors| {
         tell(&errors);
         EXIT_CONFIG
     })

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::{self, EXIT_FAILED, EXIT_USAGE};
 use super::control::{self, Answer};
-use super::{load, print, tell};
+use super::{load_without_secrets, print, tell};
 use crate::admin::REPORT;
 use crate::admin::query::written;
 use crate::admin::report::{self, Request};
@@ -14,7 +14,7 @@ use crate::domain::report_text::Format;
 
 /// Prints the report and returns the exit code.
 pub async fn run(args: &args::Report) -> u8 {
-    let config = match load(&args.config) {
+    let config = match load_without_secrets(&args.config) {
         Ok(config) => config,
         Err(exit) => return exit,
     };

@@ -26,7 +26,7 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
-pub use secret::Secret;
+pub use secret::{Secret, Secrets};
 
 use error::Complaints;
 use raw::{Entry, Node, Value};
@@ -48,6 +48,8 @@ pub struct LoadOptions {
     pub sets: Vec<String>,
     /// Variables, for secrets and for overrides such as `TOLLGATE_SERVER__LISTEN`.
     pub env: Environment,
+    /// Whether secrets are fetched.
+    pub secrets: Secrets,
 }
 
 /// The variables of this process whose names and values are UTF-8.
@@ -72,7 +74,8 @@ impl Config {
                 .map_err(|error| Errors::whole(&name, format!("cannot be read: {error}")))?,
             None => String::new(),
         };
-        let said = Said { text: file.as_ref().map(|_| text.as_str()), name: &name, sets: &options.sets };
+        let (sets, secrets) = (&options.sets, options.secrets);
+        let said = Said { text: file.as_ref().map(|_| text.as_str()), name: &name, sets, secrets };
         let mut config = said.resolve(&options.env, true)?;
         config.file = file;
         Ok(config)
@@ -83,7 +86,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each thing with its place.
     pub fn parse(text: &str, name: &str, env: &Environment) -> Result<Self, Errors> {
-        Said { text: Some(text), name, sets: &[] }.resolve(env, false)
+        Said { text: Some(text), name, sets: &[], secrets: Secrets::Needed }.resolve(env, false)
     }
 
     /// What `serve` uses without a file: OpenAI, Anthropic and Gemini, each with the API key that `env` has for it.
@@ -91,7 +94,7 @@ impl Config {
     /// # Errors
     /// An API key in `env` that no header can carry.
     pub fn builtin(env: &Environment) -> Result<Self, Errors> {
-        Said { text: None, name: "built-in defaults", sets: &[] }.resolve(env, false)
+        Said { text: None, name: "built-in defaults", sets: &[], secrets: Secrets::Needed }.resolve(env, false)
     }
 
     /// The config as TOML, with stars for secrets.
@@ -112,6 +115,7 @@ struct Said<'a> {
     text: Option<&'a str>,
     name: &'a str,
     sets: &'a [String],
+    secrets: Secrets,
 }
 
 impl Said<'_> {
@@ -128,7 +132,8 @@ impl Said<'_> {
         }
         overrides::from_flags(&mut tree, self.sets, &complaints);
         let folder = self.text.and(Path::new(self.name).parent()).unwrap_or(Path::new(""));
-        let setting = Setting { without_file: self.text.is_none(), vault: Vault { env, folder } };
+        let setting =
+            Setting { without_file: self.text.is_none(), vault: Vault { env, folder, secrets: self.secrets } };
         let config = resolve::config(&tree, &setting, &complaints);
         if complaints.any() { Err(complaints.into_errors(self.name)) } else { Ok(config) }
     }

@@ -83,6 +83,18 @@ pub(super) struct Vault<'a> {
     pub env: &'a Environment,
     /// The folder that relative paths start from: that of the config file.
     pub folder: &'a Path,
+    /// Whether they are fetched at all.
+    pub secrets: Secrets,
+}
+
+/// Whether secrets are fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    /// Each must be there.
+    #[default]
+    Needed,
+    /// None is read: for commands that look into the ledger, in a shell that does not have them.
+    LeftOut,
 }
 
 impl Vault<'_> {
@@ -98,6 +110,9 @@ impl Vault<'_> {
         }
         let table = section.section(key, &schema::SECRET);
         match (table.text("env"), table.text("file")) {
+            (Some(name), None) | (None, Some(name)) if self.secrets == Secrets::LeftOut => {
+                Some(Secret::new(&format!("tg_left_out_of_this_command_{name}"), name))
+            }
             (Some(name), None) => self.variable(section, key, name),
             (None, Some(path)) => self.file(section, key, path),
             (Some(_), Some(_)) | (None, None) => {

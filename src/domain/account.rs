@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+/// A tag's name and value.
+pub type Tag = (Box<str>, Box<str>);
+
 /// Whom a request is billed to. Cheap to clone: the names are shared with the config that they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -12,7 +15,7 @@ pub struct Account {
     /// The team, if the key or the user has one.
     pub team: Option<Arc<str>>,
     /// Tags, sorted by name.
-    pub tags: Arc<[(Box<str>, Box<str>)]>,
+    pub tags: Arc<[Tag]>,
 }
 
 /// One thing whose spend is summed.

@@ -15,7 +15,7 @@ use http::request::Parts;
 use super::arrive::Arrival;
 use crate::app::App;
 use crate::config::{Anonymous, Key, TAG_BYTES_MAX, TAGS_MAX};
-use crate::domain::account::Account;
+use crate::domain::account::{Account, Tag};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::upstream::headers::{CREDENTIALS, KEY_PREFIX, secret_of};
 
@@ -99,10 +99,7 @@ fn attributed(arrival: &Arrival, mut account: Account, may_name_user: bool) -> R
 }
 
 /// The key's tags and those of the request; the key's own win.
-fn with_tags<'a>(
-    own: &[(Box<str>, Box<str>)],
-    values: impl Iterator<Item = &'a http::HeaderValue>,
-) -> Result<Arc<[(Box<str>, Box<str>)]>, Refusal> {
+fn with_tags<'a>(own: &[Tag], values: impl Iterator<Item = &'a http::HeaderValue>) -> Result<Arc<[Tag]>, Refusal> {
     let mut tags = own.to_vec();
     for value in values {
         let text = value.to_str().map_err(|_| malformed("x-tollgate-tags is not plain text"))?;

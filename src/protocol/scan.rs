@@ -7,14 +7,14 @@
 //!
 //! Invariant: for the same bytes, found values and offsets do not depend on how the bytes were split.
 
-use std::fmt;
-
 use memchr::memchr2;
 
 mod closing;
+mod found;
 mod plan;
 
 pub use closing::ArrayPlace;
+pub use found::{Found, ScanError, Sink};
 use plan::{LEVELS, keep_limit};
 pub use plan::{Pattern, Plan, Take};
 
@@ -26,39 +26,6 @@ const KEY_BYTES_MAX: usize = 256;
 
 /// How far a string is searched byte by byte.
 const NEAR_BYTES: usize = 12;
-
-/// A value at a wanted path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found<'a> {
-    /// Offset of its first byte, counted from the scanner's start.
-    pub start: usize,
-    /// Offset behind its last byte.
-    pub end: usize,
-    /// Its raw JSON text, cut at the limit of [`Take::Bytes`]; empty for [`Take::Span`].
-    pub raw: &'a [u8],
-    /// The byte it begins with, which tells its kind: `{`, `[`, `"`, `t`, `f`, `n`, or the start of a number.
-    pub first: u8,
-}
-
-/// Gets what the scanner finds, in the order in which values end.
-pub trait Sink {
-    /// The value at the path of pattern number `which` has ended.
-    fn found(&mut self, which: usize, value: Found<'_>);
-
-    /// A string holds `\uXXXX`, which stands for this UTF-16 unit.
-    fn escaped(&mut self, unit: u16) {
-        let _ = unit;
-    }
-}
-
-/// Why bytes are no JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScanError {
-    /// Offset of the byte that does not fit.
-    pub at: usize,
-    /// What is wrong with it.
-    pub what: &'static str,
-}
 
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -525,14 +492,6 @@ fn unescaped(raw: &[u8]) -> Vec<u8> {
     let quoted = [b"\"", raw, b"\""].concat();
     serde_json::from_slice::<String>(&quoted).map(String::into_bytes).unwrap_or_default()
 }
-
-impl fmt::Display for ScanError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} (byte {})", self.what, self.at)
-    }
-}
-
-impl std::error::Error for ScanError {}
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ use hyper::body::Incoming;
 
 use crate::admin::{self, Door};
 use crate::app::App;
-use crate::drain::Phase;
 use crate::pipeline;
 use crate::pipeline::body::Body;
 
@@ -36,12 +35,9 @@ pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Response<Full
 
 /// Whether requests can be served; no provider is asked.
 fn ready(app: &App) -> Response<Body> {
-    if app.drain.phase() > Phase::Serving {
-        return probe(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
-    }
-    match app.bank.health().failed {
-        None => probe(StatusCode::OK, "ok\n"),
-        Some(_) => probe(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be written\n"),
+    match admin::state::ready(app).status() {
+        StatusCode::OK => probe(StatusCode::OK, "ok\n"),
+        status => probe(status, "not ready; the admin listener's /readyz says why\n"),
     }
 }
 

@@ -357,8 +357,12 @@ fn load(sets: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tollgate.toml");
     std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:1\"\n[users.\"ada@example.com\"]\n").unwrap();
-    let options =
-        LoadOptions { file: Some(file), sets: sets.iter().map(|set| (*set).to_owned()).collect(), env: env(variables) };
+    let options = LoadOptions {
+        file: Some(file),
+        sets: sets.iter().map(|set| (*set).to_owned()).collect(),
+        env: env(variables),
+        ..LoadOptions::default()
+    };
     Config::load(&options).map_err(|errors| errors.to_string())
 }
 

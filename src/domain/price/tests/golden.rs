@@ -176,12 +176,12 @@ fn executed_tool_calls_are_billed() {
 fn audio_and_images_have_rates_of_their_own() {
     // Gemini 2.5 Flash: text 0.30, audio 1.00; cached 0.03 and 0.10; video has no rate and is input.
     let usage =
-        Usage { input: 3000, audio_in: 1000, video_in: 500, cache_read: 2000, audio_cached: 1000, ..tokens(0, 0) };
+        Usage { input: 3000, audio_in: 2000, video_in: 500, cache_read: 2000, audio_cached: 1000, ..tokens(0, 0) };
     check("google/gemini-2.5-flash", &Usage { input: 3000, ..usage }, &now(), "0.00173");
     // gpt-image-1: text 5, image in 10, image out 40, cached image 2.5.
     let image = Usage {
         input: 200,
-        image_in: 150,
+        image_in: 250,
         cache_read: 100,
         image_cached: 100,
         output: 1000,
