@@ -1,6 +1,7 @@
 //! `tollgate serve`: clients, operators and the ledger, until a signal.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub fn serve(args: &Serve) -> u8 {
     };
     start_log(&config);
     let threads = config.server.threads;
-    match runtime(threads).map(|runtime| runtime.block_on(until_signal(config, |_| {}))) {
+    match runtime(threads).map(|runtime| runtime.block_on(until_signal(config, |_, _| {}))) {
         Ok(Ok(())) => EXIT_OK,
         Ok(Err(error)) => failed(&*error),
         Err(error) => failed(&error),
@@ -37,26 +38,27 @@ pub(super) fn failed(error: &dyn std::error::Error) -> u8 {
     EXIT_FAILED
 }
 
-/// Opens everything, tells `ready`, and serves until a signal.
+/// Opens everything, tells `ready` the addresses of clients and operators, and serves until a signal.
 pub(super) async fn until_signal(
     config: Config,
-    ready: impl FnOnce(&App),
+    ready: impl FnOnce(&App, [SocketAddr; 2]),
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let signals = Signals::listen()?;
     let (server, folder) = (config.server.clone(), config.store.path.clone());
     let hash = config.hash();
     let app = Arc::new(App::open(config, Surroundings::default())?);
     let listeners = Listeners::bind(&server, &folder).await?;
+    let [client, admin] = [listeners.clients.local_addr()?, listeners.admin.local_addr()?];
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %server.listen,
-        admin_listen = %server.admin_listen,
+        listen = %client,
+        admin_listen = %admin,
         store = %folder.display(),
         config = hash,
         scope = "this process owns its ledger; totals are not shared with other processes",
         "serving"
     );
-    ready(&app);
+    ready(&app, [client, admin]);
     run(app, listeners, signals).await?;
     tracing::info!("stopped");
     Ok(())

@@ -84,6 +84,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// Bytes of a request head.
     pub header_bytes_max: usize,
+    /// Longest time in which a client may take nothing of its answer.
+    pub write_timeout: Duration,
     /// How long requests may finish after SIGTERM.
     pub drain: Duration,
     /// Worker threads; nothing is one for each core.

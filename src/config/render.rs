@@ -58,6 +58,7 @@ impl Page<'_> {
         self.line("in_flight_max", server.in_flight_max.unwrap_or(0))?;
         self.line("header_timeout_s", server.header_timeout.as_secs())?;
         self.line("header_bytes_max", server.header_bytes_max)?;
+        self.line("write_timeout_s", server.write_timeout.as_secs())?;
         self.line("drain_s", server.drain.as_secs())?;
         self.line("threads", server.threads.unwrap_or(0))?;
         self.0.write_str("\n[store]\n")?;

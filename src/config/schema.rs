@@ -38,6 +38,7 @@ pub(super) const SERVER: Keys = Keys {
         "in_flight_max",
         "header_timeout_s",
         "header_bytes_max",
+        "write_timeout_s",
         "drain_s",
         "threads",
     ],

@@ -11,13 +11,16 @@ use hyper::body::Incoming;
 use crate::app::{App, Snapshot};
 use crate::config::UnknownPaths;
 use crate::domain::ids::RequestId;
-use crate::domain::operation::Dialect;
+use crate::domain::operation::{Dialect, Operation};
 use crate::domain::refusal::{Cause, Refusal};
-use crate::protocol::endpoint::{Endpoint, Hints, strip_upstream_prefix};
-use crate::upstream::headers::X_GOOG_API_KEY;
+use crate::protocol::endpoint::{Endpoint, Hints, climbs, strip_upstream_prefix};
+use crate::upstream::headers::{X_GOOG_API_KEY, query_key};
 use crate::upstream::provider::Provider;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// Bytes of a path that a refusal repeats.
+const PATH_BYTES_TOLD: usize = 200;
 
 /// A request as it arrived.
 #[derive(Debug)]
@@ -80,14 +83,15 @@ fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)
     let hints = Hints {
         anthropic_version: head.headers.contains_key(ANTHROPIC_VERSION),
         goog_key: head.headers.contains_key(X_GOOG_API_KEY)
-            || head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("key="))),
+            || head.uri.query().is_some_and(|query| query.split('&').any(|pair| query_key(pair).is_some())),
     };
     let asked = head.uri.path();
     let (named, path) = match strip_upstream_prefix(asked) {
         Some((name, rest)) => {
             let nearest =
                 || Endpoint::of(head.method.as_str(), rest, hints).map_or_else(|miss| miss.dialect, |at| at.dialect);
-            let unnamed = || (nearest(), Refusal::new(Cause::NotFound, format!("no upstream is named {name:?}")));
+            let unnamed =
+                || (nearest(), Refusal::new(Cause::NotFound, format!("no upstream is named {:?}", told(name))));
             (Some(snapshot.provider(name).ok_or_else(unnamed)?), rest)
         }
         None => (None, asked),
@@ -96,6 +100,10 @@ fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)
         Some(provider) => Endpoint::of_upstream(head.method.as_str(), path, provider.config.dialect),
         None => served(snapshot, head, path, hints)?,
     };
+    let is_unfit = climbs(path) || matches!(head.method, Method::CONNECT | Method::TRACE);
+    if endpoint.operation == Operation::Unknown && is_unfit {
+        return Err((endpoint.dialect, not_served(head, path)));
+    }
     if head.method == Method::GET && head.headers.contains_key(UPGRADE) {
         return Err((endpoint.dialect, no_websocket()));
     }
@@ -115,10 +123,19 @@ fn served(snapshot: &Snapshot, head: &Parts, path: &str, hints: Hints) -> Result
         return Ok(Endpoint::of_upstream(head.method.as_str(), path, miss.dialect));
     }
     let refusal = match miss.allow {
-        Some(allow) => Refusal::new(Cause::MethodNotAllowed, format!("{path} takes {allow}")),
-        None => Refusal::new(Cause::NotFound, format!("{} {path} is not served here", head.method)),
+        Some(allow) => Refusal::new(Cause::MethodNotAllowed, format!("{} takes {allow}", told(path))),
+        None => not_served(head, path),
     };
     Err((miss.dialect, refusal))
+}
+
+fn not_served(head: &Parts, path: &str) -> Refusal {
+    Refusal::new(Cause::NotFound, format!("{} {} is not served here", head.method, told(path)))
+}
+
+/// As much of a path as a refusal repeats.
+fn told(path: &str) -> &str {
+    &path[..path.floor_char_boundary(PATH_BYTES_TOLD)]
 }
 
 /// Codex opens a WebSocket first and goes on with POST at once, but only after this status.

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -17,15 +16,15 @@ use tokio::time::Instant;
 
 use super::abandon::{self, Permit};
 use super::arrive::Arrival;
-use super::deliver;
+use super::flow::Flow;
 use super::read::Call;
 use super::route::Decision;
 use super::settle::{Bill, End};
-use super::tap::Flow;
 use crate::app::App;
 use crate::config::IncludeUsage;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::drain::Phase;
 use crate::protocol::facts::Facts;
 use crate::protocol::splice::{ask_for_usage, splice};
 use crate::protocol::strip::UsageEvents;
@@ -116,22 +115,23 @@ fn prepare(headers: &mut HeaderMap, operation: Operation) {
 impl Waiting {
     async fn head(&mut self) -> Result<(Response<Incoming>, Bill), Refusal> {
         let Some(deadline) = self.flight.as_ref().map(|flight| flight.deadline) else { return Err(broken_off()) };
-        let answer = std::future::poll_fn(|context| match &mut self.flight {
-            Some(flight) => flight.poll(context),
-            None => Poll::Pending,
+        let drain = &self.app.drain;
+        let answer = std::future::poll_fn(|context| match self.flight.as_mut().map(|flight| flight.poll(context)) {
+            Some(Poll::Ready(answer)) => Poll::Ready(Some(answer)),
+            // The connection is polled once more when the process ends, which is seen here.
+            Some(Poll::Pending) if drain.phase() == Phase::Cutting => Poll::Ready(None),
+            Some(Poll::Pending) | None => Poll::Pending,
         });
         let answer = tokio::time::timeout_at(deadline, answer).await;
         let Some(mut flight) = self.flight.take() else { return Err(broken_off()) };
         match answer {
-            Ok(Ok(response)) => {
+            Ok(Some(Ok(response))) => {
                 flight.bill.note_status(response.status().as_u16());
                 Ok((response, flight.bill))
             }
-            Ok(Err(error)) => Err(flight.fail(&error)),
-            Err(_) => {
-                flight.bill.settle(End::Silent, &Facts::default());
-                Err(Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"))
-            }
+            Ok(Some(Err(error))) => Err(flight.fail(&error)),
+            Ok(None) => Err(flight.give_up(End::Cut)),
+            Err(_) => Err(flight.give_up(End::Silent)),
         }
     }
 }
@@ -145,27 +145,35 @@ impl Flight {
     async fn read_out(mut self, app: Arc<App>, permit: Permit) {
         let deadline = permit.deadline.min(self.deadline);
         let answer = std::future::poll_fn(|context| self.poll(context));
-        let answer = tokio::time::timeout_at(deadline, answer).await;
-        let Ok(Ok(response)) = answer else {
-            self.bill.settle(End::ClientLeft, &Facts::default());
-            return;
+        let answer = tokio::select! {
+            answer = tokio::time::timeout_at(deadline, answer) => answer,
+            () = app.drain.reached(Phase::Cutting) => return self.abandon(),
         };
+        let Ok(Ok(response)) = answer else { return self.abandon() };
         let (head, body) = response.into_parts();
         self.bill.note_unseen_status(head.status.as_u16());
-        let watch = deliver::watch(&self.bill, &head, UsageEvents::Pass);
-        let flow = Flow { app, body, watch, bill: self.bill, silence_max: Duration::ZERO };
+        let flow = Flow::new(app, &head, body, self.bill, UsageEvents::Pass);
         flow.read_out(permit).await;
+    }
+
+    /// The client has left, and nobody waits for the answer any more.
+    fn abandon(self) {
+        let end = if self.sent.withdraw() { End::Withdrawn } else { End::ClientLeft };
+        self.bill.settle(end, &Facts::default());
+    }
+
+    /// The client waits, and is told that there will be no answer.
+    fn give_up(self, end: End) -> Refusal {
+        let end = if self.sent.withdraw() { End::Unreachable } else { end };
+        self.bill.settle(end, &Facts::default());
+        end.refusal()
     }
 
     /// There will be no answer.
     fn fail(self, error: &SendError) -> Refusal {
         tracing::warn!(request_id = %self.bill.request_id(), error = %chain(error), "no answer from the upstream");
-        if error.is_connect() || !self.sent.any() {
-            self.bill.settle(End::Unreachable, &Facts::default());
-            return Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached");
-        }
-        self.bill.settle(End::BrokenOff, &Facts::default());
-        broken_off()
+        let end = if error.is_connect() { End::Unreachable } else { End::BrokenOff };
+        self.give_up(end)
     }
 }
 
@@ -175,13 +183,13 @@ impl Drop for Waiting {
         let Some(flight) = self.flight.take() else { return };
         match abandon::permit(&self.app) {
             Some(permit) => drop(tokio::spawn(flight.read_out(self.app.clone(), permit))),
-            None => drop(flight.bill.settle(End::ClientLeft, &Facts::default())),
+            None => flight.abandon(),
         }
     }
 }
 
 fn broken_off() -> Refusal {
-    Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off before it answered")
+    End::BrokenOff.refusal()
 }
 
 /// An error with its causes, which name the place and never the request.

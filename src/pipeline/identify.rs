@@ -5,19 +5,16 @@
 //!
 //! Invariant: nobody uses an upstream's own credential without a Tollgate key, or loopback where config allows it.
 
-use std::fmt::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderName;
-use http::request::Parts;
 
 use super::arrive::Arrival;
+use super::{credential, home};
 use crate::app::App;
 use crate::config::{Anonymous, Key, TAG_BYTES_MAX, TAGS_MAX};
 use crate::domain::account::{Account, Tag};
 use crate::domain::refusal::{Cause, Refusal};
-use crate::upstream::headers::{CREDENTIALS, KEY_PREFIX, secret_of};
 
 const USER: HeaderName = HeaderName::from_static("x-tollgate-user");
 const TAGS: HeaderName = HeaderName::from_static("x-tollgate-tags");
@@ -43,17 +40,18 @@ pub struct Caller {
 /// No credential, an unknown Tollgate key, or attribution that cannot be read.
 pub fn identify(app: &App, arrival: &Arrival) -> Result<Caller, Refusal> {
     let server = &arrival.snapshot.config.server;
-    if let Some(secret) = credentials(&arrival.head).find(|secret| secret.starts_with(KEY_PREFIX)) {
-        let key = arrival.snapshot.config.key(secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
+    if let Some(secret) = credential::tollgate_key(&arrival.head) {
+        let key = arrival.snapshot.config.key(&secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
         return by_key(arrival, key);
     }
-    if server.anonymous == Anonymous::Loopback && is_loopback(arrival.peer) {
+    if server.anonymous == Anonymous::Loopback && home::is_from_here(arrival.peer, &arrival.head) {
         let account = Account { key: LOCAL.into(), user: None, team: None, tags: Arc::default() };
         return Ok(Caller { account: attributed(arrival, account, true)?, is_trusted: true });
     }
-    match credentials(&arrival.head).next() {
-        Some(credential) if server.allow_passthrough_credentials => {
-            let account = Account { key: pass_name(app, credential), user: None, team: None, tags: Arc::default() };
+    match credential::passed(&arrival.head, arrival.endpoint.dialect) {
+        Some(secret) if server.allow_passthrough_credentials => {
+            let key = credential::name(&app.pepper, &secret);
+            let account = Account { key, user: None, team: None, tags: Arc::default() };
             Ok(Caller { account: attributed(arrival, account, false)?, is_trusted: false })
         }
         Some(_) => Err(unauthorized("a Tollgate key (tg_...) is needed; other credentials do not pass here")),
@@ -67,19 +65,6 @@ fn unauthorized(message: &'static str) -> Refusal {
 
 fn by_key(arrival: &Arrival, key: &Arc<Key>) -> Result<Caller, Refusal> {
     Ok(Caller { account: attributed(arrival, key.account.clone(), key.attribute)?, is_trusted: true })
-}
-
-/// Every credential that the request carries.
-fn credentials(head: &Parts) -> impl Iterator<Item = &str> {
-    let in_headers = CREDENTIALS.iter().flat_map(|name| {
-        head.headers
-            .get_all(name)
-            .iter()
-            .filter_map(move |value| secret_of(name, value))
-            .filter(|text| !text.is_empty())
-    });
-    let query = head.uri.query().unwrap_or_default();
-    in_headers.chain(query.split('&').filter_map(|pair| pair.strip_prefix("key=")).filter(|key| !key.is_empty()))
 }
 
 /// Adds the user and the tags that the request names. A user who is named without the right to it is ignored.
@@ -108,13 +93,14 @@ fn with_tags<'a>(own: &[Tag], values: impl Iterator<Item = &'a http::HeaderValue
             if tag.len() > TAG_BYTES_MAX || name.is_empty() {
                 return Err(malformed("x-tollgate-tags: a tag has a name and at most 64 bytes"));
             }
-            if !tags.iter().any(|(known, _)| &**known == name) {
-                tags.push((name.into(), value.into()));
+            if tags.iter().any(|(known, _)| &**known == name) {
+                continue;
             }
+            if tags.len() == TAGS_MAX {
+                return Err(malformed("x-tollgate-tags: at most 8 tags, those of the key included"));
+            }
+            tags.push((name.into(), value.into()));
         }
-    }
-    if tags.len() > TAGS_MAX {
-        return Err(malformed("x-tollgate-tags: at most 8 tags, those of the key included"));
     }
     tags.sort();
     Ok(tags.into())
@@ -122,19 +108,4 @@ fn with_tags<'a>(own: &[Tag], values: impl Iterator<Item = &'a http::HeaderValue
 
 fn malformed(message: &'static str) -> Refusal {
     Refusal::new(Cause::Malformed, message)
-}
-
-/// Names a caller by its credential, so that nobody can tell the credential from the name.
-fn pass_name(app: &App, credential: &str) -> Arc<str> {
-    let tag = ring::hmac::sign(&app.pepper, credential.as_bytes());
-    let mut name = String::from("pass:");
-    for byte in &tag.as_ref()[..8] {
-        // Writing to a string cannot fail.
-        let _done = write!(name, "{byte:02x}");
-    }
-    name.into()
-}
-
-fn is_loopback(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
 }

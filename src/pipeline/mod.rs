@@ -15,12 +15,15 @@
 
 pub mod arrive;
 pub mod identify;
+mod credential;
+mod home;
 pub mod read;
 pub mod route;
 pub mod reserve;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;
+pub mod flow;
 pub mod abandon;
 pub mod settle;
 pub mod respond;
@@ -143,6 +146,12 @@ fn describe(call: &Call, tab: &mut Tab) {
     tab.note_tools(results);
 }
 
+/// Counts a request whose head could not be read at all; whoever reads heads has refused it.
+pub fn unread(app: &App, cause: Cause) {
+    let refusal = Refusal::new(cause, "the head of the request cannot be read");
+    unidentified(app, app.mint.request_id(app.clock.now_ms()), Dialect::OpenAi, &refusal);
+}
+
 /// A request that is turned away by its head alone: nobody is billed, so that there is no entry, only a line and a count.
 async fn turn_away(app: &App, mut turned: TurnedAway) -> Response<Body> {
     unidentified(app, turned.id, turned.dialect, &turned.refusal);
@@ -150,16 +159,18 @@ async fn turn_away(app: &App, mut turned: TurnedAway) -> Response<Body> {
     respond::refuse(&turned.refusal, turned.dialect, turned.id)
 }
 
-/// A refusal before the body was read to its end.
+/// A refusal before the body was read to its end. One that did not come in time is not waited for again.
 async fn unheard(app: &App, mut arrival: Arrival, refusal: &Refusal) -> Response<Body> {
-    read_out(app, &mut arrival.body).await;
+    if !matches!(refusal.cause, Cause::BodyTimeout | Cause::Draining) {
+        read_out(app, &mut arrival.body).await;
+    }
     respond::refuse(refusal, arrival.endpoint.dialect, arrival.id)
 }
 
 /// Reads what is left of a refused body, since a client in the middle of sending would see a reset and no refusal.
 async fn read_out(app: &App, body: &mut Incoming) {
     let silence_max = app.snapshot.load().config.server.body_timeout;
-    read::read_out(body, silence_max).await;
+    read::read_out(&app.drain, body, silence_max).await;
 }
 
 /// Tells log and metrics of a request whose caller is not known.

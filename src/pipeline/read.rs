@@ -11,15 +11,20 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::arrive::Arrival;
 use crate::app::App;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::drain::{Drain, Phase};
 use crate::limits::gate::Place;
 use crate::protocol::ask::{Ask, Reader, reads_json};
 
 /// Bytes of a refused body that are read and forgotten, so that the client reads the refusal instead of a reset.
 pub const REFUSED_BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Bytes a second that a body must keep up with over all its time, so that nobody sends one byte a minute for ever.
+const BODY_BYTES_A_SECOND_MIN: u64 = 1024;
 
 /// A body that has been read.
 #[derive(Debug)]
@@ -30,6 +35,15 @@ pub struct Call {
     pub ask: Ask,
     /// Its share of the memory for bodies, until it is dropped.
     pub memory: Place,
+}
+
+/// How long a body may still take.
+#[derive(Debug)]
+struct Pace {
+    silence_max: Duration,
+    /// When it was waited for first.
+    since: Option<Instant>,
+    bytes: u64,
 }
 
 /// Reads and scans a request's body.
@@ -49,11 +63,10 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     }
     let mut reader = Reader::new(&arrival.endpoint);
     let mut memory = app.body_memory.empty();
-    let (mut pieces, mut length) = (Vec::new(), 0);
-    let silence_max = arrival.snapshot.config.server.body_timeout;
-    while let Some(piece) = next(&mut arrival.body, silence_max).await? {
-        length += piece.len() as u64;
-        if length > limit {
+    let mut pieces = Vec::new();
+    let mut pace = Pace::new(arrival.snapshot.config.server.body_timeout);
+    while let Some(piece) = pace.next(&app.drain, &mut arrival.body).await? {
+        if pace.bytes > limit {
             return Err(too_large(limit));
         }
         if !app.body_memory.widen(&mut memory, piece.len()) {
@@ -68,37 +81,56 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
 }
 
 /// Reads a refused body and forgets it.
-pub async fn read_out(body: &mut Incoming, silence_max: Duration) {
-    let mut length = 0;
-    while let Ok(Some(piece)) = next(body, silence_max).await {
-        length += piece.len() as u64;
-        if length > REFUSED_BODY_BYTES_MAX {
-            return;
-        }
+pub async fn read_out(drain: &Drain, body: &mut Incoming, silence_max: Duration) {
+    let mut pace = Pace::new(silence_max);
+    while !body.is_end_stream() && pace.bytes <= REFUSED_BODY_BYTES_MAX {
+        let Ok(Some(_)) = pace.next(drain, body).await else { return };
     }
 }
 
-/// The next piece of a body. The timer is set only if there is none at once.
-async fn next(body: &mut Incoming, silence_max: Duration) -> Result<Option<Bytes>, Refusal> {
-    loop {
-        let mut poll = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
-        let first = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut poll).poll(context))).await;
-        let frame = match first {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => tokio::time::timeout(silence_max, poll)
-                .await
-                .map_err(|_| Refusal::new(Cause::BodyTimeout, "the request body did not arrive in time"))?,
-        };
-        match frame {
-            None => return Ok(None),
-            Some(Ok(frame)) => {
-                if let Ok(piece) = frame.into_data() {
-                    return Ok(Some(piece));
+impl Pace {
+    const fn new(silence_max: Duration) -> Self {
+        Self { silence_max, since: None, bytes: 0 }
+    }
+
+    /// The next piece of a body. The timer is set only if there is none at once.
+    async fn next(&mut self, drain: &Drain, body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            let mut frame = std::future::poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
+                Poll::Pending if drain.phase() == Phase::Cutting => Poll::Ready(Err(draining())),
+                frame => frame.map(Ok),
+            });
+            let first = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut frame).poll(context))).await;
+            let frame = match first {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => tokio::time::timeout_at(self.due(), frame)
+                    .await
+                    .map_err(|_| Refusal::new(Cause::BodyTimeout, "the request body did not arrive in time"))?,
+            };
+            match frame? {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(piece) = frame.into_data() {
+                        self.bytes += piece.len() as u64;
+                        return Ok(Some(piece));
+                    }
                 }
+                Some(Err(_)) => return Err(Refusal::new(Cause::Malformed, "the request body broke off")),
             }
-            Some(Err(_)) => return Err(Refusal::new(Cause::Malformed, "the request body broke off")),
         }
     }
+
+    /// When the wait for the next piece ends.
+    fn due(&mut self) -> Instant {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        let earned = Duration::from_secs(self.bytes / BODY_BYTES_A_SECOND_MIN);
+        (now + self.silence_max).min(since + self.silence_max + earned)
+    }
+}
+
+fn draining() -> Refusal {
+    Refusal::new(Cause::Draining, "this server is shutting down; try again shortly").after(1)
 }
 
 fn announced(arrival: &Arrival) -> Option<u64> {

@@ -51,6 +51,7 @@ pub async fn reserve(
         model: decision.model.clone(),
         input_bound: bounds.input_tokens,
         may_reason: call.ask.features.reasoning,
+        is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
     };
     let debt = tab.open(quote).await?;

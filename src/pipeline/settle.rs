@@ -13,6 +13,7 @@ use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::price::{self, Context, Model};
+use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::upstream::provider::Provider;
@@ -27,6 +28,8 @@ pub enum End {
     Complete,
     /// The client left; what could be read of the rest has been read.
     ClientLeft,
+    /// The client left before a byte of its request was sent on: nothing can be billed.
+    Withdrawn,
     /// The upstream broke off, after it had taken at least a part of the request.
     BrokenOff,
     /// The upstream was silent for too long.
@@ -62,6 +65,8 @@ pub struct Pricing {
     pub input_bound: u64,
     /// Whether reasoning may be billed that is never shown.
     pub may_reason: bool,
+    /// Whether the answer is streamed, so that a provider can stop in the middle of it.
+    pub is_stream: bool,
     /// The service tier that was asked for.
     pub service_tier: Option<Box<str>>,
 }
@@ -83,8 +88,21 @@ impl End {
         match self {
             Self::Silent => "the upstream was silent for too long",
             Self::Cut => "tollgate is shutting down",
-            Self::Complete | Self::ClientLeft | Self::BrokenOff | Self::Unreachable => {
+            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff | Self::Unreachable => {
                 "the upstream broke off its answer"
+            }
+        }
+    }
+
+    /// What a client is told that has not got a head yet.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::Silent => Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"),
+            Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down"),
+            Self::Unreachable => Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached"),
+            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff => {
+                Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off its answer")
             }
         }
     }
@@ -95,7 +113,7 @@ impl End {
             Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
             Self::Cut => 503,
             Self::Silent => 504,
-            Self::ClientLeft => STATUS_CLIENT_LEFT,
+            Self::ClientLeft | Self::Withdrawn => STATUS_CLIENT_LEFT,
         }
     }
 }
@@ -125,6 +143,13 @@ impl Bill {
         self.note_status(status);
         if let Some(entry) = self.debt.entry() {
             entry.status = STATUS_CLIENT_LEFT;
+        }
+    }
+
+    /// The answer broke off before its head went out: the client gets this instead.
+    pub fn note_refusal(&mut self, refusal: &Refusal) {
+        if let Some(entry) = self.debt.entry() {
+            entry.status = refusal.cause.status();
         }
     }
 
@@ -177,11 +202,15 @@ impl Bill {
 
     fn outcome(&self, end: End, facts: &Facts) -> Outcome {
         match end {
-            End::ClientLeft => Outcome::ClientAbort,
+            End::ClientLeft | End::Withdrawn => Outcome::ClientAbort,
             End::Silent | End::Cut => Outcome::Timeout,
             End::BrokenOff | End::Unreachable => Outcome::UpstreamAborted,
-            End::Complete if !(200..300).contains(&self.status) || facts.error.is_some() => Outcome::UpstreamError,
-            End::Complete if self.pricing.operation.generates() && !facts.terminal && !facts.broken => {
+            End::Complete if self.status >= 400 || facts.error.is_some() => Outcome::UpstreamError,
+            End::Complete
+                if self.pricing.operation.generates()
+                    && self.status < 300
+                    && !(facts.terminal || facts.ending.is_some() || facts.broken) =>
+            {
                 Outcome::UpstreamAborted
             }
             End::Complete => Outcome::Complete,
@@ -194,11 +223,13 @@ impl Bill {
         match end {
             _ if self.pricing.operation.is_free() => nothing(),
             // Nothing was sent.
-            End::Unreachable => nothing(),
+            End::Unreachable | End::Withdrawn => nothing(),
             // An error is not billed, whatever becomes of its body.
             _ if self.status != 0 && !answered => nothing(),
             _ if answered && facts.usage_final => self.reported(facts),
-            // The client left before or within the answer, or the answer said nothing of usage.
+            // A whole answer is generated to its end, whether or not anybody waits for it.
+            End::ClientLeft if !self.pricing.is_stream => self.at_quote(UsageSource::Assumed, Usage::default()),
+            // The client left before or within the stream, or the answer said nothing of usage.
             End::ClientLeft | End::Complete => self.counted(facts),
             // It was sent, and nobody knows what became of it.
             End::BrokenOff | End::Silent | End::Cut => self.at_quote(UsageSource::Assumed, Usage::default()),

@@ -3,28 +3,24 @@
 //! It shows each frame to the meter, lets it pass, and is told exactly once how the stream ended: complete, broken off,
 //! silent or left by the client. Then the bill is settled.
 //!
-//! Invariant: bytes pass as they came, but for the usage event that we asked for and the client did not.
+//! Invariant: bytes pass as they came, but for the usage event that we asked for and the client did not, and for the
+//! error that ends a stream which its upstream did not end.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::abandon::{self, Permit};
 use super::body::BrokenOff;
-use super::settle::{Bill, End};
-use crate::app::App;
+use super::flow::Flow;
+use super::settle::End;
 use crate::domain::money::Usd;
+use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
-use crate::protocol::strip::Watch;
-use crate::protocol::terminal::terminal_error;
 
 /// A body that is being watched.
 #[derive(Debug)]
@@ -34,120 +30,133 @@ pub struct Tap {
     /// What may go to the client.
     ready: VecDeque<Bytes>,
     silence: Option<Pin<Box<Sleep>>>,
-    last_frame: Instant,
+    /// Since when the upstream is waited for, while it is. A client that takes its time is no silent upstream.
+    waiting_since: Option<Instant>,
     cost: Option<Usd>,
-}
-
-/// An answer that still flows, with what will settle it.
-#[derive(Debug)]
-pub struct Flow {
-    /// What is shared by all requests.
-    pub app: Arc<App>,
-    /// The upstream's body.
-    pub body: Incoming,
-    /// Reads the usage as it passes, and takes out the usage event that the client did not ask for.
-    pub watch: Watch,
-    /// What is owed, and how it is priced.
-    pub bill: Bill,
-    /// Longest silence between two frames.
-    pub silence_max: Duration,
 }
 
 type Next = Option<Result<Frame<Bytes>, BrokenOff>>;
 
+/// What comes next.
+enum Step {
+    Piece(Bytes),
+    Failed(End),
+    Over,
+}
+
 impl Tap {
     /// Watches `flow`.
     #[must_use]
-    pub fn new(flow: Flow) -> Self {
-        let last_frame = Instant::now();
-        Self { flow: Some(flow), ready: VecDeque::new(), silence: None, last_frame, cost: None }
+    pub const fn new(flow: Flow) -> Self {
+        Self { flow: Some(flow), ready: VecDeque::new(), silence: None, waiting_since: None, cost: None }
     }
 
     /// The next frame for the client.
     pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Next> {
-        loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            let Some(flow) = &mut self.flow else { return Poll::Ready(None) };
-            let frame = match Pin::new(&mut flow.body).poll_frame(context) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending if flow.app.drain.phase() == Phase::Cutting => return self.break_off(End::Cut),
-                Poll::Pending => {
-                    ready!(self.poll_silence(context));
-                    return self.break_off(End::Silent);
-                }
-            };
-            match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(piece) => self.pass(piece),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                Some(Err(_)) => return self.break_off(End::BrokenOff),
-                None => self.complete(),
-            }
-        }
+        Poll::Ready(match ready!(self.poll_step(context)) {
+            Step::Piece(piece) => Some(Ok(Frame::data(piece))),
+            Step::Failed(end) => self.break_off(end),
+            Step::Over => None,
+        })
     }
 
     /// How much is to come, where that is known.
     #[must_use]
     pub fn size_hint(&self) -> SizeHint {
-        let held = self.ready.iter().map(|piece| piece.len() as u64).sum();
         match &self.flow {
-            Some(flow) if flow.watch.may_drop() || held > 0 => SizeHint::default(),
-            Some(flow) => flow.body.size_hint(),
-            None => SizeHint::with_exact(held),
+            Some(flow) if flow.is_promised && self.ready.is_empty() => flow.body.size_hint(),
+            Some(_) | None => SizeHint::default(),
         }
     }
 
-    /// Reads the whole body, and says what it cost.
+    /// Reads the whole body, before its head goes out, and says what it cost.
     ///
     /// # Errors
-    /// The upstream broke off.
-    pub async fn collect(mut self) -> Result<(Bytes, Option<Usd>), BrokenOff> {
-        let mut whole = Bytes::new();
-        while let Some(frame) = std::future::poll_fn(|context| self.poll_frame(context)).await {
-            let Ok(piece) = frame?.into_data() else { continue };
-            whole = if whole.is_empty() { piece } else { [whole, piece].concat().into() };
+    /// The upstream broke off. The request has its entry then.
+    pub async fn collect(mut self) -> Result<(Bytes, Option<Usd>), Refusal> {
+        let mut pieces = Vec::with_capacity(1);
+        loop {
+            match std::future::poll_fn(|context| self.poll_step(context)).await {
+                Step::Piece(piece) => pieces.push(piece),
+                Step::Failed(end) => return Err(self.refuse(end)),
+                Step::Over => break,
+            }
         }
-        Ok((whole, self.cost))
+        let whole = if pieces.len() == 1 { pieces.pop() } else { None };
+        Ok((whole.unwrap_or_else(|| pieces.concat().into()), self.cost))
+    }
+
+    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Poll::Ready(Step::Piece(piece));
+            }
+            let Some(flow) = &mut self.flow else { return Poll::Ready(Step::Over) };
+            let frame = match Pin::new(&mut flow.body).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                // The connection is polled once more when the process ends, which is seen here.
+                Poll::Pending if flow.app.drain.phase() == Phase::Cutting => {
+                    return Poll::Ready(Step::Failed(End::Cut));
+                }
+                Poll::Pending => {
+                    ready!(self.poll_silence(context));
+                    return Poll::Ready(Step::Failed(End::Silent));
+                }
+            };
+            self.waiting_since = None;
+            match frame {
+                // Trailers are for those who asked for them with TE, which concerns one hop only.
+                Some(Ok(frame)) => frame.into_data().map_or((), |piece| self.pass(piece)),
+                Some(Err(_)) => return Poll::Ready(Step::Failed(End::BrokenOff)),
+                None if flow.is_unfinished() => return Poll::Ready(Step::Failed(End::BrokenOff)),
+                None => self.complete(),
+            }
+        }
     }
 
     fn pass(&mut self, piece: Bytes) {
         let Some(flow) = &mut self.flow else { return };
-        self.last_frame = Instant::now();
         flow.bill.note_first_byte();
-        flow.watch.feed(piece, &mut self.ready);
+        flow.feed(piece, &mut self.ready);
         // A body of known length is not asked again behind its last byte.
-        if flow.body.is_end_stream() {
+        if flow.body.is_end_stream() && !flow.is_unfinished() {
             self.complete();
         }
     }
 
     fn complete(&mut self) {
         if let Some(mut flow) = self.flow.take() {
-            flow.watch.release(&mut self.ready);
+            flow.release(&mut self.ready);
             self.cost = flow.settle(End::Complete);
         }
     }
 
     /// The upstream failed: a stream says so in its dialect and ends, a whole answer is broken off.
-    fn break_off(&mut self, end: End) -> Poll<Next> {
-        let Some(mut flow) = self.flow.take() else { return Poll::Ready(None) };
-        flow.watch.release(&mut self.ready);
+    fn break_off(&mut self, end: End) -> Next {
+        let mut flow = self.flow.take()?;
+        flow.release(&mut self.ready);
         let last_words = flow.last_words(end);
         flow.settle(end);
-        let Some(last_words) = last_words else { return Poll::Ready(Some(Err(BrokenOff))) };
+        let Some(last_words) = last_words else { return Some(Err(BrokenOff)) };
         self.ready.push_back(last_words);
-        let piece = self.ready.pop_front().unwrap_or_default();
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        self.ready.pop_front().map(|piece| Ok(Frame::data(piece)))
+    }
+
+    /// The upstream failed, and the client has not got a head yet.
+    fn refuse(&mut self, end: End) -> Refusal {
+        let refusal = end.refusal();
+        if let Some(mut flow) = self.flow.take() {
+            flow.bill.note_refusal(&refusal);
+            flow.settle(end);
+        }
+        refusal
     }
 
     /// Ready once nothing has come for too long. One timer serves the whole stream: it is moved when it fires, not with
     /// each frame.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(flow) = &self.flow else { return Poll::Pending };
-        let due = self.last_frame + flow.silence_max;
+        let due = *self.waiting_since.get_or_insert_with(Instant::now) + flow.silence_max;
         let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         loop {
             ready!(silence.as_mut().poll(context));
@@ -155,45 +164,6 @@ impl Tap {
                 return Poll::Ready(());
             }
             silence.as_mut().reset(due);
-        }
-    }
-}
-
-impl Flow {
-    /// Reads to the end for the usage that stands there; nobody gets the bytes.
-    pub async fn read_out(mut self, permit: Permit) {
-        let mut bytes = 0;
-        while bytes <= permit.bytes_max && !self.body.is_end_stream() {
-            let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
-            let Ok(Some(Ok(frame))) = tokio::time::timeout_at(permit.deadline, frame).await else { break };
-            if let Ok(piece) = frame.into_data() {
-                bytes += piece.len() as u64;
-                self.watch.feed(piece, &mut VecDeque::new());
-            }
-        }
-        self.settle(End::ClientLeft);
-    }
-
-    /// What ends a stream from outside, in its own dialect.
-    fn last_words(&self, end: End) -> Option<Bytes> {
-        let (id, now_s) = (self.bill.request_id().to_string(), self.app.clock.now_ms() / 1000);
-        terminal_error(self.bill.operation(), &self.watch.position(), end.message(), &id, now_s)
-    }
-
-    fn settle(self, end: End) -> Option<Usd> {
-        self.bill.settle(end, &self.watch.end())
-    }
-
-    /// The client has left.
-    fn abandon(self) {
-        if self.watch.is_terminal() {
-            // It has all that it waited for; many clients close without reading the last chunk.
-            self.settle(End::Complete);
-            return;
-        }
-        match abandon::permit(&self.app) {
-            Some(permit) => drop(tokio::spawn(self.read_out(permit))),
-            None => drop(self.settle(End::ClientLeft)),
         }
     }
 }

@@ -146,6 +146,17 @@ impl Endpoint {
     }
 }
 
+/// Whether some server may read the path as one outside of the folder that it is put in.
+#[must_use]
+pub fn climbs(path: &str) -> bool {
+    let odd = |byte: u8| byte <= b' ' || matches!(byte, b'\\' | b'#' | 0x7f);
+    if path.bytes().any(odd) || !path.starts_with('/') {
+        return true;
+    }
+    let clear = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    clear.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
 /// The upstream that `/u/NAME/...` names, and the path that is left for it; `None` for other paths.
 #[must_use]
 pub fn strip_upstream_prefix(path: &str) -> Option<(&str, &str)> {

@@ -277,6 +277,11 @@ impl Gather {
         self.facts.terminal || (matches!(self.shape, Shape::Gemini) && self.facts.ending.is_some())
     }
 
+    /// Whether the answer has told its end, or cannot be understood.
+    pub(super) const fn is_over(&self) -> bool {
+        self.facts.broken || is_over(&self.facts)
+    }
+
     /// What has been learned, once nothing follows.
     pub(super) fn facts(mut self, untold: UntoldWrites) -> Facts {
         let told = self.facts.service_tier.take();

@@ -82,6 +82,12 @@ impl Meter {
         self.coded.is_terminal()
     }
 
+    /// Whether more has to come, as far as can be told: a stream has not said how it ends, or a JSON body is open.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.coded.is_unfinished()
+    }
+
     /// Where the answer stands, which decides how it can be ended.
     #[must_use]
     pub fn position(&self) -> Position {

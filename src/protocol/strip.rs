@@ -185,6 +185,12 @@ impl Watch {
         self.meter.is_terminal()
     }
 
+    /// Whether more has to come, as far as can be told.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.meter.is_unfinished()
+    }
+
     /// Where the answer stands, which decides how it can be ended.
     #[must_use]
     pub fn position(&self) -> Position {

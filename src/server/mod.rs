@@ -3,6 +3,7 @@
 //! Three doors: clients, the admin interface, and the control socket in the store's folder. It knows nothing of money
 //! or dialects.
 
+mod guard;
 pub mod accept;
 pub mod surfaces;
 pub mod run;

@@ -109,7 +109,7 @@ impl Signals {
 pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> Result<(), crate::store::StoreError> {
     let Listeners { clients, admin, control, control_path } = listeners;
     tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
-    tokio::spawn(accept::tcp(app.clone(), admin, surfaces::admin));
+    tokio::spawn(accept::operators(app.clone(), admin, surfaces::admin));
     let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
     let ticking = tokio::spawn(tick(app.clone()));
     signals.next().await;

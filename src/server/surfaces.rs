@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use crate::admin::{self, Door};
 use crate::app::App;
+use crate::drain::Phase;
 use crate::pipeline;
 use crate::pipeline::body::Body;
 
@@ -35,13 +36,33 @@ pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Response<Full
 
 /// Whether requests can be served; no provider is asked.
 fn ready(app: &App) -> Response<Body> {
-    match admin::state::ready(app).status() {
-        StatusCode::OK => probe(StatusCode::OK, "ok\n"),
-        status => probe(status, "not ready; the admin listener's /readyz says why\n"),
+    let ready = admin::state::ready(app).status();
+    match app.bank.health().failed {
+        _ if ready == StatusCode::OK => probe(
+            ready, "ok
+",
+        ),
+        Some(cause) => probe(
+            ready,
+            format!(
+                "the ledger cannot be written: {cause}
+"
+            ),
+        ),
+        None if app.drain.phase() > Phase::Serving => probe(
+            ready,
+            "shutting down
+",
+        ),
+        None => probe(
+            ready,
+            "the ledger's disk cannot keep up
+",
+        ),
     }
 }
 
-fn probe(status: StatusCode, text: &'static str) -> Response<Body> {
+fn probe(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::whole(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -77,6 +77,11 @@ impl Queue {
         self.next_seq.checked_sub(1).filter(|seq| *seq > 0).map(Seat)
     }
 
+    /// Bytes that wait to be written.
+    pub const fn waiting_bytes(&self) -> u64 {
+        self.frame.len() as u64
+    }
+
     /// Appends a record.
     pub fn push(&mut self, line: Line<'_>) -> Seat {
         let before = self.frame.len();

@@ -299,6 +299,10 @@ impl Shared {
 
     fn push_into(&self, mut queue: MutexGuard<'_, Queue>, lines: &[Line<'_>]) -> Seat {
         let mut seat = Seat(queue.next_seq);
+        // What can never be written is not kept without end either.
+        if queue.failed.is_some() && queue.waiting_bytes() > self.options.unsynced_bytes_max {
+            return seat;
+        }
         for line in lines {
             seat = queue.push(*line);
         }

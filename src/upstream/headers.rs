@@ -5,6 +5,8 @@
 //!
 //! Invariant: a Tollgate key never leaves, in no header and in no query.
 
+use std::borrow::Cow;
+
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -12,6 +14,9 @@ use http::header::{
 
 /// What every Tollgate key begins with.
 pub const KEY_PREFIX: &str = "tg_";
+
+/// No Tollgate key is shorter, in bytes; config refuses it.
+const KEY_BYTES_MIN: usize = 20;
 
 /// Where Anthropic's and Azure's, Google's clients put their key.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -75,36 +80,83 @@ pub fn drop_credentials(headers: &mut HeaderMap) {
     }
 }
 
-/// The secret within a credential header's value: what follows `Bearer`, or all of it.
+/// The secret within a credential header's value: what follows `Bearer`, or all of it where no scheme is named.
 #[must_use]
 pub fn secret_of<'a>(name: &HeaderName, value: &'a HeaderValue) -> Option<&'a str> {
     let text = value.to_str().ok()?.trim();
     if name != AUTHORIZATION {
         return Some(text);
     }
-    let (scheme, secret) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim_start())
+    match text.split_once(' ') {
+        Some((scheme, secret)) => scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim_start()),
+        None => Some(text),
+    }
 }
 
-fn drop_tollgate_keys(headers: &mut HeaderMap) {
-    for name in &CREDENTIALS {
-        let is_key = |value: &HeaderValue| secret_of(name, value).is_some_and(|secret| secret.starts_with(KEY_PREFIX));
-        if headers.get_all(name).iter().any(is_key) {
-            let others: Vec<HeaderValue> =
-                headers.get_all(name).iter().filter(|value| !is_key(value)).cloned().collect();
-            headers.remove(name);
-            for value in others {
-                headers.append(name, value);
-            }
-        }
-    }
+/// The value of a query's pair if its name is `key`, both decoded as a server would.
+#[must_use]
+pub fn query_key(pair: &str) -> Option<Cow<'_, str>> {
+    let (name, value) = pair.split_once('=')?;
+    (decoded(name) == "key").then(|| decoded(value))
 }
 
 /// The query without the parameters `key` that `drop` says; `None` where nothing is left.
 #[must_use]
 pub fn query_without_key(query: &str, drop: impl Fn(&str) -> bool) -> Option<String> {
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.strip_prefix("key=").is_some_and(&drop)).collect();
+    let kept: Vec<&str> = query.split('&').filter(|pair| !query_key(pair).is_some_and(|key| drop(&key))).collect();
     (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+/// Removes each value that holds a Tollgate key, whichever header it stands in.
+fn drop_tollgate_keys(headers: &mut HeaderMap) {
+    if !headers.iter().any(holds_tollgate_key) {
+        return;
+    }
+    let names: Vec<HeaderName> =
+        headers.iter().filter(|header| holds_tollgate_key(*header)).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        let others: Vec<HeaderValue> =
+            headers.get_all(&name).iter().filter(|value| !holds_tollgate_key((&name, value))).cloned().collect();
+        headers.remove(&name);
+        for value in others {
+            headers.append(name.clone(), value);
+        }
+    }
+}
+
+/// Whether the value holds a Tollgate key, alone or behind whatever scheme. Where no key belongs, a word is one only if
+/// it is long enough: `tg_bot/1.0` is a name.
+fn holds_tollgate_key((name, value): (&HeaderName, &HeaderValue)) -> bool {
+    // Nearly every value is told apart by this alone.
+    if memchr::memmem::find(value.as_bytes(), KEY_PREFIX.as_bytes()).is_none() {
+        return false;
+    }
+    let is_key = |word: &[u8]| {
+        word.starts_with(KEY_PREFIX.as_bytes()) && (CREDENTIALS.contains(name) || word.len() >= KEY_BYTES_MIN)
+    };
+    value.as_bytes().split(u8::is_ascii_whitespace).any(is_key)
+}
+
+/// A name or a value of a query without its percent-encoding; what is not encoded well stays as it is.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut clear = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let byte = match behind {
+            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        clear.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8(clear).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -164,6 +216,22 @@ mod tests {
             &[],
         );
         check(&[("authorization", "bearer  tg_secret"), ("x-api-key", "sk-theirs")], &[("x-api-key", "sk-theirs")]);
+        check(&[("authorization", "tg_secret"), ("x-litellm-key", "Bearer tg_0123456789abcdefghij ")], &[]);
+        check(&[("x-id", "tg_0123456789abcdefghij"), ("x-id", "1"), ("x-id", "2")], &[("x-id", "1"), ("x-id", "2")]);
+        check(&[("user-agent", "a tg_bot/1.0")], &[("user-agent", "a tg_bot/1.0")]);
+    }
+
+    #[test]
+    fn a_key_that_is_hidden_is_found() {
+        check(&[("authorization", "tg_secret")], &[]);
+        check(&[("authorization", "Basic tg_secret"), ("x-api-key", "  tg_secret")], &[]);
+        for pair in ["key=tg_x", "k%65y=tg_x", "key=%74g_x", "%6b%65%79=t%67%5Fx"] {
+            assert_eq!(query_key(pair).as_deref(), Some("tg_x"), "{pair}");
+        }
+        for (pair, expect) in [("keys=tg_x", None), ("key", None), ("key=%", Some("%")), ("key=%zz%ff", Some("%zz%ff"))]
+        {
+            assert_eq!(query_key(pair).as_deref(), expect, "{pair}");
+        }
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! [`Rope`]: a body as the pieces in which it arrived, sent on without a copy.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -19,14 +18,30 @@ pub struct Rope {
 }
 
 /// Tells whether any byte of a body was handed to a connection: if not, the provider cannot bill it.
-#[derive(Clone, Debug, Default)]
-pub struct Sent(Arc<AtomicBool>);
+#[derive(Clone, Debug)]
+pub struct Sent(Arc<AtomicU8>);
+
+/// A body that was withdrawn before its first byte; the connection that wanted it is closed.
+#[derive(Debug)]
+pub struct Withdrawn;
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const WITHDRAWN: u8 = 2;
 
 impl Sent {
-    /// Whether the connection took the body, or a part of it.
+    /// Takes the body back. True: no connection has a byte of it, and none will. An empty body leaves with the head, so
+    /// that nobody can tell.
     #[must_use]
-    pub fn any(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    pub fn withdraw(&self) -> bool {
+        self.0.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn take(&self) -> Result<(), Withdrawn> {
+        match self.0.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire) {
+            Err(WITHDRAWN) => Err(Withdrawn),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 }
 
@@ -35,7 +50,8 @@ impl Rope {
     #[must_use]
     pub fn new(pieces: Vec<Bytes>) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.into(), left, sent: Sent::default() }
+        let sent = Sent(Arc::new(AtomicU8::new(if left == 0 { TAKEN } else { WAITING })));
+        Self { pieces: pieces.into(), left, sent }
     }
 
     /// A view that outlives the body.
@@ -47,11 +63,13 @@ impl Rope {
 
 impl Body for Rope {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Withdrawn;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Withdrawn>>> {
         let rope = self.get_mut();
-        rope.sent.0.store(true, Ordering::Release);
+        if let Err(withdrawn) = rope.sent.take() {
+            return Poll::Ready(Some(Err(withdrawn)));
+        }
         let Some(piece) = rope.pieces.pop_front() else {
             return Poll::Ready(None);
         };
@@ -67,3 +85,11 @@ impl Body for Rope {
         SizeHint::with_exact(self.left)
     }
 }
+
+impl std::fmt::Display for Withdrawn {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("the request was withdrawn before it was sent")
+    }
+}
+
+impl std::error::Error for Withdrawn {}

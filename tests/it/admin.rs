@@ -1,7 +1,5 @@
 //! The admin interface and the commands that read the ledger: who may come in, and what they are told.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its question should stop")]
-
 mod access;
 mod ledger;
 mod commands;

@@ -1,7 +1,5 @@
 //! The config as its users meet it: what is wrong and where, what overrides what, and what the shipped file says.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-
 mod shipped;
 
 use std::path::PathBuf;

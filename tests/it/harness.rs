@@ -1,7 +1,5 @@
 //! An app in a folder of its own, and what tests do with one.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its app should stop")]
-
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;

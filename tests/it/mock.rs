@@ -1,7 +1,5 @@
 //! The mock provider over real sockets: what a client sees, and what it is billed.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its own functions")]
-
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;

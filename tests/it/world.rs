@@ -25,6 +25,9 @@ use tollgate::store::{Reader, Record};
 /// A key that every world knows, as `ci` of the team `search`.
 pub const KEY: &str = "tg_0123456789abcdefghij";
 
+/// How long upstreams may be silent where a test does not care.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A Tollgate, its provider and a client.
 pub struct World {
     pub app: Arc<App>,
@@ -47,28 +50,53 @@ pub struct Answer {
 impl World {
     /// A Tollgate with the mock behind the upstreams `openai`, `anthropic` and `gemini`, and `extra` in its config.
     pub async fn start(extra: &str) -> Self {
-        let provider = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = provider.local_addr().unwrap();
-        let clock = Clock::system();
-        let mock = Mock::new(mock::Options::new(Arc::new(move || clock.now_ms())));
-        let serving = mock.clone();
-        tokio::spawn(async move { serving.serve(provider, std::future::pending()).await });
-        Self::before(address, mock, extra).await
+        Self::impatient(extra, PATIENCE).await
+    }
+
+    /// The same with upstreams that may be silent for so long, before and within an answer.
+    pub async fn impatient(extra: &str, silence_max: Duration) -> Self {
+        let (address, mock) = provider().await;
+        Self::before(address, mock, extra, silence_max).await
+    }
+
+    /// The same with a clock or a disk of the test's own.
+    pub async fn on(extra: &str, surroundings: Surroundings) -> Self {
+        let (address, mock) = provider().await;
+        Self::in_folder(address, mock, extra, surroundings, tempfile::tempdir().unwrap()).await
     }
 
     /// A Tollgate whose upstreams are at `provider`; `mock` is only looked at.
-    pub async fn before(provider: SocketAddr, mock: Arc<Mock>, extra: &str) -> Self {
+    pub async fn before(provider: SocketAddr, mock: Arc<Mock>, extra: &str, silence_max: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = config_text(provider, &folder, extra);
-        let env: Environment =
-            [("TEST_KEY".to_owned(), KEY.to_owned()), ("PROVIDER_KEY".to_owned(), "sk-provider".to_owned())].into();
-        let config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        let app = Arc::new(App::open(config, Surroundings::default()).unwrap());
+        let config = config(provider, &folder, extra, silence_max);
+        Self::of(config, provider, mock, Surroundings::default(), folder).await
+    }
+
+    /// A Tollgate with its store in `folder`, where another may have been before.
+    pub async fn in_folder(
+        provider: SocketAddr,
+        mock: Arc<Mock>,
+        extra: &str,
+        surroundings: Surroundings,
+        folder: TempDir,
+    ) -> Self {
+        let config = config(provider, &folder, extra, PATIENCE);
+        Self::of(config, provider, mock, surroundings, folder).await
+    }
+
+    async fn of(
+        config: Config,
+        provider: SocketAddr,
+        mock: Arc<Mock>,
+        surroundings: Surroundings,
+        folder: TempDir,
+    ) -> Self {
+        let app = Arc::new(App::open(config, surroundings).unwrap());
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, admin) = (clients.local_addr().unwrap(), operators.local_addr().unwrap());
         tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
-        tokio::spawn(accept::tcp(app.clone(), operators, surfaces::admin));
+        tokio::spawn(accept::operators(app.clone(), operators, surfaces::admin));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { app, address, admin, mock, provider, client, folder }
     }
@@ -95,11 +123,16 @@ impl World {
             .unwrap()
     }
 
-    /// Every entry of the ledger, once nothing is in flight.
-    pub async fn entries(&self) -> Vec<Entry> {
+    /// Every record of the journal, once nothing is in flight.
+    pub async fn records(&self) -> Vec<Record> {
         self.settled().await;
         let records = Reader::open(self.folder.path()).records().unwrap();
-        let entries = records.filter_map(|located| match located.unwrap().record {
+        records.map(|located| located.unwrap().record).collect()
+    }
+
+    /// Every entry of the ledger, once nothing is in flight.
+    pub async fn entries(&self) -> Vec<Entry> {
+        let entries = self.records().await.into_iter().filter_map(|record| match record {
             Record::Entry(entry) => Some(*entry),
             _ => None,
         });
@@ -136,7 +169,33 @@ impl Answer {
     }
 }
 
-fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
+/// The mock on a free port.
+pub async fn provider() -> (SocketAddr, Arc<Mock>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let clock = Clock::system();
+    let mock = Mock::new(mock::Options::new(Arc::new(move || clock.now_ms())));
+    let serving = mock.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    (address, mock)
+}
+
+fn config(provider: SocketAddr, folder: &TempDir, extra: &str, silence_max: Duration) -> Config {
+    let text = config_text(provider, folder, extra);
+    let env: Environment =
+        [("TEST_KEY".to_owned(), KEY.to_owned()), ("PROVIDER_KEY".to_owned(), "sk-provider".to_owned())].into();
+    let mut config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    for upstream in &mut config.upstreams {
+        let upstream = Arc::get_mut(upstream).unwrap();
+        (upstream.first_byte_timeout, upstream.idle_timeout) = (silence_max, silence_max);
+    }
+    config
+}
+
+/// A config with the mock behind the upstreams `openai`, `anthropic` and `gemini`; lines of `extra` that begin with
+/// `server.` go into that section, and `//PROVIDER` in it stands for the provider's address.
+pub fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
+    let extra = extra.replace("//PROVIDER", &format!("//{provider}"));
     format!(
         r#"
 [server]

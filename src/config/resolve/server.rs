@@ -42,6 +42,7 @@ pub(super) fn server(root: &Section<'_>, setting: &Setting<'_>) -> Server {
         in_flight_max: some_if_positive(count(&section, "in_flight_max", 0, 0..=1_000_000)),
         header_timeout: seconds(&section, "header_timeout_s", 75),
         header_bytes_max: count(&section, "header_bytes_max", 65_536, 8_192..=1_048_576),
+        write_timeout: seconds(&section, "write_timeout_s", 300),
         drain: Duration::from_secs(section.number("drain_s", 600, 0..=86_400)),
         threads: some_if_positive(count(&section, "threads", 0, 0..=1024)),
     };

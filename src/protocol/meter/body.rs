@@ -102,6 +102,17 @@ impl Body {
         self.gather.as_ref().is_some_and(Gather::is_terminal)
     }
 
+    pub(super) fn is_unfinished(&self) -> bool {
+        let is_open = || !self.gather.as_ref().is_some_and(Gather::is_over);
+        match self.framing {
+            Framing::Untold => self.is_announced,
+            Framing::Events(_) => is_open(),
+            Framing::Array(_) => !self.scanner.is_done() && is_open(),
+            Framing::Whole(_) => !self.scanner.is_done(),
+            Framing::Ignored => false,
+        }
+    }
+
     pub(super) const fn is_event_stream(&self) -> bool {
         matches!(self.framing, Framing::Events(_))
     }

@@ -97,6 +97,14 @@ impl Coded {
         }
     }
 
+    pub(super) fn is_unfinished(&self) -> bool {
+        match self {
+            Self::Plain(body) => body.is_unfinished(),
+            Self::Behind { decoder, is_broken } => !is_broken && decoder.body().is_some_and(Body::is_unfinished),
+            Self::Unknown => false,
+        }
+    }
+
     pub(super) fn end(self, untold: UntoldWrites) -> Facts {
         match self {
             Self::Plain(body) => body.end(untold),

@@ -9,7 +9,7 @@ pub struct Found<'a> {
     pub start: usize,
     /// Offset behind its last byte.
     pub end: usize,
-    /// Its raw JSON text, cut at the limit of [`Take::Bytes`]; empty for [`Take::Span`].
+    /// Its raw JSON text, cut at the limit of [`Take::Bytes`](super::Take::Bytes); empty for [`Take::Span`](super::Take::Span).
     pub raw: &'a [u8],
     /// The byte it begins with, which tells its kind: `{`, `[`, `"`, `t`, `f`, `n`, or the start of a number.
     pub first: u8,

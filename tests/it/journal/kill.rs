@@ -2,8 +2,6 @@
 //!
 //! `TOLLGATE_KILL_ROUNDS` says how many rounds (default 20). The killed process is this test binary itself.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

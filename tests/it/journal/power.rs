@@ -3,8 +3,6 @@
 //! What was not yet synced is kept, lost, zeroed or garbled sector by sector; a file whose folder was not yet synced
 //! may be missing.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

@@ -1,7 +1,5 @@
 //! Reading while another writes: ranges of time, one request, and an end that is being written.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;

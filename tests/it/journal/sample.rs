@@ -1,7 +1,5 @@
 //! Records to write, and a look at what a folder holds.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -1,7 +1,5 @@
 //! Damaged ends: an interrupted write is cut, anything else stops the start.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its data should stop")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

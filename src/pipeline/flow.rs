@@ -1,0 +1,173 @@
+//! [`Flow`]: an upstream's answer that still comes in, with what reads it and what will settle it.
+//!
+//! It knows how the answer may end: by itself, by the connection, or in the middle; and what a client can then be told.
+//!
+//! Invariant: nothing is said behind an answer whose length the client was promised, or whose bytes are compressed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use http::response::Parts;
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::abandon::{self, Permit};
+use super::settle::{Bill, End};
+use crate::app::App;
+use crate::domain::money::Usd;
+use crate::drain::Phase;
+use crate::protocol::meter::{Head, Meter, Position};
+use crate::protocol::strip::{UsageEvents, Watch};
+use crate::protocol::terminal::terminal_error;
+
+/// An answer that still flows.
+#[derive(Debug)]
+pub struct Flow {
+    /// What is shared by all requests.
+    pub app: Arc<App>,
+    /// The upstream's body.
+    pub body: Incoming,
+    /// What is owed, and how it is priced.
+    pub bill: Bill,
+    /// Longest silence between two frames.
+    pub silence_max: Duration,
+    /// The client was promised a length.
+    pub is_promised: bool,
+    /// Reads the usage as it passes, and takes out the usage event that the client did not ask for.
+    watch: Watch,
+    /// Whether the client may get more or less than the upstream sent.
+    is_open_ended: bool,
+    /// The answer ends with its connection, so that an end and a cut look alike.
+    ends_with_connection: bool,
+    is_success: bool,
+    is_coded: bool,
+    /// Bytes that have come.
+    bytes: u64,
+}
+
+impl Flow {
+    /// The answer with this head, as the upstream sent it.
+    #[must_use]
+    pub fn new(app: Arc<App>, head: &Parts, body: Incoming, bill: Bill, usage_events: UsageEvents) -> Self {
+        let (content_type, content_encoding) =
+            (text(&head.headers, &CONTENT_TYPE), text(&head.headers, &CONTENT_ENCODING));
+        let is_success = head.status.is_success();
+        // The body of an error passes as it is.
+        let usage_events = if is_success { usage_events } else { UsageEvents::Pass };
+        let may_lose = usage_events == UsageEvents::Drop && !content_type.starts_with("application/json");
+        let meter = Meter::new(bill.operation(), Head { status: head.status.as_u16(), content_type, content_encoding });
+        Self {
+            app,
+            body,
+            bill,
+            silence_max: Duration::MAX,
+            is_promised: false,
+            watch: Watch::new(meter, usage_events),
+            is_open_ended: is_success && (may_lose || content_type.starts_with("text/event-stream")),
+            ends_with_connection: ends_with_connection(head),
+            is_success,
+            is_coded: !matches!(content_encoding, "" | "identity"),
+            bytes: 0,
+        }
+    }
+
+    /// Whether the client may get more or less than the upstream sent, so that it cannot be promised a length: a stream
+    /// may lose its usage event, and one that breaks off ends with an error.
+    #[must_use]
+    pub const fn is_open_ended(&self) -> bool {
+        self.is_open_ended
+    }
+
+    /// Reads a piece, and puts what may pass behind `out`.
+    pub fn feed(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) {
+        self.bytes += piece.len() as u64;
+        self.watch.feed(piece, out);
+    }
+
+    /// Puts what is held back behind `out`, once nothing follows.
+    pub fn release(&mut self, out: &mut VecDeque<Bytes>) {
+        self.watch.release(out);
+    }
+
+    /// Whether an answer that has just ended without an error has ended too early all the same: a stream without its
+    /// terminal event, or half a JSON body at the end of its connection.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.is_success && self.watch.is_unfinished() && (self.ends_with_connection || self.can_be_ended())
+    }
+
+    /// What ends the answer from outside, in its own dialect.
+    #[must_use]
+    pub fn last_words(&self, end: End) -> Option<Bytes> {
+        if self.is_promised || !self.is_success {
+            return None;
+        }
+        let (id, now_s) = (self.bill.request_id().to_string(), self.app.clock.now_ms() / 1000);
+        terminal_error(self.bill.operation(), &self.watch.position(), end.message(), &id, now_s)
+    }
+
+    /// Settles, and says what the answer cost unless that is unknown.
+    pub fn settle(self, end: End) -> Option<Usd> {
+        let mut facts = self.watch.end();
+        if facts.broken && self.is_success {
+            // What could not be read may have been text; of what is compressed not even the length is known.
+            facts.text_bytes = facts.text_bytes.max(self.bytes);
+            facts.reasoned |= self.is_coded;
+        }
+        self.bill.settle(end, &facts)
+    }
+
+    /// The client has left.
+    pub fn abandon(self) {
+        if self.watch.is_terminal() {
+            // It has all that it waited for; many clients close without reading the last chunk.
+            self.settle(End::Complete);
+            return;
+        }
+        match abandon::permit(&self.app) {
+            Some(permit) => drop(tokio::spawn(self.read_out(permit))),
+            None => drop(self.settle(End::ClientLeft)),
+        }
+    }
+
+    /// Reads to the end for the usage that stands there; nobody gets the bytes.
+    pub async fn read_out(mut self, permit: Permit) {
+        let (app, from) = (self.app.clone(), self.bytes);
+        let mut nowhere = VecDeque::new();
+        while self.bytes - from <= permit.bytes_max && !self.body.is_end_stream() {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
+            let frame = tokio::select! {
+                frame = tokio::time::timeout_at(permit.deadline, frame) => frame,
+                () = app.drain.reached(Phase::Cutting) => break,
+            };
+            let Ok(Some(Ok(frame))) = frame else { break };
+            if let Ok(piece) = frame.into_data() {
+                self.feed(piece, &mut nowhere);
+                nowhere.clear();
+            }
+        }
+        self.settle(End::ClientLeft);
+    }
+
+    fn can_be_ended(&self) -> bool {
+        match self.watch.position() {
+            Position::Events { .. } | Position::Between { .. } | Position::Within { .. } => !self.is_promised,
+            Position::Start | Position::Unknown => false,
+        }
+    }
+}
+
+/// Whether the body has neither a length nor an end mark (RFC 9112, 6.3), as HTTP/1.0 servers send it.
+fn ends_with_connection(head: &Parts) -> bool {
+    let is_bare = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    !is_bare && !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
