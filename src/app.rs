@@ -16,6 +16,7 @@ use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
 use crate::limits::gate::Gate;
+use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
 use crate::upstream::provider::Provider;
@@ -32,6 +33,8 @@ pub struct App {
     pub mint: Mint,
     /// What config says now; a request keeps the one it arrived with.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Keeps the index of the journal.
+    pub clerk: Clerk,
     /// The only door to money.
     pub bank: Arc<Bank>,
     /// Counters for `/metrics`.
@@ -52,6 +55,14 @@ pub struct App {
     pub pepper: ring::hmac::Key,
     /// What the admin interface asks for, over TCP.
     pub admin_token: Secret,
+}
+
+impl App {
+    /// What the ledger says, with what has ended so far.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.snapshot.load().config.store.path, self.clerk.shelf())
+    }
 }
 
 /// One state of the config, with what was derived from it.

@@ -1,6 +1,5 @@
 //! One request of the ledger, as JSON.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -10,14 +9,14 @@ use super::{Answer, reply};
 use crate::app::App;
 use crate::domain::entry_json::write_entry;
 use crate::domain::ids::RequestId;
-use crate::store::{ReadError, Reader};
+use crate::store::{Ledger, ReadError};
 
-/// The entry of a request in the store in `folder`, as one line of JSON with its end.
+/// The entry of a request as one line of JSON with its end.
 ///
 /// # Errors
 /// The journal is damaged or cannot be read.
-pub fn find(folder: &Path, id: RequestId) -> Result<Option<String>, ReadError> {
-    let found = Reader::open(folder).find(id)?;
+pub fn find(ledger: &Ledger, id: RequestId) -> Result<Option<String>, ReadError> {
+    let found = ledger.find(id)?;
     Ok(found.map(|found| {
         let mut line = String::new();
         write_entry(&found.entry, &found.hash, &mut line);
@@ -36,9 +35,9 @@ pub(super) async fn answer(app: &Arc<App>, id: &str) -> Answer {
     let Ok(id) = id.parse::<RequestId>() else {
         return reply::error(StatusCode::BAD_REQUEST, "bad_request", "not a request id of 26 letters and digits");
     };
-    let folder = app.snapshot.load().config.store.path.clone();
+    let ledger = app.ledger();
     flushed(app).await;
-    match tokio::task::spawn_blocking(move || find(&folder, id)).await {
+    match tokio::task::spawn_blocking(move || find(&ledger, id)).await {
         Ok(Ok(Some(line))) => reply::text(reply::JSON, line),
         Ok(Ok(None)) => reply::error(StatusCode::NOT_FOUND, "not_found", &absent(id)),
         Ok(Err(error)) => unreadable(&error),

@@ -4,7 +4,6 @@
 //! that they cannot differ.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::{Answer, reply};
 use crate::app::App;
 use crate::domain::report::{Dimension, DimensionError, Query, Report, Table};
 use crate::domain::report_text::Format;
-use crate::store::{ReadError, Reader, Record};
+use crate::store::{Grain, Ledger, ReadError};
 
 /// The longest wait for requests that have just ended. A disk that hangs longer keeps no report from what is readable.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
@@ -95,34 +94,30 @@ impl Request {
     }
 }
 
-/// Folds the ledger of the store in `folder`, which need not exist. It reads files, and takes as long as that takes.
+/// Folds the ledger. It reads files, and takes as long as that takes.
 ///
 /// # Errors
 /// The journal is damaged or cannot be read: part of a sum would be a wrong sum.
-pub fn run(folder: &Path, request: &Request) -> Result<Table, ReadError> {
+pub fn run(ledger: &Ledger, request: &Request) -> Result<Table, ReadError> {
     let mut report = Report::new(request.query.clone());
     let mut days = Days::of(request.zone.clone());
-    let (from_ms, until_ms) = (request.query.from_ms.unwrap_or(0), request.query.until_ms.unwrap_or(u64::MAX));
-    for located in Reader::open(folder).range(from_ms, until_ms)? {
-        match located?.record {
-            Record::Entry(entry) => report.add(&entry, days.day(entry.at_ms)),
-            Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Unsettled(_) => {}
-        }
-    }
+    let grain = if request.query.is_by_time() { Grain::Quarter } else { Grain::Range };
+    let range = request.query.from_ms.unwrap_or(0)..request.query.until_ms.unwrap_or(u64::MAX);
+    ledger.fold(range, grain, &mut |at_ms, subject, sums| report.add(subject, days.when(at_ms), sums))?;
     Ok(report.finish())
 }
 
 /// `GET /admin/v1/report`: the same report as the command's, as JSON if nothing else is said.
 pub(super) async fn answer(app: &Arc<App>, query: &str) -> Answer {
     let snapshot = app.snapshot.load_full();
-    let (folder, zone) = (snapshot.config.store.path.clone(), Zone::of(snapshot.config.money.time_zone.clone()));
+    let (ledger, zone) = (app.ledger(), Zone::of(snapshot.config.money.time_zone.clone()));
     let request = match asked(query, &zone, app.clock.now_ms()) {
         Ok(request) => request,
         Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
     };
     let format = request.format.unwrap_or(Format::Json);
     flushed(app).await;
-    match tokio::task::spawn_blocking(move || run(&folder, &request).map(|table| format.print(&table))).await {
+    match tokio::task::spawn_blocking(move || run(&ledger, &request).map(|table| format.print(&table))).await {
         Ok(Ok(text)) => reply::text(format.media_type(), text),
         Ok(Err(error)) => unreadable(&error),
         Err(_) => unreadable(&"the reader failed"),
@@ -190,7 +185,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_is_right() {
         for (query, says) in [
-            ("by=price", "by: \"price\" is nothing to group by; known are team, user, key, model, day"),
+            ("by=price", "by: \"price\" is nothing to group by; known are team, user, key, model, requested_model, upstream"),
             ("by=team,team", "by: \"team\" is named twice"),
             ("by=team&by=user", "by is there twice"),
             ("from=7d", "\"from\" is no parameter; known are by, since, until, format, tz"),

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use crate::domain::utc::Day;
+use crate::domain::utc::{Day, Hour, When};
 
 /// A time zone by its IANA name.
 #[derive(Clone, Debug)]
@@ -20,12 +20,17 @@ pub struct Zone {
     rules: TimeZone,
 }
 
+/// Milliseconds of a quarter of an hour.
+const QUARTER_MS: u64 = 900_000;
+
 /// Tells days apart; quick for moments that come in the order of time, since most fall on the day of the one before.
 #[derive(Clone, Debug)]
 pub struct Days {
     zone: Zone,
     /// The day that was found last, and its moments in unix milliseconds.
     last: Option<(Range<u64>, Day)>,
+    /// The same for the hour, by its quarter: no zone of today changes its clocks within one.
+    last_hour: Option<(u64, Hour)>,
 }
 
 /// Why a text is no time zone or no moment.
@@ -91,11 +96,36 @@ impl Zone {
     }
 }
 
+impl Zone {
+    /// The hour of `at_ms`, which is of `day`.
+    fn hour(&self, at_ms: u64, day: Day) -> Option<Hour> {
+        let at = Timestamp::from_millisecond(i64::try_from(at_ms).ok()?).ok()?.to_zoned(self.rules.clone());
+        let minute_ms = u64::try_from(at.minute()).ok()? * 60_000;
+        Some(Hour {
+            start_ms: at_ms - (at_ms % 60_000) - minute_ms,
+            day,
+            hour: u8::try_from(at.hour()).ok()?,
+            offset_minutes: i16::try_from(at.offset().seconds() / 60).ok()?,
+        })
+    }
+}
+
 impl Days {
     /// Days in `zone`.
     #[must_use]
     pub const fn of(zone: Zone) -> Self {
-        Self { zone, last: None }
+        Self { zone, last: None, last_hour: None }
+    }
+
+    /// The day and the hour of a moment in unix milliseconds.
+    pub fn when(&mut self, at_ms: u64) -> When {
+        let (day, quarter) = (self.day(at_ms), at_ms / QUARTER_MS);
+        if let Some((_, hour)) = self.last_hour.filter(|(known, _)| *known == quarter) {
+            return When { day, hour };
+        }
+        let hour = self.zone.hour(at_ms, day).unwrap_or(When::utc(at_ms).hour);
+        self.last_hour = Some((quarter, hour));
+        When { day, hour }
     }
 
     /// The day of a moment in unix milliseconds.
@@ -199,6 +229,23 @@ mod tests {
             let zone = Zone::named(zone).unwrap();
             let at_ms = zone.moment(text, NOW_MS).unwrap();
             assert_eq!(Days::of(zone).day(at_ms).to_string(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_hour_is_that_of_the_zone_also_when_clocks_change() {
+        for (zone, text, expect) in [
+            ("UTC", "2026-11-22T23:59:59.999Z", "2026-11-22T23:00+00:00"),
+            ("Asia/Kolkata", "2026-11-22T23:29:59Z", "2026-11-23T04:00+05:30"),
+            ("Asia/Kathmandu", "2026-11-22T23:15:00Z", "2026-11-23T05:00+05:45"),
+            ("Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-25T02:00+02:00"),
+            ("Europe/Berlin", "2026-10-25T01:30:00Z", "2026-10-25T02:00+01:00"),
+        ] {
+            let zone = Zone::named(zone).unwrap();
+            let at_ms = zone.moment(text, NOW_MS).unwrap();
+            let hour = Days::of(zone).when(at_ms).hour;
+            assert_eq!(hour.to_string(), expect, "{text}");
+            assert!(hour.start_ms <= at_ms && at_ms < hour.start_ms + 3_600_000, "{text}");
         }
     }
 

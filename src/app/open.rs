@@ -14,8 +14,9 @@ use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
 use crate::limits::gate::Gate;
+use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
-use crate::store::{Journal, OpenError, Options, Record, Recovered, Start, StoreError};
+use crate::store::{Clerk, Journal, OpenError, Options, Record, Recovered, Start, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::{Destination, Scribe};
 
@@ -86,6 +87,8 @@ impl App {
         let metrics = Arc::new(Metrics::new(now_ms));
         let scribe = Scribe::start(destination(&config.log), metrics.clone()).map_err(AppError::Log)?;
         let scribe = Arc::new(scribe);
+        let keeping = clerk::Options { retention_days: config.store.retention_days, open: clerk::open_sled, clock: clock.clone() };
+        let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone());
         let server = &config.server;
         Ok(Self {
@@ -96,6 +99,7 @@ impl App {
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
             snapshot: ArcSwap::from_pointee(snapshot),
+            clerk,
             bank: Arc::new(bank),
             metrics,
             scribe,

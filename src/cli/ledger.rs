@@ -6,6 +6,7 @@ use super::args::{EXIT_FAILED, Ledger, Show};
 use super::report::{served, tell_if_absent};
 use super::{load_without_secrets, print, tell};
 use crate::admin::{REQUESTS, lookup};
+use crate::store::Ledger as Books;
 
 /// Runs the command and returns the exit code.
 pub async fn run(args: &Ledger) -> u8 {
@@ -23,7 +24,7 @@ async fn show(args: &Show) -> u8 {
     match served(folder, &format!("{REQUESTS}{}", args.id)).await {
         Some(answer) if answer.status == StatusCode::OK => return print(answer.body),
         Some(answer) => tell(&answer.message()),
-        None => match lookup::find(folder, args.id) {
+        None => match lookup::find(&Books::open(folder), args.id) {
             Ok(Some(line)) => return print(line),
             Ok(None) => {
                 tell_if_absent(folder);

@@ -11,6 +11,7 @@ use crate::admin::report::{self, Request};
 use crate::admin::zone::Zone;
 use crate::clock::Clock;
 use crate::domain::report_text::Format;
+use crate::store::Ledger;
 
 /// Prints the report and returns the exit code.
 pub async fn run(args: &args::Report) -> u8 {
@@ -61,7 +62,7 @@ pub(super) fn tell_if_absent(folder: &Path) {
 
 fn read(folder: &Path, request: &Request, format: Format) -> u8 {
     tell_if_absent(folder);
-    match report::run(folder, request) {
+    match report::run(&Ledger::open(folder), request) {
         Ok(table) => print(format.print(&table)),
         Err(error) => {
             tell(&error);

@@ -121,6 +121,8 @@ pub struct Store {
     pub segment_bytes: u64,
     /// Records that may wait for the disk; beyond, requests are refused with 503.
     pub unsynced_records_max: usize,
+    /// Days after which journal files are dropped and only their sums kept; `None` keeps everything.
+    pub retention_days: Option<u32>,
 }
 
 /// `[money]`.

@@ -66,6 +66,9 @@ impl Page<'_> {
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
         self.line("segment_mib", store.segment_bytes / MIB)?;
         self.line("unsynced_records_max", store.unsynced_records_max)?;
+        if let Some(days) = store.retention_days {
+            self.line("retention_days", days)?;
+        }
         self.0.write_str("\n[money]\n")?;
         self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
         self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;

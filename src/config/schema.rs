@@ -46,7 +46,7 @@ pub(super) const SERVER: Keys = Keys {
 };
 
 pub(super) const STORE: Keys =
-    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max"], later: &[] };
+    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
 
 pub(super) const MONEY: Keys = Keys {
     now: &["time_zone", "on_client_abort", "drain_s_max", "drain_mib_max"],

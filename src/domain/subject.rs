@@ -58,7 +58,9 @@ impl Subject {
         Self { model: adjustment.model.clone(), upstream: adjustment.upstream.clone(), ..blank }
     }
 
-    fn of_account(account: &Account) -> Self {
+    /// What can be said of whoever pays, and nothing else.
+    #[must_use]
+    pub fn of_account(account: &Account) -> Self {
         Self {
             team: account.team.clone(),
             user: account.user.clone(),
@@ -70,6 +72,17 @@ impl Subject {
             tier: None,
             cache: None,
             tags: account.tags.clone(),
+        }
+    }
+
+    /// Whoever pays.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            key: self.key.clone(),
+            user: self.user.clone(),
+            team: self.team.clone(),
+            tags: self.tags.clone(),
         }
     }
 

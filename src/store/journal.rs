@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::books::{Books, Unfinished};
 use super::codec::Line;
@@ -30,12 +31,19 @@ use super::totals::Totals;
 use super::writer::Writer;
 use crate::domain::entry::Entry;
 
+/// How long the clerk waits before it looks again whether its record is durable.
+const TIP_WAIT: Duration = Duration::from_millis(2);
+
 /// The writing end of the journal of one folder.
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
     working: Mutex<Option<Working>>,
 }
+
+/// The writing end as the clerk sees it: how far it is durable, and a way to say something.
+#[derive(Clone, Debug)]
+pub struct Tip(Arc<Shared>);
 
 /// What a journal has until it is shut down.
 #[derive(Debug)]
@@ -181,6 +189,12 @@ impl Journal {
         }
     }
 
+    /// How far it is, for whoever reads it while it is written.
+    #[must_use]
+    pub fn tip(&self) -> Tip {
+        Tip(self.shared.clone())
+    }
+
     /// How it is.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -219,6 +233,27 @@ impl Journal {
         let keeper = Keeper { shared: shared.clone(), books, walk };
         let keeper = thread::Builder::new().name("journal".into()).spawn(move || keeper.run())?;
         Ok(Self { shared, working: Mutex::new(Some(Working { keeper, lock })) })
+    }
+}
+
+impl Tip {
+    /// The number of the first record that is not durable.
+    #[must_use]
+    pub fn synced_seq(&self) -> u64 {
+        self.0.synced_seq()
+    }
+
+    /// Takes a record and waits until it is durable; false if that does not come to pass. Never for requests.
+    #[must_use]
+    pub fn post_durably(&self, record: &Record) -> bool {
+        let Ok(seat) = self.0.push_if_able(record.into()) else { return false };
+        while !self.0.is_synced(seat) {
+            if self.0.hurry().is_err() {
+                return false;
+            }
+            thread::sleep(TIP_WAIT);
+        }
+        true
     }
 }
 

@@ -20,8 +20,11 @@ use crate::domain::ids::RequestId;
 /// How long a request may wait before its first open record is written, at most: reading it, limits, routing.
 const BEFORE_OPEN_MS: u64 = 3_600_000;
 
+/// How often a list of segments is made anew because one of them is gone.
+const RETRIES: usize = 5;
+
 /// How far the time in an id may be from the time in its entry.
-const ID_SKEW_MS: u64 = 60_000;
+pub(super) const ID_SKEW_MS: u64 = 60_000;
 
 /// Reads the journal of one folder.
 #[derive(Clone, Debug)]
@@ -102,16 +105,32 @@ impl Reader {
     /// # Errors
     /// The folder cannot be read, or the first frame of a segment is damaged.
     pub fn range(&self, from_ms: u64, to_ms: u64) -> Result<Records, ReadError> {
-        let segments = match segment::list(&self.folder) {
-            Ok(segments) => segments,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(ReadError::Io { path: self.folder.clone(), error }),
-        };
-        let last = segments.last().cloned();
-        let segments = if (from_ms, to_ms) == (0, u64::MAX) { segments } else { choose(segments, from_ms, to_ms)? };
-        let segments = segments.into_iter();
+        let (all, chosen) = self.segments(from_ms, to_ms)?;
+        let last = all.into_iter().next_back();
+        let segments = chosen.into_iter();
         let (ready, hash) = (Vec::new(), String::new());
         Ok(Records { segments, last, current: None, ready, from_ms, to_ms, wanted: None, hash })
+    }
+
+    /// All segments, and those of them that may hold a record of the time asked for.
+    pub(super) fn segments(&self, from_ms: u64, to_ms: u64) -> Result<(Vec<Segment>, Vec<Segment>), ReadError> {
+        for _ in 0..RETRIES {
+            let all = match segment::list(&self.folder) {
+                Ok(segments) => segments,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(ReadError::Io { path: self.folder.clone(), error }),
+            };
+            if (from_ms, to_ms) == (0, u64::MAX) {
+                return Ok((all.clone(), all));
+            }
+            match choose(all.clone(), from_ms, to_ms) {
+                // Retention has just dropped it.
+                Err(ReadError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+                chosen => return Ok((all, chosen?)),
+            }
+        }
+        let error = io::Error::other("its segments keep vanishing");
+        Err(ReadError::Io { path: self.folder.clone(), error })
     }
 
     /// The entry of a request.
@@ -157,7 +176,7 @@ impl Records {
     fn read_frame(&mut self) -> Result<bool, ReadError> {
         let Some((segment, mut walk)) = self.current.take() else {
             let Some(segment) = self.segments.next() else { return Ok(false) };
-            let walk = segment.walk(None).map_err(|error| ReadError::Io { path: segment.path.clone(), error })?;
+            let walk = segment.walk(None).map_err(|error| ReadError::Io { path: segment.path.clone(), error })?.unchained();
             self.current = Some((segment, walk));
             return Ok(true);
         };
@@ -198,7 +217,7 @@ impl Records {
 }
 
 /// What an error at the end of a walk means: nothing, where a write is under way or was interrupted.
-fn stop(segment: &Segment, offset: u64, error: WalkError, is_last: bool) -> Result<(), ReadError> {
+pub(super) fn stop(segment: &Segment, offset: u64, error: WalkError, is_last: bool) -> Result<(), ReadError> {
     let io = |error| ReadError::Io { path: segment.path.clone(), error };
     let why = match error {
         WalkError::Io(error) => return Err(io(error)),
@@ -237,7 +256,8 @@ fn may_hold_before(before: &Books, to_ms: u64) -> bool {
     before.at_ms < to_ms.saturating_add(BEFORE_OPEN_MS) || in_flight()
 }
 
-fn books_before(segment: &Segment) -> Result<Option<Books>, ReadError> {
+/// The books with which a segment begins; `None` while it is being made.
+pub(super) fn books_before(segment: &Segment) -> Result<Option<Books>, ReadError> {
     match first_snapshot(segment) {
         Ok((books, _)) => Ok(Some(books)),
         Err(WalkError::Io(error)) => Err(ReadError::Io { path: segment.path.clone(), error }),

@@ -156,6 +156,11 @@ impl Shared {
         self.synced.load(Ordering::Acquire) > seat.0
     }
 
+    /// The number of the first record that is not on the disk.
+    pub fn synced_seq(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
     /// An error if writing has ended.
     pub fn able(&self) -> Result<(), StoreError> {
         self.queue().failed.clone().map_or(Ok(()), |cause| Err(StoreError::Failed(cause)))

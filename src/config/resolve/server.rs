@@ -62,6 +62,7 @@ pub(super) fn store(root: &Section<'_>) -> Store {
         sync_interval: Duration::from_millis(section.number("sync_interval_ms", 5, 0..=1_000)),
         segment_bytes: section.number("segment_mib", 64, 1..=4_096) * MIB,
         unsynced_records_max: count(&section, "unsynced_records_max", 65_536, 1_024..=4_194_304),
+        retention_days: section.number_maybe("retention_days", 1..=36_500).and_then(|days| u32::try_from(days).ok()),
     }
 }
 

@@ -1,0 +1,143 @@
+//! Archives: what a segment came to that retention has dropped, so that reports of the past stay what they were.
+//!
+//! One file for each dropped segment, written and made durable before the segment goes. It carries the hash of the
+//! archive before it and of the segment's last frame, and the journal names its own hash, so that the chain of hashes
+//! from the first entry to the last is never broken, only abridged.
+//!
+//! Invariant: a segment that is there wins over its archive; one or the other is always there.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::codec::CodecError;
+use super::frame::{self, FrameFault, Hash};
+use super::index::{put_subject, put_sums, take_subject, take_sums};
+use super::read::ReadError;
+use super::segment::BadFrame;
+use super::wire::{Put, Take};
+use crate::domain::money::Usd;
+use crate::domain::subject::Subject;
+use crate::domain::sums::Sums;
+
+/// The folder of the archives within the store's.
+pub const FOLDER: &str = "archive";
+
+/// What every archive begins with; the last byte is its version.
+const MAGIC: &[u8; 4] = b"TgA\x01";
+
+/// What is left of a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archive {
+    /// The number of the segment's first record.
+    pub first_seq: u64,
+    /// The number of the first record after it.
+    pub next_seq: u64,
+    /// The hash of its last frame.
+    pub head: Hash,
+    /// The hash of the archive before; zeros in the first.
+    pub previous: Hash,
+    /// The latest time of anything counted in it, unix milliseconds.
+    pub latest_ms: u64,
+    /// What was posted to the whole organisation as unsettled, and is in no row.
+    pub unsettled: Usd,
+    /// By quarter of an hour since 1970 and subject: what was there.
+    pub rows: Vec<(u32, Subject, Sums)>,
+}
+
+/// Writes an archive and makes it durable. Returns its hash.
+pub fn write(folder: &Path, archive: &Archive) -> io::Result<Hash> {
+    let folder = folder.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    let bytes = encode(archive);
+    let path = path_of(&folder, archive.first_seq);
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)?;
+    File::open(&folder)?.sync_all()?;
+    folder.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+    Ok(frame::hash(&bytes))
+}
+
+/// Reads the archive of the segment that began with record `first_seq`, with its hash.
+pub fn read(folder: &Path, first_seq: u64) -> Result<(Archive, Hash), ReadError> {
+    let path = path_of(&folder.join(FOLDER), first_seq);
+    let bytes = fs::read(&path).map_err(|error| ReadError::Io { path: path.clone(), error })?;
+    let archive = decode(&bytes).and_then(|archive| {
+        if archive.first_seq == first_seq { Ok(archive) } else { Err(FrameFault::Sequence) }
+    });
+    let archive = archive.map_err(|why| ReadError::Bad(BadFrame { segment: path, offset: 0, why }))?;
+    Ok((archive, frame::hash(&bytes)))
+}
+
+/// The numbers of the first records of all archived segments, in order.
+pub fn list(folder: &Path) -> io::Result<Vec<u64>> {
+    let files = match folder.join(FOLDER).read_dir() {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for file in files {
+        let name = file?.file_name();
+        let number: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(".sums")).and_then(|digits| digits.parse().ok());
+        found.extend(number);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn path_of(folder: &Path, first_seq: u64) -> PathBuf {
+    folder.join(format!("{first_seq:020}.sums"))
+}
+
+fn encode(archive: &Archive) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut put = Put(&mut body);
+    for number in [archive.first_seq, archive.next_seq, archive.latest_ms] {
+        put.number(number);
+    }
+    put.raw(&archive.head);
+    put.raw(&archive.previous);
+    put.amount(archive.unsettled.pico());
+    put.number(archive.rows.len() as u64);
+    for (quarter, subject, sums) in &archive.rows {
+        put.number(u64::from(*quarter));
+        put_subject(&mut put, subject);
+        put_sums(&mut put, sums);
+    }
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<Archive, FrameFault> {
+    let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(FrameFault::Incomplete)?;
+    let (crc, body) = rest.split_first_chunk::<4>().ok_or(FrameFault::Incomplete)?;
+    if magic != MAGIC {
+        return Err(FrameFault::NoFrame);
+    }
+    if u32::from_le_bytes(*crc) != crc32fast::hash(body) {
+        return Err(FrameFault::Checksum);
+    }
+    fields(body).map_err(FrameFault::Record)
+}
+
+fn fields(body: &[u8]) -> Result<Archive, CodecError> {
+    let mut take = Take(body);
+    let (first_seq, next_seq, latest_ms) = (take.number()?, take.number()?, take.number()?);
+    let archive = Archive {
+        first_seq,
+        next_seq,
+        latest_ms,
+        head: take.raw()?,
+        previous: take.raw()?,
+        unsettled: Usd::from_pico(take.amount()?),
+        rows: take.list(|take| Ok((take.narrow()?, take_subject(take)?, take_sums(take)?)))?,
+    };
+    take.end()?;
+    Ok(archive)
+}

@@ -1,0 +1,163 @@
+//! [`Gathered`]: what some frames come to, summed in memory until it is written.
+//!
+//! Invariant: what was gathered belongs to the index only together with the place up to which it was gathered.
+
+use std::collections::HashMap;
+
+use super::row::{Applied, Mark, Place, RowKey, Stretch, Writing, mark_of, quarter_of};
+use super::{Index, IndexError};
+use crate::domain::subject::Subject;
+use crate::domain::sums::Sums;
+use crate::store::codec::{CodecError, decode, is_attempt};
+use crate::store::frame;
+use crate::store::record::Record;
+
+/// A stretch that is longer than this ends: as much is read to find one request.
+const STRETCH_BYTES: u64 = 1 << 16;
+
+/// Subjects whose marks are remembered.
+const MARKS_MAX: usize = 1 << 16;
+
+/// Sums that are not yet written.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    rows: HashMap<RowKey, Sums>,
+    subjects: HashMap<Mark, Subject>,
+    marks: HashMap<Subject, Mark>,
+    /// All but the last are complete.
+    stretches: Vec<Stretch>,
+    forget_before: u64,
+    dropped_quarter: u32,
+    is_dirty: bool,
+}
+
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// The number of the first record of its segment.
+    pub segment: u64,
+    /// Where it begins.
+    pub offset: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// The number of its first record.
+    pub first_seq: u64,
+}
+
+impl Gathered {
+    /// How many rows are touched.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.is_dirty
+    }
+
+    /// Counts the records of a frame.
+    pub fn frame(&mut self, standing: Standing, body: &[u8]) -> Result<(), CodecError> {
+        let (mut from_ms, mut to_ms) = (u64::MAX, 0);
+        for bytes in frame::records(body) {
+            let bytes = bytes?;
+            if is_attempt(bytes) {
+                continue;
+            }
+            let Some((at_ms, subject, sums)) = counted(&decode(bytes)?) else { continue };
+            (from_ms, to_ms) = (from_ms.min(at_ms), to_ms.max(at_ms));
+            self.count(quarter_of(at_ms), subject, &sums);
+        }
+        self.lengthen(standing, from_ms, to_ms);
+        Ok(())
+    }
+
+    /// Counts what a subject came to.
+    pub fn count(&mut self, quarter: u32, subject: Subject, sums: &Sums) {
+        let mark = self.mark(subject);
+        self.rows.entry(RowKey { quarter, mark }).or_default().join(sums);
+        self.is_dirty = true;
+    }
+
+    /// What is of this quarter and before is no longer in the journal, nor are records before `first_seq`.
+    pub fn drop_before(&mut self, first_seq: u64, quarter: u32) {
+        self.forget_before = self.forget_before.max(first_seq);
+        self.dropped_quarter = self.dropped_quarter.max(quarter);
+        self.is_dirty = true;
+    }
+
+    /// Everything, as it is to be written over what `index` holds, and empties itself.
+    pub fn write(&mut self, index: &mut Index, place: Place) -> Result<(), IndexError> {
+        let before = index.applied()?;
+        let (mut total, mut count, dropped) = before
+            .map_or((Sums::default(), 0, 0), |applied| (applied.total, applied.rows, applied.dropped_quarter));
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for (key, more) in &self.rows {
+            let known = index.sums(*key)?;
+            count += u64::from(known.is_none());
+            let mut sums = known.unwrap_or_default();
+            sums.join(more);
+            total.join(more);
+            rows.push((*key, sums));
+        }
+        let applied = Applied { place, total, rows: count, dropped_quarter: dropped.max(self.dropped_quarter) };
+        let subjects = self.subjects.iter().map(|(mark, subject)| (*mark, subject.clone())).collect();
+        let stretches = self.stretches.clone();
+        index.write(&Writing { rows, subjects, stretches, forget_before: self.forget_before, applied })?;
+        self.rows.clear();
+        self.subjects.clear();
+        self.is_dirty = false;
+        // The last stretch may still grow; it will be written again as it then is.
+        self.stretches.drain(..self.stretches.len().saturating_sub(1));
+        Ok(())
+    }
+
+    fn mark(&mut self, subject: Subject) -> Mark {
+        if let Some(mark) = self.marks.get(&subject) {
+            if !self.subjects.contains_key(mark) {
+                self.subjects.insert(*mark, subject);
+            }
+            return *mark;
+        }
+        if self.marks.len() >= MARKS_MAX {
+            self.marks.clear();
+        }
+        let mark = mark_of(&subject);
+        self.subjects.insert(mark, subject.clone());
+        self.marks.insert(subject, mark);
+        mark
+    }
+
+    fn lengthen(&mut self, standing: Standing, from_ms: u64, to_ms: u64) {
+        let Standing { segment, offset, end, first_seq } = standing;
+        self.is_dirty = true;
+        let is_near = |last: &&mut Stretch| last.segment == segment && offset - last.offset < STRETCH_BYTES;
+        let open = self.stretches.last_mut().filter(is_near);
+        match open {
+            Some(last) => {
+                (last.from_ms, last.to_ms) = (last.from_ms.min(from_ms), last.to_ms.max(to_ms));
+                last.end = end;
+            }
+            None => self.stretches.push(Stretch { first_seq, segment, offset, end, from_ms, to_ms }),
+        }
+    }
+}
+
+/// What a record counts as in reports, and when; `None` for one that does not count.
+#[must_use]
+pub fn counted(record: &Record) -> Option<(u64, Subject, Sums)> {
+    match record {
+        Record::Entry(entry) => Some((entry.at_ms, Subject::of(entry), Sums::of(entry))),
+        Record::Adjustment(adjustment) => {
+            let sums = Sums::of_adjustment(adjustment);
+            Some((adjustment.at_ms, Subject::of_adjustment(adjustment), sums))
+        }
+        Record::Open(_)
+        | Record::Close(_)
+        | Record::Rate(_)
+        | Record::Start(_)
+        | Record::Unsettled(_)
+        | Record::Dropped(_) => None,
+    }
+}
