@@ -16,6 +16,7 @@ pub mod zone;
 pub mod report;
 pub mod lookup;
 mod page;
+mod caps;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ enum Route<'a> {
     Page,
     Report,
     Lookup(&'a str),
+    Caps,
     Config,
     OpenApi,
 }
@@ -82,6 +84,7 @@ pub async fn answer<B>(app: &Arc<App>, door: Door, request: Request<B>) -> Answe
         Route::Page => page::page(),
         Route::Report => report::answer(app, head.uri.query().unwrap_or_default()).await,
         Route::Lookup(id) => lookup::answer(app, id).await,
+        Route::Caps => caps::answer(app),
         Route::Config => reply::text("application/toml; charset=utf-8", app.snapshot.load().config.render_starred()),
         Route::OpenApi => open_api(),
     }
@@ -95,6 +98,7 @@ impl<'a> Route<'a> {
             "/metrics" => Self::Metrics,
             "/" => Self::Page,
             REPORT => Self::Report,
+            "/admin/v1/caps" => Self::Caps,
             "/admin/v1/config" => Self::Config,
             "/admin/v1/openapi.json" => Self::OpenApi,
             other => Self::Lookup(other.strip_prefix(REQUESTS).filter(|id| !id.is_empty() && !id.contains('/'))?),

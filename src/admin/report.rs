@@ -185,7 +185,10 @@ mod tests {
     #[test]
     fn mistakes_say_what_is_right() {
         for (query, says) in [
-            ("by=price", "by: \"price\" is nothing to group by; known are team, user, key, model, requested_model, upstream"),
+            (
+                "by=price",
+                "by: \"price\" is nothing to group by; known are team, user, key, model, requested_model, upstream",
+            ),
             ("by=team,team", "by: \"team\" is named twice"),
             ("by=team&by=user", "by is there twice"),
             ("from=7d", "\"from\" is no parameter; known are by, since, until, format, tz"),

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, reply};
+use super::{Answer, caps, reply};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -59,5 +59,7 @@ pub fn metrics(app: &App) -> String {
     app.metrics.journal_unsynced_bytes.set(health.unsynced_bytes);
     app.metrics.journal_failed.set(u64::from(health.failed.is_some()));
     app.metrics.connections.set(app.connections.used() as u64);
-    app.metrics.render()
+    let mut out = app.metrics.render();
+    caps::write_metrics(app, &mut out);
+    out
 }

@@ -14,12 +14,14 @@ mod secret;
 mod glob;
 mod hosts;
 mod parts;
+mod caps;
 mod resolve;
 mod render;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use caps::Caps;
 pub use error::{Complaint, Errors, Place};
 pub use glob::{Glob, GlobError};
 pub use parts::{

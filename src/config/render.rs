@@ -3,11 +3,14 @@
 //! Invariant: what is printed reads back as the same config once the stars are replaced by the secrets' sources.
 
 use std::fmt::{self, Display, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::caps::Caps;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
+use crate::domain::cap::{Policy, Window};
 use crate::domain::price::Override;
 
 /// Bytes in a mebibyte.
@@ -31,14 +34,18 @@ impl Page<'_> {
         }
         for team in &config.teams {
             self.head("teams", team)?;
+            self.caps(config.caps.teams.get(team))?;
         }
         for (user, team) in &config.users {
             self.head("users", user)?;
             self.maybe("team", team.as_deref().map(quoted))?;
+            self.caps(config.caps.users.get(user))?;
         }
         for (id, key) in &config.keys {
             self.key(id, key)?;
+            self.caps(config.caps.keys.get(id))?;
         }
+        self.other_caps(&config.caps)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
 
@@ -71,6 +78,7 @@ impl Page<'_> {
         }
         self.0.write_str("\n[money]\n")?;
         self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
+        self.line("refusal_status", money.refusal_status)?;
         self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;
         self.line("drain_s_max", money.drain_max.as_secs())?;
         self.line("drain_mib_max", money.drain_bytes_max / MIB)?;
@@ -106,6 +114,50 @@ impl Page<'_> {
             key.account.tags.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
         self.maybe("tags", Some(tags.join(", ")).filter(|tags| !tags.is_empty()).map(|tags| format!("{{ {tags} }}")))?;
         self.line("attribute", key.attribute)
+    }
+
+    fn other_caps(&mut self, caps: &Caps) -> fmt::Result {
+        if let Some(policy) = &caps.organisation {
+            self.0.write_str("\n[organisation]\n")?;
+            self.caps(Some(policy))?;
+        }
+        for (name, policy) in
+            [("key", &caps.default_key), ("user", &caps.default_user), ("passthrough", &caps.default_passthrough)]
+        {
+            if policy.is_some() {
+                self.head("defaults", name)?;
+                self.caps(policy.as_ref())?;
+            }
+        }
+        for (glob, capped) in &caps.models {
+            self.head("models", glob.as_str())?;
+            self.caps(Some(&capped.policy))?;
+        }
+        for (tag, policy) in &caps.tags {
+            self.head("tags", tag)?;
+            self.caps(Some(policy))?;
+        }
+        Ok(())
+    }
+
+    fn caps(&mut self, policy: Option<&Arc<Policy>>) -> fmt::Result {
+        let Some(policy) = policy else { return Ok(()) };
+        let (mut fixed, mut rolling) = (Vec::new(), Vec::new());
+        for limit in &policy.limits {
+            match limit.window {
+                Window::Rolling { hours } => {
+                    rolling.push(format!("{{ usd = {}, hours = {hours} }}", quoted(limit.usd)));
+                }
+                window @ (Window::Day | Window::Week | Window::Month | Window::Total) => {
+                    fixed.push(format!("{window} = {}", quoted(limit.usd)));
+                }
+            }
+        }
+        if !rolling.is_empty() {
+            fixed.push(format!("rolling = [{}]", rolling.join(", ")));
+        }
+        self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
+        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

@@ -16,11 +16,25 @@ pub(super) struct Keys {
     pub later: &'static [&'static str],
 }
 
-const POLICY: &[&str] = &["caps", "limits", "alerts", "on_exceed", "enforcement"];
+const POLICY: &[&str] = &["limits", "alerts"];
 
 pub(super) const ROOT: Keys = Keys {
-    now: &["server", "store", "money", "log", "upstreams", "teams", "users", "keys", "prices"],
-    later: &["organisation", "defaults", "models", "tags", "routing", "cache"],
+    now: &[
+        "server",
+        "store",
+        "money",
+        "log",
+        "upstreams",
+        "teams",
+        "users",
+        "keys",
+        "prices",
+        "organisation",
+        "defaults",
+        "models",
+        "tags",
+    ],
+    later: &["routing", "cache"],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -49,8 +63,8 @@ pub(super) const STORE: Keys =
     Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
 
 pub(super) const MONEY: Keys = Keys {
-    now: &["time_zone", "on_client_abort", "drain_s_max", "drain_mib_max"],
-    later: &["refusal_status", "hold_expiry_s", "unsynced_share"],
+    now: &["time_zone", "refusal_status", "on_client_abort", "drain_s_max", "drain_mib_max"],
+    later: &["hold_expiry_s", "unsynced_share"],
 };
 
 pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[] };
@@ -72,11 +86,20 @@ pub(super) const UPSTREAM: Keys = Keys {
     later: &[],
 };
 
-pub(super) const TEAM: Keys = Keys { now: &[], later: POLICY };
+pub(super) const ORGANISATION: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: POLICY };
 
-pub(super) const USER: Keys = Keys { now: &["team"], later: POLICY };
+pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute"], later: POLICY };
+pub(super) const CAPS: Keys = Keys { now: &["day", "week", "month", "total", "rolling"], later: &[] };
+
+pub(super) const ROLLING: Keys = Keys { now: &["usd", "hours"], later: &[] };
+
+pub(super) const TEAM: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: POLICY };
+
+pub(super) const USER: Keys = Keys { now: &["team", "caps", "on_exceed", "enforcement"], later: POLICY };
+
+pub(super) const KEY: Keys =
+    Keys { now: &["secret", "team", "user", "tags", "attribute", "caps", "on_exceed", "enforcement"], later: POLICY };
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {

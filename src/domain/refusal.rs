@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use super::cap::Exceeded;
 use super::fault::Fault;
 
 /// Why Tollgate says no.
@@ -38,6 +39,12 @@ pub enum Cause {
     UpstreamUnreachable,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// A spend cap has no room for it.
+    CapExceeded,
+    /// Its cost is not known, and its caller has a spend cap.
+    Unpriced,
+    /// Its cost has no bound, and its caller has a spend cap.
+    Unbounded,
     /// The ledger cannot be written, so that nothing may be spent.
     StoreUnavailable,
     /// More requests or bodies are in flight than may be.
@@ -57,11 +64,13 @@ pub struct Refusal {
     pub param: Option<&'static str>,
     /// After how many seconds asking again makes sense; none: no hint is given.
     pub retry_after_s: Option<u32>,
+    /// The cap that has no room, and the status that config wants for that.
+    pub exceeded: Option<Box<(Exceeded, u16)>>,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -75,6 +84,9 @@ impl Cause {
         Self::NoUpstream,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
+        Self::CapExceeded,
+        Self::Unpriced,
+        Self::Unbounded,
         Self::StoreUnavailable,
         Self::Overloaded,
         Self::Draining,
@@ -84,7 +96,7 @@ impl Cause {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::Malformed => 400,
+            Self::Malformed | Self::CapExceeded | Self::Unpriced | Self::Unbounded => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound | Self::NoUpstream => 404,
@@ -116,7 +128,10 @@ impl Cause {
             | Self::HeadersTooLarge
             | Self::UnsupportedEncoding
             | Self::BodyTimeout
-            | Self::NoUpstream => Fault::Client,
+            | Self::NoUpstream
+            | Self::CapExceeded
+            | Self::Unpriced
+            | Self::Unbounded => Fault::Client,
         }
     }
 
@@ -137,6 +152,9 @@ impl Cause {
             Self::NoUpstream => "no_upstream",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::CapExceeded => "cap_exceeded",
+            Self::Unpriced => "model_unpriced",
+            Self::Unbounded => "unbounded",
             Self::StoreUnavailable => "store_unavailable",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
@@ -155,7 +173,20 @@ impl Cause {
 impl Refusal {
     /// A no with its sentence.
     pub fn new(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { cause, message: message.into(), param: None, retry_after_s: None }
+        Self { cause, message: message.into(), param: None, retry_after_s: None, exceeded: None }
+    }
+
+    /// A spend cap has no room; answered with `status`.
+    #[must_use]
+    pub fn exceeded(exceeded: Exceeded, status: u16) -> Self {
+        let refusal = Self::new(Cause::CapExceeded, exceeded.to_string());
+        Self { exceeded: Some(Box::new((exceeded, status))), ..refusal }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.exceeded.as_ref().map_or(self.cause.status(), |exceeded| exceeded.1)
     }
 
     /// The same, naming the field at fault.

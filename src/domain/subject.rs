@@ -78,12 +78,7 @@ impl Subject {
     /// Whoever pays.
     #[must_use]
     pub fn account(&self) -> Account {
-        Account {
-            key: self.key.clone(),
-            user: self.user.clone(),
-            team: self.team.clone(),
-            tags: self.tags.clone(),
-        }
+        Account { key: self.key.clone(), user: self.user.clone(), team: self.team.clone(), tags: self.tags.clone() }
     }
 
     /// The value of the tag `name`, if it is set.

@@ -21,12 +21,12 @@ use super::read::Call;
 use super::route::Decision;
 use super::settle::{Bill, End};
 use crate::app::App;
-use crate::config::IncludeUsage;
+use crate::config::{IncludeUsage, Upstream};
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
-use crate::protocol::splice::{ask_for_usage, splice};
+use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_output_limit, splice};
 use crate::protocol::strip::UsageEvents;
 use crate::upstream::client::{ResponseFuture, SendError};
 use crate::upstream::headers::scrub_request;
@@ -71,7 +71,13 @@ pub async fn dispatch(
     mut bill: Bill,
 ) -> Result<Answer, Refusal> {
     let provider = &decision.provider;
-    let (pieces, usage_events) = spliced(&arrival, call, provider.config.include_usage);
+    let limit = bill.output_limit();
+    let (pieces, usage_events) = spliced(&arrival, call, &provider.config, limit);
+    let Some(pieces) = pieces else {
+        // The hold counts on the limit, so that without it nothing may leave.
+        bill.settle(End::Unreachable, &Facts::default());
+        return Err(Refusal::new(Cause::Malformed, "no output limit can be put into this body"));
+    };
     let Ok(address) = provider.address(&arrival.path, arrival.head.uri.query()) else {
         bill.settle(End::Unreachable, &Facts::default());
         return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
@@ -93,15 +99,32 @@ pub async fn dispatch(
 }
 
 /// The body with what has to be spliced in.
-fn spliced(arrival: &Arrival, call: Call, include_usage: IncludeUsage) -> (Vec<Bytes>, UsageEvents) {
-    let wanted = include_usage == IncludeUsage::Splice
-        && arrival.endpoint.operation == Operation::ChatCompletions
-        && call.ask.stream;
-    let edit = wanted.then(|| ask_for_usage(&call.ask)).flatten();
-    match edit.and_then(|edit| splice(&call.pieces, vec![edit])) {
-        Some(pieces) => (pieces, UsageEvents::Drop),
-        None => (call.pieces, UsageEvents::Pass),
+fn spliced(arrival: &Arrival, call: Call, config: &Upstream, limit: Option<u64>) -> (Option<Vec<Bytes>>, UsageEvents) {
+    let operation = arrival.endpoint.operation;
+    let wanted =
+        config.include_usage == IncludeUsage::Splice && operation == Operation::ChatCompletions && call.ask.stream;
+    let usage = wanted.then(|| ask_for_usage(&call.ask)).flatten();
+    let events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
+    let mut edits: Vec<Edit> = usage.into_iter().collect();
+    if let Some(tokens) = limit {
+        match set_output_limit(&call.ask, &call.pieces, operation, chat_limit(config), tokens) {
+            Some(limits) => edits.extend(limits),
+            None => return (None, UsageEvents::Pass),
+        }
     }
+    match edits.is_empty() {
+        true => (Some(call.pieces), events),
+        false => match splice(&call.pieces, edits) {
+            Some(pieces) => (Some(pieces), events),
+            None if limit.is_some() => (None, UsageEvents::Pass),
+            None => (Some(call.pieces), UsageEvents::Pass),
+        },
+    }
+}
+
+/// OpenAI's reasoning models refuse `max_tokens`; many others know nothing else.
+pub fn chat_limit(config: &Upstream) -> ChatLimit {
+    if &*config.provider == "openai" { ChatLimit::MaxCompletionTokens } else { ChatLimit::MaxTokens }
 }
 
 fn prepare(headers: &mut HeaderMap, operation: Operation) {

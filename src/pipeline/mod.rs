@@ -111,13 +111,15 @@ async fn send(
     decision: &Decision,
     tab: Tab,
 ) -> Result<Response<Body>, Refusal> {
-    let told = Told {
+    let mut told = Told {
         id: arrival.id,
         requested: decision.requested.clone(),
         model: decision.model.clone(),
         reason: decision.reason,
+        output_limit: None,
     };
     let bill = reserve::reserve(app, &arrival, &call, decision, tab).await?;
+    told.output_limit = bill.output_limit();
     let answer = dispatch::dispatch(app, arrival, call, decision, bill).await?;
     deliver::deliver(app, answer, decision, &told).await
 }

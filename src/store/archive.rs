@@ -65,9 +65,8 @@ pub fn write(folder: &Path, archive: &Archive) -> io::Result<Hash> {
 pub fn read(folder: &Path, first_seq: u64) -> Result<(Archive, Hash), ReadError> {
     let path = path_of(&folder.join(FOLDER), first_seq);
     let bytes = fs::read(&path).map_err(|error| ReadError::Io { path: path.clone(), error })?;
-    let archive = decode(&bytes).and_then(|archive| {
-        if archive.first_seq == first_seq { Ok(archive) } else { Err(FrameFault::Sequence) }
-    });
+    let archive = decode(&bytes)
+        .and_then(|archive| if archive.first_seq == first_seq { Ok(archive) } else { Err(FrameFault::Sequence) });
     let archive = archive.map_err(|why| ReadError::Bad(BadFrame { segment: path, offset: 0, why }))?;
     Ok((archive, frame::hash(&bytes)))
 }
@@ -82,7 +81,8 @@ pub fn list(folder: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for file in files {
         let name = file?.file_name();
-        let number: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(".sums")).and_then(|digits| digits.parse().ok());
+        let number: Option<u64> =
+            name.to_str().and_then(|name| name.strip_suffix(".sums")).and_then(|digits| digits.parse().ok());
         found.extend(number);
     }
     found.sort_unstable();

@@ -8,11 +8,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::adjust_codec::{put_dropped, take_dropped};
 use super::codec::{
     CodecError, put_close, put_open, put_rate, put_scope, put_start, take_close, take_open, take_rate, take_scope,
     take_start,
 };
-use super::adjust_codec::{put_dropped, take_dropped};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Start};
 use super::totals::{Total, Totals};
 use super::wire::{Put, Take};

@@ -9,8 +9,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::entry_codec::{put_entry, take_entry};
 use super::adjust_codec::{put_adjustment, put_dropped, take_adjustment, take_dropped};
+use super::entry_codec::{put_entry, take_entry};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};
 use super::wire::{Put, Take};
 use crate::domain::account::{Account, Scope};

@@ -114,7 +114,10 @@ impl Follow {
 
     /// Whether there are bytes to read, here or at the start of the next segment, to which it then turns.
     fn is_at_frame(&mut self) -> Result<bool, ReadError> {
-        let io = |path: &Path| { let path = path.to_owned(); move |error| ReadError::Io { path, error } };
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |error| ReadError::Io { path, error }
+        };
         if self.walk.has_more().map_err(io(&self.segment.path))? {
             return Ok(true);
         }

@@ -269,9 +269,8 @@ impl Indexed {
             }
         }
         let edges = edges(range, &inner);
-        let touches = |stretch: &Stretch| {
-            edges.iter().any(|edge| stretch.from_ms < edge.end && stretch.to_ms >= edge.start)
-        };
+        let touches =
+            |stretch: &Stretch| edges.iter().any(|edge| stretch.from_ms < edge.end && stretch.to_ms >= edge.start);
         let stretches = if edges.is_empty() { Vec::new() } else { index.stretches()? };
         let stretches = stretches.into_iter().filter(touches).collect();
         Ok(Some(Self { applied, rows, subjects, stretches }))

@@ -35,12 +35,12 @@ pub mod ledger;
 pub mod verify;
 
 pub use books::Unfinished;
-pub use index::clerk::{self, Clerk};
-pub use index::{Index, IndexError, Shelf};
 pub use codec::CodecError;
 pub use frame::FrameFault;
-pub use ledger::{Grain, Ledger};
+pub use index::clerk::{self, Clerk};
+pub use index::{Index, IndexError, Shelf};
 pub use journal::{Journal, Recovered, Tip};
+pub use ledger::{Grain, Ledger};
 pub use queue::Seat;
 pub use read::{Found, Located, ReadError, Reader};
 pub use record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};

@@ -176,7 +176,8 @@ impl Records {
     fn read_frame(&mut self) -> Result<bool, ReadError> {
         let Some((segment, mut walk)) = self.current.take() else {
             let Some(segment) = self.segments.next() else { return Ok(false) };
-            let walk = segment.walk(None).map_err(|error| ReadError::Io { path: segment.path.clone(), error })?.unchained();
+            let walk =
+                segment.walk(None).map_err(|error| ReadError::Io { path: segment.path.clone(), error })?.unchained();
             self.current = Some((segment, walk));
             return Ok(true);
         };

@@ -67,7 +67,8 @@ impl Expired {
         let mut walk = self.segment.walk(None).map_err(io)?;
         let mut gathered = Gathered::default();
         let mut unsettled = Usd::ZERO;
-        let mut place = Place { segment: self.segment.first_seq, frame: 0, offset: 0, next_seq: 0, head: Hash::default() };
+        let mut place =
+            Place { segment: self.segment.first_seq, frame: 0, offset: 0, next_seq: 0, head: Hash::default() };
         loop {
             let offset = walk.offset;
             match walk.step() {
@@ -96,7 +97,8 @@ impl Expired {
 
     /// The hash of the archive before.
     fn previous(&self, folder: &Path) -> Result<Hash, ReadError> {
-        let list = archive::list(folder).map_err(|error| ReadError::Io { path: folder.join(archive::FOLDER), error })?;
+        let list =
+            archive::list(folder).map_err(|error| ReadError::Io { path: folder.join(archive::FOLDER), error })?;
         let before = list.into_iter().rfind(|first_seq| *first_seq < self.segment.first_seq);
         before.map_or(Ok(Hash::default()), |first_seq| archive::read(folder, first_seq).map(|(_, hash)| hash))
     }

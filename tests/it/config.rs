@@ -60,22 +60,39 @@ fn unknown_keys_are_refused_with_a_suggestion() {
 fn keys_of_later_versions_are_refused_and_not_ignored() {
     let later = "not enforced by this version of tollgate, so it is refused rather than ignored";
     for (text, place) in [
-        ("[teams.search]\ncaps = { day = \"20.00\" }", "2:1: teams.search.caps"),
-        ("[teams.search]\non_exceed = \"refuse\"", "2:1: teams.search.on_exceed"),
-        ("[users.\"ada@example.com\"]\ncaps = {}", "2:1: users.\"ada@example.com\".caps"),
+        ("[teams.search]\nalerts = [0.5]", "2:1: teams.search.alerts"),
+        (
+            "[teams.search]\ncaps = { day = \"1\" }\non_exceed = \"downgrade:gpt-4o-mini\"",
+            "3:13: teams.search.on_exceed",
+        ),
+        ("[teams.search]\ncaps = { day = \"1\" }\non_exceed = \"cache-only\"", "3:13: teams.search.on_exceed"),
         ("[keys.ci]\nsecret = { env = \"K\" }\nlimits = {}", "3:1: keys.ci.limits"),
-        ("[organisation]\ncaps = {}", "1:2: organisation"),
-        ("[defaults.key]", "1:2: defaults"),
-        ("[models.\"gpt-*\"]", "1:2: models"),
-        ("[tags.\"feature=search\"]", "1:2: tags"),
         ("[routing]", "1:2: routing"),
         ("[cache]", "1:2: cache"),
-        ("[money]\nrefusal_status = 402", "2:1: money.refusal_status"),
         ("[money]\nhold_expiry_s = 1", "2:1: money.hold_expiry_s"),
         ("[money]\nunsynced_share = 0.01", "2:1: money.unsynced_share"),
     ] {
         assert_eq!(errors(text), format!("{place}: {later}"), "{text}");
     }
+}
+
+#[test]
+fn a_cap_that_cannot_be_enforced_is_refused() {
+    check(&[
+        ("[organisation]\ncaps = {}", "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }"),
+        ("[organisation]\ncaps = { day = 5 }", "2:16: organisation.caps.day: must be a string, not an integer"),
+        (
+            "[organisation]\ncaps = { dya = \"5\" }",
+            "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }\n2:10: organisation.caps.dya: unknown key; did you mean \"day\"?",
+        ),
+        (
+            "[organisation]\ncaps = { day = \"5\" }\nenforcement = \"metered\"",
+            "3:15: organisation.enforcement: must be \"ceiling\"",
+        ),
+        ("[teams.a]\non_exceed = \"shrink\"", "2:13: teams.a.on_exceed: there are no caps here that it could apply to"),
+        ("[tags.search]\ncaps = { day = \"5\" }", "1:7: tags.search: a tag is named as in [tags.\"feature=search\"]"),
+        ("[money]\nrefusal_status = 404", "2:18: money.refusal_status: must be 400, 402, 403 or 429"),
+    ]);
 }
 
 #[test]
@@ -270,7 +287,7 @@ fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
         [
             "2:10 server.listen",
             "3:1 server.listne",
-            "6:1 teams.search.caps",
+            "6:8 teams.search.caps",
             "8:12 upstreams.x.base_url",
             "9:11 upstreams.x.models"
         ]

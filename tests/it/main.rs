@@ -6,6 +6,8 @@ mod admin;
 mod ask;
 mod bad_body;
 mod bad_head;
+mod caps;
+mod ceiling;
 mod child;
 mod config;
 mod demo;

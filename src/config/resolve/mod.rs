@@ -6,6 +6,7 @@
 mod server;
 mod upstreams;
 mod callers;
+mod caps;
 mod prices;
 
 use super::error::Complaints;
@@ -39,6 +40,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         users: callers.users,
         keys: callers.keys,
         prices: prices::prices(&root),
+        caps: caps::caps(&root),
         by_digest: callers.by_digest,
     }
 }
@@ -46,6 +48,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
 /// The members of a closed set by the words they have in the file.
 pub(super) mod words {
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
+    use crate::domain::cap::OnExceed;
     use crate::domain::operation::Dialect;
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
@@ -54,6 +57,8 @@ pub(super) mod words {
         [("refuse", UnknownPaths::Refuse), ("forward", UnknownPaths::Forward)];
     pub(in super::super) const ON_CLIENT_ABORT: [(&str, OnClientAbort); 2] =
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
+    pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
+        [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =

@@ -90,8 +90,8 @@ impl Gathered {
     /// Everything, as it is to be written over what `index` holds, and empties itself.
     pub fn write(&mut self, index: &mut Index, place: Place) -> Result<(), IndexError> {
         let before = index.applied()?;
-        let (mut total, mut count, dropped) = before
-            .map_or((Sums::default(), 0, 0), |applied| (applied.total, applied.rows, applied.dropped_quarter));
+        let (mut total, mut count, dropped) =
+            before.map_or((Sums::default(), 0, 0), |applied| (applied.total, applied.rows, applied.dropped_quarter));
         let mut rows = Vec::with_capacity(self.rows.len());
         for (key, more) in &self.rows {
             let known = index.sums(*key)?;

@@ -24,7 +24,8 @@ use std::sync::{PoisonError, RwLock};
 pub use gather::{Gathered, counted};
 pub use memory::Memory;
 pub use row::{
-    Applied, Mark, Place, QUARTER_MS, RowKey, Stretch, Writing, put_subject, put_sums, quarter_of, take_subject, take_sums,
+    Applied, Mark, Place, QUARTER_MS, RowKey, Stretch, Writing, put_subject, put_sums, quarter_of, take_subject,
+    take_sums,
 };
 pub use tree::Tree;
 

@@ -44,7 +44,11 @@ impl Tree {
 
     pub(super) fn applied(&self) -> Result<Option<Applied>, IndexError> {
         let Some(bytes) = self.db.get(APPLIED).map_err(|error| broken(&error))? else {
-            return if self.db.is_empty() { Ok(None) } else { Err(IndexError::broken("it does not say how far it is")) };
+            return if self.db.is_empty() {
+                Ok(None)
+            } else {
+                Err(IndexError::broken("it does not say how far it is"))
+            };
         };
         Applied::of_bytes(&bytes).map(Some).map_err(|error| broken(&error))
     }
