@@ -93,18 +93,26 @@ async fn shrinking_uses_the_last_cents() {
 #[tokio::test]
 async fn near_the_cap_the_output_is_limited_in_every_dialect() {
     for (path, body, field) in [
-        (CHAT, r#"{"model":"gpt-4o","messages":[]}"#, "/max_completion_tokens"),
-        (CHAT, r#"{"model":"gpt-4o","max_tokens":9000,"messages":[]}"#, "/max_tokens"),
+        (CHAT, r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}"#, "/max_completion_tokens"),
+        (CHAT, r#"{"model":"gpt-4o","max_tokens":9000,"messages":[{"role":"user","content":"hi"}]}"#, "/max_tokens"),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi"}"#, "/max_output_tokens"),
-        ("/v1/messages", r#"{"model":"claude-haiku-4-5","max_tokens":60000,"messages":[]}"#, "/max_tokens"),
+        (
+            "/v1/messages",
+            r#"{"model":"claude-haiku-4-5","max_tokens":60000,"messages":[{"role":"user","content":"hi"}]}"#,
+            "/max_tokens",
+        ),
         (
             "/v1beta/models/gemini-2.5-pro:generateContent",
-            r#"{"contents":[],"generationConfig":{"temperature":0}}"#,
+            r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"temperature":0}}"#,
             "/generationConfig/maxOutputTokens",
         ),
     ] {
         let world = World::start("[organisation]\ncaps = { day = \"0.02\" }\non_exceed = \"shrink\"").await;
-        let answer = world.send(world.post(path, body)).await;
+        let mut request = world.post(path, body);
+        if path.contains("messages") {
+            request.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
+        }
+        let answer = world.send(request).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let limit: u64 = answer.header("x-tollgate-max-tokens").parse().unwrap();
         let sent: Value = serde_json::from_slice(&world.mock.requests()[0].body).unwrap();
@@ -119,7 +127,7 @@ async fn an_exhausted_key_reaches_no_upstream_on_any_route() {
         "server.unknown_paths = \"forward\"\n[teams.search2]\n[organisation]\ncaps = { month = \"0.0000001\" }",
     )
     .await;
-    let media = r#"{"model":"gpt-4o","messages":[],"max_tokens":9}"#;
+    let media = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}],"max_tokens":9}"#;
     for (path, body) in [
         (CHAT, media),
         ("/chat/completions", media),
@@ -127,18 +135,24 @@ async fn an_exhausted_key_reaches_no_upstream_on_any_route() {
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi"}"#),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","background":true}"#),
         ("/v1/embeddings", r#"{"model":"text-embedding-3-small","input":"hi"}"#),
-        ("/v1/messages", r#"{"model":"claude-haiku-4-5","max_tokens":9,"messages":[]}"#),
+        ("/v1/messages", r#"{"model":"claude-haiku-4-5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#),
         ("/v1/messages/batches", "{}"),
         ("/v1/images/generations", r#"{"model":"gpt-image-1","prompt":"x"}"#),
         ("/v1/audio/speech", r#"{"model":"tts-1","input":"x"}"#),
         ("/v1/batches", "{}"),
         ("/v1/anything", "{}"),
-        ("/v1beta/models/gemini-2.5-pro:generateContent", r#"{"contents":[]}"#),
-        ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", r#"{"contents":[]}"#),
+        ("/v1beta/models/gemini-2.5-pro:generateContent", r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#),
+        (
+            "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
+            r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
+        ),
         ("/v1beta/models/gemini-embedding-001:embedContent", r#"{"content":{"parts":[{"text":"hi"}]}}"#),
         ("/u/gemini/v1beta/cachedContents", "{}"),
-        (CHAT, r#"{"model":"nobody-knows-it","max_tokens":9,"messages":[]}"#),
-        (CHAT, r#"{"model":"gpt-4o","max_tokens":9,"messages":[],"web_search_options":{}}"#),
+        (CHAT, r#"{"model":"nobody-knows-it","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#),
+        (
+            CHAT,
+            r#"{"model":"gpt-4o","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"web_search_options":{}}"#,
+        ),
     ] {
         let answer = world.send(world.post(path, body)).await;
         assert_eq!(answer.status, 400, "{path} {body}: {}", answer.text());
@@ -146,7 +160,11 @@ async fn an_exhausted_key_reaches_no_upstream_on_any_route() {
         assert_eq!(answer.header("retry-after"), "", "{path}");
     }
     assert_eq!(world.mock.requests_total(), 0);
-    let count = world.post("/v1/messages/count_tokens", r#"{"model":"claude-haiku-4-5","messages":[]}"#);
+    let mut count = world.post(
+        "/v1/messages/count_tokens",
+        r#"{"model":"claude-haiku-4-5","messages":[{"role":"user","content":"hi"}]}"#,
+    );
+    count.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
     assert_eq!(world.send(count).await.status, 200, "counting is free");
 }
 
@@ -185,7 +203,8 @@ async fn a_request_may_limit_its_own_cost() {
 async fn a_model_that_costs_nothing_stays_usable() {
     let extra = "[organisation]\ncaps = { day = \"0\" }\n[prices.\"local-llm\"]\ninput = \"0\"\noutput = \"0\"\nmax_output = 100\ncontext = 1000";
     let world = World::start(extra).await;
-    let answer = world.send(world.post(CHAT, r#"{"model":"local-llm","messages":[]}"#)).await;
+    let answer =
+        world.send(world.post(CHAT, r#"{"model":"local-llm","messages":[{"role":"user","content":"hi"}]}"#)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(world.send(world.post(CHAT, chat(9, false))).await.status, 400);
 }

@@ -80,10 +80,13 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
 fn a_cap_that_cannot_be_enforced_is_refused() {
     check(&[
         ("[organisation]\ncaps = {}", "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }"),
-        ("[organisation]\ncaps = { day = 5 }", "2:16: organisation.caps.day: must be a string, not an integer"),
+        (
+            "[organisation]\ncaps = { day = 5 }",
+            "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }\n2:16: organisation.caps.day: must be a string, not an integer",
+        ),
         (
             "[organisation]\ncaps = { dya = \"5\" }",
-            "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }\n2:10: organisation.caps.dya: unknown key; did you mean \"day\"?",
+            "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }\n2:10: organisation.caps.dya: unknown key; known here: day, week, month, total, rolling",
         ),
         (
             "[organisation]\ncaps = { day = \"5\" }\nenforcement = \"metered\"",

@@ -29,10 +29,12 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let server = server::server(&root, setting);
     let upstreams = upstreams::upstreams(&root, &setting.vault);
     let callers = callers::callers(&root, &setting.vault);
+    let (store, caps) = (server::store(&root), caps::caps(&root));
+    caps::check_retention(&root, &caps, store.retention_days.is_some());
     Config {
         file: None,
         server,
-        store: server::store(&root),
+        store,
         money: server::money(&root),
         log: server::log(&root),
         upstreams,
@@ -40,7 +42,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         users: callers.users,
         keys: callers.keys,
         prices: prices::prices(&root),
-        caps: caps::caps(&root),
+        caps,
         by_digest: callers.by_digest,
     }
 }
