@@ -8,6 +8,9 @@ use crate::domain::json_text::Object;
 use crate::domain::money::Usd;
 use crate::telemetry::family::{Title, write_label, write_sample};
 
+/// A number of a window: its name, its help, and where it stands.
+type Column = (&'static str, &'static str, fn(&Standing) -> Usd);
+
 /// Answers with spent, held, cap and reset of each.
 #[must_use]
 pub fn answer(app: &App) -> Answer {
@@ -31,7 +34,7 @@ pub fn answer(app: &App) -> Answer {
 /// Appends the numbers of caps.
 pub fn write_metrics(app: &App, out: &mut String) {
     let standings = app.bank.standings();
-    let columns: [(&str, &str, fn(&Standing) -> Usd); 3] = [
+    let columns: [Column; 3] = [
         ("tollgate_cap_limit_usd", "What may be spent in the window", |standing| standing.cap),
         ("tollgate_cap_spent_usd", "What was spent in the window", |standing| standing.spent),
         ("tollgate_cap_held_usd", "What requests in flight may yet cost", |standing| standing.held),
