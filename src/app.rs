@@ -8,13 +8,16 @@ pub use open::{AppError, Surroundings};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::bank::Bank;
+use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
 use crate::drain::Drain;
+use crate::limits::Limiter;
 use crate::limits::gate::Gate;
 use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
@@ -37,6 +40,8 @@ pub struct App {
     pub clerk: Clerk,
     /// The only door to money.
     pub bank: Arc<Bank>,
+    /// The batches that have been billed.
+    pub booked: Booked,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Writes the log and counts, off the requests' path.
@@ -47,10 +52,14 @@ pub struct App {
     pub connections: Gate,
     /// Requests in flight.
     pub requests: Gate,
+    /// Requests and tokens a minute, and the like.
+    pub limiter: Limiter,
     /// Bytes of request bodies in memory.
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.
     pub drains: Gate,
+    /// Compressed bodies that may be decoded at once.
+    pub decoders: Arc<Semaphore>,
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// What the admin interface asks for, over TCP.

@@ -53,7 +53,16 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
     match route {
         Some(Route::Live | Route::Ready) => true,
         Some(Route::Metrics | Route::Page) => peer.is_loopback(),
-        Some(Route::Report | Route::Lookup(_) | Route::Caps | Route::Config | Route::OpenApi) | None => false,
+        Some(
+            Route::Report
+            | Route::Lookup(_)
+            | Route::Caps
+            | Route::Config
+            | Route::Verify
+            | Route::Adjustments
+            | Route::OpenApi,
+        )
+        | None => false,
     }
 }
 

@@ -1,9 +1,10 @@
 //! WHAT THE OPERATOR SEES: readiness, numbers, reports, single requests and the config, over HTTP.
 //!
-//! It reads and never changes anything, and it calls no upstream: a probe costs nothing.
+//! It changes nothing but by adjustments, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
-//! [`zone`] and [`report`] what the ledger comes to, `lookup` what one request was, and `page` what a browser gets.
+//! [`zone`] and [`report`] what the ledger comes to, [`lookup`] what one request was, [`audit`] whether all of it is sound,
+//! [`adjust`] how it is corrected, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -15,6 +16,8 @@ pub mod query;
 pub mod zone;
 pub mod report;
 pub mod lookup;
+pub mod audit;
+pub mod adjust;
 mod page;
 mod caps;
 
@@ -23,7 +26,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body::Body;
+use http_body_util::{BodyExt, Full, Limited};
 
 use crate::app::App;
 use crate::telemetry::metrics::Metrics;
@@ -54,6 +58,8 @@ enum Route<'a> {
     Lookup(&'a str),
     Caps,
     Config,
+    Verify,
+    Adjustments,
     OpenApi,
 }
 
@@ -63,9 +69,21 @@ pub const REPORT: &str = "/admin/v1/report";
 /// Where a request is looked up by its id.
 pub const REQUESTS: &str = "/admin/v1/requests/";
 
-/// Answers one request. Its body is not read: nothing here takes one.
-pub async fn answer<B>(app: &Arc<App>, door: Door, request: Request<B>) -> Answer {
-    let head = request.into_parts().0;
+/// Where the ledger is checked.
+pub const VERIFY: &str = "/admin/v1/ledger/verify";
+
+/// Where it is corrected.
+pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
+
+/// The largest body of a request.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Answers one request. A body is read only where one is taken, and after the caller was let in.
+pub async fn answer<B>(app: &Arc<App>, door: Door, request: Request<B>) -> Answer
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let (head, body) = request.into_parts();
     let route = Route::of(head.uri.path());
     if let Err(denied) = access::check(&app.admin_token, door, &head, route) {
         return denied.answer();
@@ -74,8 +92,11 @@ pub async fn answer<B>(app: &Arc<App>, door: Door, request: Request<B>) -> Answe
         let message = format!("there is no {}; see /admin/v1/openapi.json", head.uri.path());
         return reply::error(StatusCode::NOT_FOUND, "not_found", &message);
     };
+    if route == Route::Adjustments {
+        return adjustments(app, &head.method, body).await;
+    }
     if head.method != Method::GET && head.method != Method::HEAD {
-        return reply::wrong_method();
+        return reply::wrong_method("this can only be read, with GET", "GET, HEAD");
     }
     match route {
         Route::Live => state::live(),
@@ -86,7 +107,8 @@ pub async fn answer<B>(app: &Arc<App>, door: Door, request: Request<B>) -> Answe
         Route::Lookup(id) => lookup::answer(app, id).await,
         Route::Caps => caps::answer(app),
         Route::Config => reply::text("application/toml; charset=utf-8", app.snapshot.load().config.render_starred()),
-        Route::OpenApi => open_api(),
+        Route::Verify => audit::answer(app).await,
+        Route::OpenApi | Route::Adjustments => open_api(),
     }
 }
 
@@ -99,10 +121,25 @@ impl<'a> Route<'a> {
             "/" => Self::Page,
             REPORT => Self::Report,
             "/admin/v1/caps" => Self::Caps,
+            VERIFY => Self::Verify,
+            ADJUSTMENTS => Self::Adjustments,
             "/admin/v1/config" => Self::Config,
             "/admin/v1/openapi.json" => Self::OpenApi,
             other => Self::Lookup(other.strip_prefix(REQUESTS).filter(|id| !id.is_empty() && !id.contains('/'))?),
         })
+    }
+}
+
+async fn adjustments<B>(app: &Arc<App>, method: &Method, body: B) -> Answer
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    if *method != Method::POST {
+        return reply::wrong_method("adjustments are posted, with POST", "POST");
+    }
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => adjust::answer(app, &body.to_bytes()).await,
+        Err(error) => reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
     }
 }
 

@@ -43,9 +43,9 @@ pub fn unauthorized() -> Answer {
     answer
 }
 
-/// Everything is read only.
-pub fn wrong_method() -> Answer {
-    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this can only be read, with GET");
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+/// There is something, which takes other methods.
+pub fn wrong_method(message: &str, allowed: &'static str) -> Answer {
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }

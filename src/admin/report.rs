@@ -13,6 +13,7 @@ use super::query::{self, BadQuery};
 use super::zone::{Days, Zone, ZoneError};
 use super::{Answer, reply};
 use crate::app::App;
+use crate::domain::focus;
 use crate::domain::report::{Dimension, DimensionError, Query, Report, Table};
 use crate::domain::report_text::Format;
 use crate::store::{Grain, Ledger, ReadError};
@@ -50,6 +51,8 @@ pub enum BadRequest {
     Format(Box<str>),
     /// It would end before it begins.
     Backwards,
+    /// FOCUS has rows and days of its own.
+    Focus,
 }
 
 impl Request {
@@ -71,6 +74,9 @@ impl Request {
             }
         }
         let [by, since, until, format, tz] = said;
+        let format =
+            format.map(|word| Format::named(word).ok_or_else(|| BadRequest::Format(word.into()))).transpose()?;
+        let default_zone = if format == Some(Format::Focus) { &Zone::utc() } else { default_zone };
         let zone = tz.map_or_else(|| Ok(default_zone.clone()), Zone::named);
         let zone = zone.map_err(|error| BadRequest::Time("tz", error))?;
         let moment = |name, text: Option<&str>| {
@@ -81,10 +87,21 @@ impl Request {
         if from_ms.zip(until_ms).is_some_and(|(from_ms, until_ms)| from_ms > until_ms) {
             return Err(BadRequest::Backwards);
         }
-        let named = |word: &str| Format::named(word).ok_or_else(|| BadRequest::Format(word.into()));
-        let by = Dimension::list(by.unwrap_or_default()).map_err(BadRequest::By)?;
+        let mut by = Dimension::list(by.unwrap_or_default()).map_err(BadRequest::By)?;
+        if format == Some(Format::Focus) {
+            if !by.is_empty() || zone.name() != "UTC" {
+                return Err(BadRequest::Focus);
+            }
+            by = focus::BY.to_vec();
+        }
         let query = Query { by, from_ms, until_ms, time_zone: zone.name().into() };
-        Ok(Self { query, format: format.map(named).transpose()?, zone })
+        Ok(Self { query, format, zone })
+    }
+
+    /// The time that it is about, in unix milliseconds.
+    #[must_use]
+    pub fn range(&self) -> std::ops::Range<u64> {
+        self.query.from_ms.unwrap_or(0)..self.query.until_ms.unwrap_or(u64::MAX)
     }
 
     /// The name of the time zone of its days.
@@ -101,9 +118,13 @@ impl Request {
 pub fn run(ledger: &Ledger, request: &Request) -> Result<Table, ReadError> {
     let mut report = Report::new(request.query.clone());
     let mut days = Days::of(request.zone.clone());
-    let grain = if request.query.is_by_time() { Grain::Quarter } else { Grain::Range };
-    let range = request.query.from_ms.unwrap_or(0)..request.query.until_ms.unwrap_or(u64::MAX);
-    ledger.fold(range, grain, &mut |at_ms, subject, sums| report.add(subject, days.when(at_ms), sums))?;
+    let by = &request.query.by;
+    let grain = match (by.contains(&Dimension::Hour), by.contains(&Dimension::Day)) {
+        (false, false) => Grain::Range,
+        (false, true) if request.zone.name() == "UTC" => Grain::Day,
+        (true, _) | (false, true) => Grain::Quarter,
+    };
+    ledger.fold(request.range(), grain, &mut |at_ms, subject, sums| report.add(subject, days.when(at_ms), sums))?;
     Ok(report.finish())
 }
 
@@ -153,6 +174,7 @@ impl fmt::Display for BadRequest {
                 let known = Format::ALL.map(Format::name).join(", ");
                 write!(out, "format: {word:?} is no format; known are {known}")
             }
+            Self::Focus => out.write_str("the format focus has its own rows, and days of UTC: leave out by and tz"),
             Self::Backwards => out.write_str("since is later than until"),
         }
     }
@@ -195,7 +217,8 @@ mod tests {
             ("since=yesterday", "since: \"yesterday\" is no moment"),
             ("until=7", "until: \"7\" is no moment"),
             ("tz=Berlin", "tz: \"Berlin\" is no time zone; an example is Europe/Berlin"),
-            ("format=xml", "format: \"xml\" is no format; known are table, csv, json"),
+            ("format=xml", "format: \"xml\" is no format; known are table, csv, json, focus"),
+            ("format=focus&by=team", "the format focus has its own rows"),
             ("since=1d&until=2d", "since is later than until"),
             ("by=%f", "the query has a broken escape"),
         ] {

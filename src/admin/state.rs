@@ -42,6 +42,11 @@ pub fn ready(app: &App) -> Answer {
         store.truth("writable", writable).text_or_null("failed", health.failed.as_deref()).truth("behind", behind);
         store.number("unsynced_records", health.unsynced_records).number("next_seq", health.next_seq);
         drop(store);
+        let index = app.clerk.state();
+        let mut object_of_index = object.object("index");
+        object_of_index.truth("ready", index.is_ready).number("next_seq", index.next_seq);
+        object_of_index.number("set_aside", index.set_aside).text_or_null("trouble", index.trouble.as_deref());
+        drop(object_of_index);
         object.text("config", &config).text("version", version).text("scope", SCOPE);
     }
     let mut answer = reply::text(reply::JSON, out + "\n");
@@ -58,6 +63,13 @@ pub fn metrics(app: &App) -> String {
     app.metrics.journal_lag.set(health.unwritten_records);
     app.metrics.journal_unsynced_bytes.set(health.unsynced_bytes);
     app.metrics.journal_failed.set(u64::from(health.failed.is_some()));
+    let index = app.clerk.state();
+    app.metrics.index_ready.set(u64::from(index.is_ready));
+    app.metrics.index_lag.set(health.next_seq.saturating_sub(index.next_seq));
+    app.metrics.index_set_aside.set(index.set_aside);
+    app.metrics.journal_bytes.set(index.journal_bytes);
+    app.metrics.index_bytes.set(index.index_bytes);
+    app.metrics.archive_bytes.set(index.archive_bytes);
     app.metrics.connections.set(app.connections.used() as u64);
     let mut out = app.metrics.render();
     caps::write_metrics(app, &mut out);

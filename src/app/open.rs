@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
+use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
+use crate::limits::Limiter;
 use crate::limits::gate::Gate;
 use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
@@ -100,15 +103,18 @@ impl App {
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
         let server = &config.server;
         Ok(Self {
+            limiter: Limiter::local(clock.clone()),
             clock,
             mint,
             connections: Gate::new(server.connections_max),
             requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
+            decoders: Arc::new(Semaphore::new(cores())),
             snapshot: ArcSwap::from_pointee(snapshot),
             clerk,
             bank: Arc::new(bank),
+            booked: Booked::new(&folder),
             metrics,
             scribe,
             drain: Drain::default(),
@@ -116,6 +122,11 @@ impl App {
             admin_token,
         })
     }
+}
+
+/// Threads that work at the same time.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn options(store: &Store, disk: Arc<dyn Disk>) -> Options {

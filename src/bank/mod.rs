@@ -13,12 +13,14 @@ pub mod tab;
 pub mod debt;
 pub mod refusals;
 pub mod rates;
+pub mod booked;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::adjustment::Adjustment;
 use crate::domain::cap::Capped;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::price::Model;
@@ -98,6 +100,12 @@ impl Bank {
         Ok((Some(held), seat))
     }
 
+    /// The time, unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
     /// How the journal fares.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -123,6 +131,17 @@ impl Bank {
     /// Why the last records may not be on the disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.journal.flush().await
+    }
+
+    /// Posts a correction, counts it in the caps of `config`, and waits until it is durable.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn adjust(&self, adjustment: &Adjustment, config: &Config) -> Result<(), StoreError> {
+        let record = crate::store::Record::Adjustment(Box::new(adjustment.clone()));
+        let seat = self.journal.post(&record)?;
+        rebuild::adjust(&self.local, config, adjustment);
+        self.journal.synced(seat).await
     }
 
     /// Writes what is held back, and waits until all records are durable.

@@ -55,7 +55,8 @@ pub(super) fn post_at_risk(local: &Local, config: &Config, journal: &Journal, no
     }
 }
 
-fn adjust(local: &Local, config: &Config, adjustment: &Adjustment) {
+/// Counts a correction in the caps of those whom it names.
+pub(super) fn adjust(local: &Local, config: &Config, adjustment: &Adjustment) {
     let mut capped = config.capped(&adjustment.account, &adjustment.model);
     if adjustment.model.is_empty() {
         // A pattern that fits everything fits no model as well.

@@ -10,6 +10,7 @@ use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
+use crate::limits::Grant;
 use crate::limits::gate::Place;
 use crate::store::{Close, Open};
 use crate::telemetry::family;
@@ -26,6 +27,8 @@ pub struct Tab {
     entry: Option<Box<Entry>>,
     tools: Vec<ToolResult>,
     arrived_us: u64,
+    /// What it has taken of rate limits, once it is admitted.
+    grant: Option<Grant>,
     _presence: Presence,
 }
 
@@ -51,7 +54,7 @@ impl Tab {
     /// A tab for the request that `entry` begins to describe; `arrived_us` is when it came, on the clock's ticks.
     #[must_use]
     pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64, presence: Presence) -> Self {
-        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, _presence: presence }
+        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, grant: None, _presence: presence }
     }
 
     /// What is known so far.
@@ -68,6 +71,11 @@ impl Tab {
     /// Tool results that were seen in the request, for the log.
     pub fn note_tools(&mut self, tools: Vec<ToolResult>) {
         self.tools = tools;
+    }
+
+    /// Keeps what the request has taken of rate limits until it is settled.
+    pub fn limit(&mut self, grant: Grant) {
+        self.grant = Some(grant);
     }
 
     /// Milliseconds since the request arrived.
@@ -137,6 +145,9 @@ impl Tab {
         let Some(mut entry) = self.entry.take() else { return };
         entry.latency_ms = latency_ms;
         entry.cost = entry.attempts.iter().map(|attempt| attempt.cost).sum();
+        if let Some(grant) = self.grant.take() {
+            grant.settle(entry.usage_source, &entry.usage);
+        }
         self.bank.post(close, entry, std::mem::take(&mut self.tools));
     }
 }

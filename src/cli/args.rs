@@ -102,7 +102,8 @@ pub struct Report {
     /// The config.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What the rows are: one or more of team, user, key, model, day, separated by commas
+    /// What the rows are, separated by commas: team, user, key, model, requested_model, upstream, operation, tag (all of
+    /// them together), tag:NAME, tier, cache, day, hour
     #[arg(long, value_name = "WHAT")]
     pub by: Vec<String>,
     /// From this time on: a day, today, a time, or how long ago
@@ -111,9 +112,12 @@ pub struct Report {
     /// Before this time
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
-    /// How the rows are written: table, csv or json [default: table]
+    /// How the rows are written: table, csv, json, or focus for the columns of FOCUS 1.0 by day [default: table]
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
+    /// Print each entry instead of sums, oldest first, as lines of json or csv [default: json]
+    #[arg(long, conflicts_with = "by")]
+    pub rows: bool,
     /// The time zone of days by its IANA name [default: money.time_zone of the config]
     #[arg(long, value_name = "ZONE")]
     pub tz: Option<String>,
@@ -125,6 +129,69 @@ pub enum Ledger {
     /// Print the entry of one request as JSON
     #[command(after_help = SHOW_EXAMPLES)]
     Show(Show),
+    /// Check checksums, chain, snapshots and totals of the journal, and the index against it
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Verify),
+    /// Build the index again from the journal; not while it is served
+    #[command(after_help = REBUILD_EXAMPLES)]
+    Rebuild(Rebuild),
+    /// Correct the books with a new line; nothing is ever edited
+    #[command(after_help = ADJUST_EXAMPLES)]
+    Adjust(Box<Adjust>),
+}
+
+/// `tollgate ledger verify`
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `tollgate ledger rebuild`
+#[derive(Debug, clap::Args)]
+pub struct Rebuild {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `tollgate ledger adjust`
+#[derive(Debug, clap::Args)]
+pub struct Adjust {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// charge: more was spent than the ledger says; credit: less
+    #[arg(value_name = "charge|credit", value_parser = ["charge", "credit"])]
+    pub direction: String,
+    /// Dollars, such as 12.50
+    #[arg(value_name = "USD")]
+    pub amount: String,
+    /// Who adjusts
+    #[arg(long, value_name = "NAME")]
+    pub actor: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// The request that is corrected: whose spend it is and on what is taken from it
+    #[arg(long, value_name = "ID")]
+    pub request: Option<RequestId>,
+    /// The team whose spend it is
+    #[arg(long, value_name = "NAME")]
+    pub team: Option<String>,
+    /// The user whose spend it is
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// The key whose spend it is
+    #[arg(long, value_name = "ID")]
+    pub key: Option<String>,
+    /// The model it is about
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// The upstream that billed otherwise
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
 }
 
 /// `tollgate ledger show`
@@ -231,12 +298,36 @@ ago (30m, 24h, 7d, 4w).
 Examples:
   tollgate report
   tollgate report --by team,model --since 2026-11-01 --until 2026-12-01 --tz Europe/Berlin
-  tollgate report --by day --since 7d --format csv > week.csv";
+  tollgate report --by day --since 7d --format csv > week.csv
+  tollgate report --by tag:feature,model --since 2026-11-01
+  tollgate report --rows --since today | jq -c 'select(.cost_usd == null)'
+  tollgate report --format focus --since 2026-11-01 --until 2026-12-01 > focus.csv";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
   tollgate ledger show 01kam3v2x8e9qh5t7c4rwz0ybn
   tollgate ledger show \"$ID\" | jq .cost_usd";
+
+const VERIFY_EXAMPLES: &str = "\
+Prints one JSON object and exits 1 if anything does not add up; damage is named by file and byte.
+Keep \"head\" elsewhere: whoever has it can prove later that nothing before it was changed.
+
+Examples:
+  tollgate ledger verify
+  tollgate ledger verify | jq -r .head >> heads.txt";
+
+const REBUILD_EXAMPLES: &str = "\
+The server does this by itself when its index is missing or damaged.
+
+Examples:
+  tollgate ledger rebuild";
+
+const ADJUST_EXAMPLES: &str = "\
+An adjustment counts at the time at which it is posted, so that reports of the past stay what they were.
+
+Examples:
+  tollgate ledger adjust credit 12.50 --actor ada --reason \"refund 4711\" --upstream openai
+  tollgate ledger adjust charge 0.02 --actor ada --reason \"billed twice\" --request 01kam3v2x8e9qh5t7c4rwz0ybn";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:

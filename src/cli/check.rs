@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::args::{Check, EXIT_FAILED};
 use super::{load, print, tell};
 use crate::config::{Config, Key, Upstream};
-use crate::domain::account::Scope;
+use crate::domain::account::{Account, Scope};
 use crate::domain::cap::OnExceed;
 
 /// Prints the config, or what applies to one key, and returns the exit code.
@@ -49,11 +49,11 @@ fn sheet(config: &Config, key: &Key) -> String {
         ("user", none(account.user.as_deref().unwrap_or_default())),
         ("tags", none(&tags.join(", "))),
         ("attribute", attribute.to_owned()),
-        ("limits", "none are enforced by this version".to_owned()),
     ] {
         line(name, &value, &mut out);
     }
     caps(config, key, &mut out);
+    limits(config, account, &mut out);
     config.upstreams.iter().for_each(|upstream| line("upstream", &described(upstream), &mut out));
     out
 }
@@ -74,6 +74,18 @@ fn caps(config: &Config, key: &Key, out: &mut String) {
             OnExceed::Shrink => "then limited to the affordable output",
         };
         line("cap", &format!("{} {}: {}; {near}", capped.scope.kind(), capped.scope.name(), limits.join(", ")), out);
+    }
+}
+
+/// A line for each scope whose limits the key's requests count in.
+fn limits(config: &Config, account: &Account, out: &mut String) {
+    let parties = config.limits.parties(account);
+    for party in parties.iter().flatten() {
+        let whose = format!("{} {}", party.scope.kind(), party.scope.name());
+        line("limits", &format!("{}: {}", whose.trim_end(), party.limits), out);
+    }
+    if parties.iter().all(Option::is_none) {
+        line("limits", "none", out);
     }
 }
 

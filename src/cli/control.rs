@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,8 +41,20 @@ pub struct NoAnswer(String);
 /// # Errors
 /// There is one, and it breaks off or takes too long.
 pub async fn ask(folder: &Path, target: &str) -> Result<Option<Answer>, NoAnswer> {
+    send(folder, Method::GET, target, "").await
+}
+
+/// Sends `body` to the server that owns the store in `folder`; `None` if no server runs.
+///
+/// # Errors
+/// There is one, and it breaks off or takes too long.
+pub async fn post(folder: &Path, target: &str, body: &str) -> Result<Option<Answer>, NoAnswer> {
+    send(folder, Method::POST, target, body).await
+}
+
+async fn send(folder: &Path, method: Method, target: &str, body: &str) -> Result<Option<Answer>, NoAnswer> {
     let Ok(stream) = UnixStream::connect(folder.join(CONTROL_SOCKET)).await else { return Ok(None) };
-    match timeout(ANSWER_WAIT, get(stream, "localhost", target)).await {
+    match timeout(ANSWER_WAIT, exchange(stream, "localhost", method, target, body)).await {
         Ok(answer) => answer.map(Some),
         Err(_) => Err(NoAnswer(format!("no answer within {} s", ANSWER_WAIT.as_secs()))),
     }
@@ -56,7 +68,15 @@ pub async fn get<S>(stream: S, host: &str, target: &str) -> Result<Answer, NoAns
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = Request::get(target).header(HOST, host).body(Empty::<Bytes>::new());
+    exchange(stream, host, Method::GET, target, "").await
+}
+
+async fn exchange<S>(stream: S, host: &str, method: Method, target: &str, body: &str) -> Result<Answer, NoAnswer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    let request = Request::builder().method(method).uri(target).header(HOST, host).body(body);
     let request = request.map_err(|error| NoAnswer(error.to_string()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends with the answer or with the process; its errors are those of the answer.

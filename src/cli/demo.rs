@@ -13,7 +13,7 @@ use super::args::{Demo, EXIT_CONFIG, EXIT_OK};
 use super::serve::{failed, runtime, start_log, until_signal};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Config, Environment, LogLevel};
+use crate::config::{Config, Environment, Listen, LogLevel};
 use crate::mock::{self, Mock};
 use crate::server::run::BindError;
 
@@ -60,7 +60,7 @@ async fn until_stopped(args: &Demo) -> Result<u8, Box<dyn std::error::Error + Se
     let clock = Clock::system();
     let mock = Mock::new(mock::Options::new(Arc::new(move || clock.now_ms())));
     let serving = tokio::spawn(async move { mock.serve(listener, std::future::pending()).await });
-    let outcome = until_signal(config, |app, [client, admin]| {
+    let outcome = until_signal(config, |app, client, admin| {
         // Nobody may be reading, as after `| head`; the demo goes on all the same.
         let _told = std::io::stdout().write_all(welcome(app, client, admin, provider).as_bytes());
     })
@@ -155,7 +155,7 @@ const PASTES: [Paste; 9] = [
 ];
 
 impl Paste {
-    fn line(&self, client: SocketAddr) -> String {
+    fn line(&self, client: &Listen) -> String {
         let title = if self.title.is_empty() { String::new() } else { format!("\n  # {}\n", self.title) };
         let header = self.header.map_or_else(String::new, |header| format!(" -H '{header}'"));
         let (path, body) = (self.path, self.body);
@@ -165,7 +165,7 @@ impl Paste {
     }
 }
 
-fn welcome(app: &App, client: SocketAddr, admin: SocketAddr, provider: SocketAddr) -> String {
+fn welcome(app: &App, client: &Listen, admin: SocketAddr, provider: SocketAddr) -> String {
     let token = app.admin_token.expose();
     let requests: String = PASTES.iter().map(|paste| paste.line(client)).collect();
     // As it was started, so that the line can be pasted.

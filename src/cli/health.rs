@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::args::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, Health};
 use super::{control, load_without_secrets, tell};
+use crate::config::Server;
 
 /// The longest wait for the answer; a container's own limit is usually longer.
 const WAIT: Duration = Duration::from_secs(3);
@@ -26,7 +27,7 @@ pub async fn run(args: &Health) -> u8 {
     let url = match &args.url {
         Some(url) => url.clone(),
         None => match load_without_secrets(&args.config) {
-            Ok(config) => format!("http://{}", reachable(config.server.listen)),
+            Ok(config) => format!("http://{}", reachable(plain(&config.server))),
             Err(exit) => return exit,
         },
     };
@@ -48,6 +49,11 @@ async fn ask(target: &Target) -> Result<StatusCode, control::NoAnswer> {
     let stream = TcpStream::connect((bare, target.port)).await?;
     let host = format!("{}:{}", target.host, target.port);
     Ok(control::get(stream, &host, &target.path).await?.status)
+}
+
+/// The listener that plain HTTP reaches: that of operators, where clients connect otherwise. One process serves both.
+fn plain(server: &Server) -> SocketAddr {
+    server.listen.address().filter(|_| server.tls.is_none()).unwrap_or(server.admin_listen)
 }
 
 /// Where this machine reaches a listener: one that takes connections on every address is asked on loopback.

@@ -1,8 +1,9 @@
 //! `tollgate report`
 
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-use super::args::{self, EXIT_FAILED, EXIT_USAGE};
+use super::args::{self, EXIT_FAILED, EXIT_OK, EXIT_USAGE};
 use super::control::{self, Answer};
 use super::{load_without_secrets, print, tell};
 use crate::admin::REPORT;
@@ -10,6 +11,8 @@ use crate::admin::query::written;
 use crate::admin::report::{self, Request};
 use crate::admin::zone::Zone;
 use crate::clock::Clock;
+use crate::domain::entry_csv;
+use crate::domain::entry_json::write_entry;
 use crate::domain::report_text::Format;
 use crate::store::Ledger;
 
@@ -29,6 +32,9 @@ pub async fn run(args: &args::Report) -> u8 {
             return EXIT_USAGE;
         }
     };
+    if args.rows {
+        return rows(&config.store.path, &request);
+    }
     let format = request.format.unwrap_or_default();
     let target = format!("{REPORT}?{}", written(&asked(&said, &request, format)));
     let folder = &config.store.path;
@@ -69,6 +75,41 @@ fn read(folder: &Path, request: &Request, format: Format) -> u8 {
             EXIT_FAILED
         }
     }
+}
+
+/// Prints every entry of the time asked for. It reads the files itself, since there may be more than fits an answer.
+fn rows(folder: &Path, request: &Request) -> u8 {
+    let csv = match request.format {
+        None | Some(Format::Json) => false,
+        Some(Format::Csv) => true,
+        Some(Format::Table | Format::Focus) => {
+            tell(&"rows are written as json or csv");
+            return EXIT_USAGE;
+        }
+    };
+    tell_if_absent(folder);
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut written = if csv { out.write_all(entry_csv::head().as_bytes()) } else { Ok(()) };
+    let mut line = String::new();
+    let read = Ledger::of_journal(folder).entries(request.range(), &mut |entry, hash| {
+        line.clear();
+        if csv {
+            line.push_str(&entry_csv::line(entry, hash));
+        } else {
+            write_entry(entry, hash, &mut line);
+            line.push('\n');
+        }
+        written = out.write_all(line.as_bytes());
+        written.is_ok()
+    });
+    let written = written.and_then(|()| out.flush());
+    match (read, written) {
+        (Err(error), _) => tell(&error),
+        // A reader such as `head` that has seen enough is no failure.
+        (Ok(()), Err(error)) if error.kind() != ErrorKind::BrokenPipe => tell(&error),
+        (Ok(()), _) => return EXIT_OK,
+    }
+    EXIT_FAILED
 }
 
 fn said<'a>(args: &'a args::Report, by: &'a str) -> Vec<(&'static str, &'a str)> {

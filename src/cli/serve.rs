@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::args::{EXIT_CONFIG, EXIT_FAILED, EXIT_OK, Serve};
 use crate::app::{App, Surroundings};
-use crate::config::{self, Config, LogFormat, LogLevel};
+use crate::config::{self, Config, Listen, LogFormat, LogLevel};
 use crate::server::run::{Listeners, Signals, run};
 use crate::telemetry::log;
 
@@ -25,7 +25,7 @@ pub fn serve(args: &Serve) -> u8 {
     };
     start_log(&config);
     let threads = config.server.threads;
-    match runtime(threads).map(|runtime| runtime.block_on(until_signal(config, |_, _| {}))) {
+    match runtime(threads).map(|runtime| runtime.block_on(until_signal(config, |_, _, _| {}))) {
         Ok(Ok(())) => EXIT_OK,
         Ok(Err(error)) => failed(&*error),
         Err(error) => failed(&error),
@@ -41,14 +41,14 @@ pub(super) fn failed(error: &dyn std::error::Error) -> u8 {
 /// Opens everything, tells `ready` the addresses of clients and operators, and serves until a signal.
 pub(super) async fn until_signal(
     config: Config,
-    ready: impl FnOnce(&App, [SocketAddr; 2]),
+    ready: impl FnOnce(&App, &Listen, SocketAddr),
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let signals = Signals::listen()?;
     let (server, folder) = (config.server.clone(), config.store.path.clone());
     let hash = config.hash();
     let app = Arc::new(App::open(config, Surroundings::default())?);
     let listeners = Listeners::bind(&server, &folder).await?;
-    let [client, admin] = [listeners.clients.local_addr()?, listeners.admin.local_addr()?];
+    let (client, admin) = (listeners.clients.place()?, listeners.admin.local_addr()?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %client,
@@ -58,7 +58,7 @@ pub(super) async fn until_signal(
         scope = "this process owns its ledger; totals are not shared with other processes",
         "serving"
     );
-    ready(&app, [client, admin]);
+    ready(&app, &client, admin);
     run(app, listeners, signals).await?;
     tracing::info!("stopped");
     Ok(())

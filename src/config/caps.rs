@@ -122,7 +122,8 @@ impl Config {
     }
 
     fn policy_of_user(&self, user: &str) -> Option<&Arc<Policy>> {
-        match self.users.contains_key(user) {
+        // Those that only a key names have no section either.
+        match self.limits.users.contains_key(user) {
             true => self.caps.users.get(user),
             false => self.caps.default_user.as_ref(),
         }

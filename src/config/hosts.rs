@@ -11,7 +11,7 @@ pub(super) fn provider(host: &str) -> Option<(&'static str, Dialect)> {
 }
 
 /// A host, or the end of one where it starts with a dot or a dash; its provider; the dialect of its own API.
-const HOSTS: [(&str, &str, Dialect); 16] = [
+const HOSTS: [(&str, &str, Dialect); 26] = [
     ("api.openai.com", "openai", Dialect::OpenAi),
     (".api.openai.com", "openai", Dialect::OpenAi),
     ("api.anthropic.com", "anthropic", Dialect::Anthropic),
@@ -26,6 +26,16 @@ const HOSTS: [(&str, &str, Dialect); 16] = [
     (".api.x.ai", "xai", Dialect::OpenAi),
     ("api.mistral.ai", "mistral", Dialect::OpenAi),
     ("openrouter.ai", "openrouter", Dialect::OpenAi),
+    ("api.perplexity.ai", "perplexity", Dialect::OpenAi),
+    ("api.cerebras.ai", "cerebras", Dialect::OpenAi),
+    ("api.together.ai", "together", Dialect::OpenAi),
+    ("api.together.xyz", "together", Dialect::OpenAi),
+    ("api.moonshot.ai", "moonshot", Dialect::OpenAi),
+    ("api.moonshot.cn", "moonshot", Dialect::OpenAi),
+    ("api.z.ai", "zai", Dialect::OpenAi),
+    ("dashscope-intl.aliyuncs.com", "alibaba", Dialect::OpenAi),
+    ("router.huggingface.co", "huggingface", Dialect::OpenAi),
+    (".snowflakecomputing.com", "snowflake", Dialect::OpenAi),
     ("api.cohere.com", "cohere", Dialect::OpenAi),
     ("api.cohere.ai", "cohere", Dialect::OpenAi),
 ];

@@ -13,7 +13,10 @@ mod read;
 mod secret;
 mod glob;
 mod hosts;
+mod presets;
+mod connections;
 mod parts;
+pub mod limits;
 mod caps;
 mod resolve;
 mod render;
@@ -22,6 +25,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use caps::Caps;
+pub use connections::{Authorities, Identity, KeyPair, Listen, Network, Proxy, ProxyUse, ServerTls, Way};
 pub use error::{Complaint, Errors, Place};
 pub use glob::{Glob, GlobError};
 pub use parts::{

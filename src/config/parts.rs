@@ -13,7 +13,9 @@ use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
 use super::caps::Caps;
+use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
+use super::limits::LimitBook;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
 use crate::domain::operation::Dialect;
@@ -38,6 +40,8 @@ pub struct Config {
     pub money: Money,
     /// The log.
     pub log: Log,
+    /// What holds for all upstreams.
+    pub network: Network,
     /// Provider endpoints in the order of the file.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Declared teams.
@@ -46,6 +50,8 @@ pub struct Config {
     pub users: BTreeMap<Arc<str>, Option<Arc<str>>>,
     /// Keys by id.
     pub keys: BTreeMap<Arc<str>, Arc<Key>>,
+    /// Who may ask how often.
+    pub limits: LimitBook,
     /// Prices by model, laid field by field over the built-in book.
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
@@ -62,7 +68,11 @@ pub(super) struct KeyIndex(pub HashMap<Digest, Arc<Key>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// TLS for clients; without it, they connect in plain text.
+    pub tls: Option<ServerTls>,
+    /// Permissions of a socket in the file system.
+    pub socket_mode: u32,
     /// Where the admin interface answers.
     pub admin_listen: SocketAddr,
     /// The admin token; without one, a token is made at start.
@@ -87,6 +97,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// Bytes of a request head.
     pub header_bytes_max: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub http2_streams_max: u32,
     /// Longest time in which a client may take nothing of its answer.
     pub write_timeout: Duration,
     /// How long requests may finish after SIGTERM.
@@ -202,7 +214,13 @@ pub struct Upstream {
     pub include_usage: IncludeUsage,
     /// The provider's name in the price book.
     pub provider: Arc<str>,
-    /// Longest time to connect, TLS included.
+    /// Whether its models cost nothing, since they run on one's own machines.
+    pub free: bool,
+    /// Whether the `/v1` in front of a request's path is dropped here.
+    pub drop_version: bool,
+    /// How it is reached.
+    pub way: Way,
+    /// Longest time to connect, tunnel and TLS included.
     pub connect_timeout: Duration,
     /// Longest wait for the first byte of an answer.
     pub first_byte_timeout: Duration,

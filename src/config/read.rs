@@ -65,6 +65,16 @@ impl<'a> Section<'a> {
         table.entries.iter().filter_map(pair).collect()
     }
 
+    /// The names in the table under `key`, each with its place.
+    pub(super) fn names(&self, key: &str) -> Vec<(&'a str, &'a Place)> {
+        self.within(key).entries.iter().map(|entry| (&*entry.name, &entry.place)).collect()
+    }
+
+    /// The table under `name` with any keys in it.
+    pub(super) fn within(&self, name: &str) -> Section<'a> {
+        self.table(name)
+    }
+
     /// What `key` is set to, whatever that is.
     pub(super) fn find(&self, key: &str) -> Option<&'a Node> {
         self.entries.iter().find(|entry| &*entry.name == key).map(|entry| &entry.node)

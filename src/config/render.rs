@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::caps::Caps;
+use super::connections::{Authorities, Network, ServerTls};
+use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
@@ -29,20 +31,27 @@ struct Page<'a>(&'a mut String);
 impl Page<'_> {
     fn config(&mut self, config: &Config) -> fmt::Result {
         self.server(config)?;
+        self.network(&config.network)?;
         for upstream in &config.upstreams {
             self.upstream(upstream)?;
         }
+        let limits = &config.limits;
+        self.policies(config)?;
         for team in &config.teams {
             self.head("teams", team)?;
+            self.limits(limits.teams.get(team).map(|limits| &**limits))?;
             self.caps(config.caps.teams.get(team))?;
         }
-        for (user, team) in &config.users {
+        // A user whom only a key names has no section, so that the defaults apply.
+        for (user, team) in config.users.iter().filter(|(user, _)| limits.users.contains_key(*user)) {
             self.head("users", user)?;
             self.maybe("team", team.as_deref().map(quoted))?;
+            self.limits(limits.users.get(user).and_then(Option::as_deref))?;
             self.caps(config.caps.users.get(user))?;
         }
         for (id, key) in &config.keys {
             self.key(id, key)?;
+            self.limits(limits.keys.get(id).and_then(Option::as_deref))?;
             self.caps(config.caps.keys.get(id))?;
         }
         self.other_caps(&config.caps)?;
@@ -52,7 +61,8 @@ impl Page<'_> {
     fn server(&mut self, config: &Config) -> fmt::Result {
         let (server, store, money, log) = (&config.server, &config.store, &config.money, &config.log);
         self.0.write_str("[server]\n")?;
-        self.line("listen", quoted(server.listen))?;
+        self.line("listen", quoted(&server.listen))?;
+        self.line("socket_mode", quoted(format_args!("{:o}", server.socket_mode)))?;
         self.line("admin_listen", quoted(server.admin_listen))?;
         self.secret("admin_token", server.admin_token.as_ref())?;
         self.line("allow_passthrough_credentials", server.allow_passthrough_credentials)?;
@@ -65,17 +75,17 @@ impl Page<'_> {
         self.line("in_flight_max", server.in_flight_max.unwrap_or(0))?;
         self.line("header_timeout_s", server.header_timeout.as_secs())?;
         self.line("header_bytes_max", server.header_bytes_max)?;
+        self.line("http2_streams_max", server.http2_streams_max)?;
         self.line("write_timeout_s", server.write_timeout.as_secs())?;
         self.line("drain_s", server.drain.as_secs())?;
         self.line("threads", server.threads.unwrap_or(0))?;
+        self.tls(server.tls.as_ref())?;
         self.0.write_str("\n[store]\n")?;
         self.line("path", quoted(store.path.display()))?;
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
         self.line("segment_mib", store.segment_bytes / MIB)?;
         self.line("unsynced_records_max", store.unsynced_records_max)?;
-        if let Some(days) = store.retention_days {
-            self.line("retention_days", days)?;
-        }
+        self.line("retention_days", store.retention_days.unwrap_or(0))?;
         self.0.write_str("\n[money]\n")?;
         self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
         self.line("refusal_status", money.refusal_status)?;
@@ -88,6 +98,25 @@ impl Page<'_> {
         self.maybe("path", log.path.as_ref().map(|path| quoted(path.display())))
     }
 
+    fn tls(&mut self, tls: Option<&ServerTls>) -> fmt::Result {
+        let Some(tls) = tls else { return Ok(()) };
+        self.0.write_str("\n[server.tls]\n")?;
+        self.line("cert", quoted(&tls.identity.cert))?;
+        self.line("key", quoted(&tls.identity.key))?;
+        self.authorities("client_ca", tls.client_ca.as_deref())?;
+        self.line("handshake_timeout_s", tls.handshake_timeout.as_secs())
+    }
+
+    fn network(&mut self, network: &Network) -> fmt::Result {
+        self.0.write_str("\n[network]\n")?;
+        self.authorities("ca_file", network.ca.as_deref())?;
+        self.line("proxy", word(&words::PROXY, network.proxy))
+    }
+
+    fn authorities(&mut self, key: &str, authorities: Option<&Authorities>) -> fmt::Result {
+        self.maybe(key, authorities.map(|authorities| quoted(&authorities.path)))
+    }
+
     fn upstream(&mut self, upstream: &Upstream) -> fmt::Result {
         self.head("upstreams", &upstream.name)?;
         self.line("dialect", quoted(upstream.dialect.name()))?;
@@ -97,6 +126,14 @@ impl Page<'_> {
         self.line("models", format_args!("[{}]", models.join(", ")))?;
         self.line("include_usage", word(&words::INCLUDE_USAGE, upstream.include_usage))?;
         self.line("provider", quoted(&upstream.provider))?;
+        self.line("free", upstream.free)?;
+        self.line("drop_version", upstream.drop_version)?;
+        let way = &upstream.way;
+        self.line("http2", way.http2)?;
+        self.line("proxy", word(&words::PROXY, way.proxy_use))?;
+        self.authorities("ca_file", way.ca[1].as_deref())?;
+        self.maybe("client_cert", way.identity.as_ref().map(|identity| quoted(&identity.cert)))?;
+        self.maybe("client_key", way.identity.as_ref().map(|identity| quoted(&identity.key)))?;
         let seconds = |wait: Duration| wait.as_secs();
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
@@ -116,19 +153,30 @@ impl Page<'_> {
         self.line("attribute", key.attribute)
     }
 
-    fn other_caps(&mut self, caps: &Caps) -> fmt::Result {
-        if let Some(policy) = &caps.organisation {
-            self.0.write_str("\n[organisation]\n")?;
-            self.caps(Some(policy))?;
-        }
-        for (name, policy) in
-            [("key", &caps.default_key), ("user", &caps.default_user), ("passthrough", &caps.default_passthrough)]
-        {
-            if policy.is_some() {
-                self.head("defaults", name)?;
-                self.caps(policy.as_ref())?;
+    /// The sections that hold nothing but what callers are allowed.
+    fn policies(&mut self, config: &Config) -> fmt::Result {
+        let (caps, limits) = (&config.caps, &config.limits);
+        for (section, caps, limits) in [
+            ("organisation", &caps.organisation, &limits.organisation),
+            ("defaults.key", &caps.default_key, &limits.default_key),
+            ("defaults.user", &caps.default_user, &limits.default_user),
+            ("defaults.passthrough", &caps.default_passthrough, &limits.default_passthrough),
+        ] {
+            if caps.is_some() || limits.is_some() {
+                writeln!(self.0, "\n[{section}]")?;
+                self.limits(limits.as_deref())?;
+                self.caps(caps.as_ref())?;
             }
         }
+        Ok(())
+    }
+
+    fn limits(&mut self, limits: Option<&Limits>) -> fmt::Result {
+        self.maybe("limits", limits.map(|limits| format!("{{ {limits} }}")))
+    }
+
+    /// The caps of what callers ask for and are marked with.
+    fn other_caps(&mut self, caps: &Caps) -> fmt::Result {
         for (glob, capped) in &caps.models {
             self.head("models", glob.as_str())?;
             self.caps(Some(&capped.policy))?;

@@ -16,7 +16,10 @@ pub(super) struct Keys {
     pub later: &'static [&'static str],
 }
 
-const POLICY: &[&str] = &["limits", "alerts"];
+/// What a section that holds nothing else may say of its callers.
+const POLICY: Keys = Keys { now: &["limits", "caps", "on_exceed", "enforcement"], later: LATER };
+
+const LATER: &[&str] = &["alerts"];
 
 pub(super) const ROOT: Keys = Keys {
     now: &[
@@ -24,13 +27,14 @@ pub(super) const ROOT: Keys = Keys {
         "store",
         "money",
         "log",
+        "network",
         "upstreams",
+        "organisation",
+        "defaults",
         "teams",
         "users",
         "keys",
         "prices",
-        "organisation",
-        "defaults",
         "models",
         "tags",
     ],
@@ -40,6 +44,8 @@ pub(super) const ROOT: Keys = Keys {
 pub(super) const SERVER: Keys = Keys {
     now: &[
         "listen",
+        "tls",
+        "socket_mode",
         "admin_listen",
         "admin_token",
         "allow_passthrough_credentials",
@@ -52,12 +58,17 @@ pub(super) const SERVER: Keys = Keys {
         "in_flight_max",
         "header_timeout_s",
         "header_bytes_max",
+        "http2_streams_max",
         "write_timeout_s",
         "drain_s",
         "threads",
     ],
     later: &[],
 };
+
+pub(super) const SERVER_TLS: Keys = Keys { now: &["cert", "key", "client_ca", "handshake_timeout_s"], later: &[] };
+
+pub(super) const NETWORK: Keys = Keys { now: &["ca_file", "proxy"], later: &[] };
 
 pub(super) const STORE: Keys =
     Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
@@ -71,12 +82,20 @@ pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[
 
 pub(super) const UPSTREAM: Keys = Keys {
     now: &[
+        "preset",
         "dialect",
         "base_url",
         "api_key",
         "models",
         "include_usage",
         "provider",
+        "free",
+        "drop_version",
+        "http2",
+        "proxy",
+        "ca_file",
+        "client_cert",
+        "client_key",
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",
@@ -86,20 +105,39 @@ pub(super) const UPSTREAM: Keys = Keys {
     later: &[],
 };
 
-pub(super) const ORGANISATION: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: POLICY };
+pub(super) const ORGANISATION: Keys = POLICY;
 
 pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
+
+pub(super) const DEFAULT: Keys = POLICY;
+
+/// Models and tags, which are limited by nothing but caps.
+pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
 
 pub(super) const CAPS: Keys = Keys { now: &["day", "week", "month", "total", "rolling"], later: &[] };
 
 pub(super) const ROLLING: Keys = Keys { now: &["usd", "hours"], later: &[] };
 
-pub(super) const TEAM: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: POLICY };
+pub(super) const LIMITS: Keys = Keys {
+    now: &[
+        "requests_per_minute",
+        "requests_per_day",
+        "tokens_per_minute",
+        "in_flight",
+        "operations",
+        "cached_token_percent",
+    ],
+    later: &[],
+};
 
-pub(super) const USER: Keys = Keys { now: &["team", "caps", "on_exceed", "enforcement"], later: POLICY };
+pub(super) const TEAM: Keys = POLICY;
 
-pub(super) const KEY: Keys =
-    Keys { now: &["secret", "team", "user", "tags", "attribute", "caps", "on_exceed", "enforcement"], later: POLICY };
+pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement"], later: LATER };
+
+pub(super) const KEY: Keys = Keys {
+    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement"],
+    later: LATER,
+};
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
@@ -110,7 +148,8 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 4] = [("server", &SERVER), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 5] =
+    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

@@ -13,6 +13,7 @@ pub mod cap;
 pub mod features;
 pub mod entry;
 pub mod fault;
+pub mod limit;
 pub mod refusal;
 pub mod utc;
 pub mod json_text;
@@ -23,5 +24,7 @@ pub mod sums;
 pub mod dimension;
 pub mod report;
 pub mod report_text;
+pub mod focus;
+pub mod entry_csv;
 #[cfg(test)]
 pub mod sample;

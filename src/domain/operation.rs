@@ -49,6 +49,40 @@ pub enum Operation {
     GeminiCountTokens,
     /// `POST /v1beta/models/M:embedContent` and `:batchEmbedContents`
     EmbedContent,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/images/generations`
+    ImageGenerations,
+    /// `POST /v1/images/edits`
+    ImageEdits,
+    /// `POST /v1/images/variations`
+    ImageVariations,
+    /// `POST /v1/audio/transcriptions`
+    Transcriptions,
+    /// `POST /v1/audio/translations`
+    Translations,
+    /// `POST /v1/audio/speech`
+    Speech,
+    /// `POST /v1/moderations`
+    Moderations,
+    /// `/v1/files*` of every dialect, but for the content of one; `/upload/v1beta/files`
+    Files,
+    /// `GET /v1/files/ID/content`: the results of an OpenAI batch are such a file.
+    FileContent,
+    /// `POST /v1/batches` and `POST /v1/messages/batches`: billed when its results are fetched.
+    Batches,
+    /// Lists, states and cancellations of batches.
+    StoredBatch,
+    /// `GET /v1/messages/batches/ID/results`
+    BatchResults,
+    /// `POST /v1beta/cachedContents`
+    CachedContents,
+    /// Everything else on `/v1beta/cachedContents*`
+    StoredCache,
+    /// `POST /v1beta/interactions`
+    Interactions,
+    /// Everything else on `/v1beta/interactions*`
+    StoredInteraction,
     /// `GET /v1/models`, `GET /v1/models/M` and their like
     Models,
     /// A path that Tollgate does not know, forwarded because config says so.
@@ -57,7 +91,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 29] = [
         Self::ChatCompletions,
         Self::Responses,
         Self::Embeddings,
@@ -70,6 +104,23 @@ impl Operation {
         Self::Unknown,
         Self::StoredResponse,
         Self::ResponsesInputTokens,
+        Self::Completions,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+        Self::ImageVariations,
+        Self::Transcriptions,
+        Self::Translations,
+        Self::Speech,
+        Self::Moderations,
+        Self::Files,
+        Self::FileContent,
+        Self::Batches,
+        Self::StoredBatch,
+        Self::BatchResults,
+        Self::CachedContents,
+        Self::StoredCache,
+        Self::Interactions,
+        Self::StoredInteraction,
     ];
 
     /// The word in ledger and reports.
@@ -86,6 +137,23 @@ impl Operation {
             Self::GenerateContent => "generateContent",
             Self::GeminiCountTokens => "countTokens",
             Self::EmbedContent => "embedContent",
+            Self::Completions => "completions",
+            Self::ImageGenerations => "images.generations",
+            Self::ImageEdits => "images.edits",
+            Self::ImageVariations => "images.variations",
+            Self::Transcriptions => "audio.transcriptions",
+            Self::Translations => "audio.translations",
+            Self::Speech => "audio.speech",
+            Self::Moderations => "moderations",
+            Self::Files => "files",
+            Self::FileContent => "files.content",
+            Self::Batches => "batches",
+            Self::StoredBatch => "batches.stored",
+            Self::BatchResults => "batches.results",
+            Self::CachedContents => "cachedContents",
+            Self::StoredCache => "cachedContents.stored",
+            Self::Interactions => "interactions",
+            Self::StoredInteraction => "interactions.stored",
             Self::Models => "models",
             Self::Unknown => "unknown",
         }
@@ -94,7 +162,41 @@ impl Operation {
     /// Whether the provider generates text for it, so that it can stream and has an output bound.
     #[must_use]
     pub const fn generates(self) -> bool {
-        matches!(self, Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent)
+        matches!(
+            self,
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Responses
+                | Self::Messages
+                | Self::GenerateContent
+                | Self::Interactions
+        )
+    }
+
+    /// Whether it makes or hears media: no request limits what that takes, and not every answer tells it.
+    #[must_use]
+    pub const fn is_media(self) -> bool {
+        matches!(
+            self,
+            Self::ImageGenerations
+                | Self::ImageEdits
+                | Self::ImageVariations
+                | Self::Transcriptions
+                | Self::Translations
+                | Self::Speech
+        )
+    }
+
+    /// Whether its body is sent on as it arrives and never read: files and batches can be larger than any memory.
+    #[must_use]
+    pub const fn streams_body(self) -> bool {
+        matches!(self, Self::Files | Self::Batches)
+    }
+
+    /// Whether its answer may hold the usage of a batch, which the provider has billed already.
+    #[must_use]
+    pub const fn may_tell_a_batch(self) -> bool {
+        matches!(self, Self::FileContent | Self::BatchResults)
     }
 
     /// Whether providers answer it without a charge.
@@ -106,6 +208,11 @@ impl Operation {
                 | Self::GeminiCountTokens
                 | Self::ResponsesInputTokens
                 | Self::StoredResponse
+                | Self::Moderations
+                | Self::Files
+                | Self::StoredBatch
+                | Self::StoredCache
+                | Self::StoredInteraction
                 | Self::Models
         )
     }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use super::cap::Exceeded;
 use super::fault::Fault;
+use super::limit::Limited;
 
 /// Why Tollgate says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,8 @@ pub enum Cause {
     MethodNotAllowed,
     /// A WebSocket was asked for where only plain requests are answered. Codex falls back to POST on this alone.
     UpgradeRequired,
+    /// A rate limit is reached; later the same request is served.
+    RateLimited,
     /// The body or the path cannot be read.
     Malformed,
     /// The body is larger than the limit.
@@ -66,16 +69,21 @@ pub struct Refusal {
     pub retry_after_s: Option<u32>,
     /// The cap that has no room, and the status that config wants for that.
     pub exceeded: Option<Box<(Exceeded, u16)>>,
+    /// The method that the path takes, where another was used.
+    pub allow: Option<&'static str>,
+    /// The limit that was reached, if it was one.
+    pub limited: Option<Box<Limited>>,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
+        Self::RateLimited,
         Self::Malformed,
         Self::TooLarge,
         Self::HeadersTooLarge,
@@ -105,6 +113,7 @@ impl Cause {
             Self::TooLarge => 413,
             Self::UnsupportedEncoding => 415,
             Self::UpgradeRequired => 426,
+            Self::RateLimited => 429,
             Self::HeadersTooLarge => 431,
             Self::UpstreamUnreachable => 502,
             Self::StoreUnavailable | Self::Overloaded | Self::Draining => 503,
@@ -123,6 +132,7 @@ impl Cause {
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::UpgradeRequired
+            | Self::RateLimited
             | Self::Malformed
             | Self::TooLarge
             | Self::HeadersTooLarge
@@ -144,6 +154,7 @@ impl Cause {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
+            Self::RateLimited => "rate_limited",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::HeadersTooLarge => "headers_too_large",
@@ -163,17 +174,25 @@ impl Cause {
 
     /// Whether the same request can never succeed, so that `x-should-retry: false` belongs to the answer.
     ///
-    /// A body that came too slowly is the client's fault and may well arrive the next time.
+    /// A body that came too slowly is the client's fault and may well arrive the next time; a rate limit passes.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self.fault(), Fault::Client) && !matches!(self, Self::BodyTimeout)
+        matches!(self.fault(), Fault::Client) && !matches!(self, Self::BodyTimeout | Self::RateLimited)
     }
 }
 
 impl Refusal {
     /// A no with its sentence.
     pub fn new(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { cause, message: message.into(), param: None, retry_after_s: None, exceeded: None }
+        Self {
+            cause,
+            message: message.into(),
+            param: None,
+            retry_after_s: None,
+            exceeded: None,
+            allow: None,
+            limited: None,
+        }
     }
 
     /// A spend cap has no room; answered with `status`.
@@ -195,6 +214,12 @@ impl Refusal {
         Self { param: Some(param), ..self }
     }
 
+    /// The same, naming the method that the path takes.
+    #[must_use]
+    pub fn takes(self, method: &'static str) -> Self {
+        Self { allow: Some(method), ..self }
+    }
+
     /// The same, with a time in seconds after which asking again makes sense.
     #[must_use]
     pub fn after(self, retry_after_s: u32) -> Self {
@@ -209,7 +234,7 @@ mod tests {
     #[test]
     fn only_what_can_never_work_is_final() {
         for cause in Cause::ALL {
-            let expect = cause.status() < 500 && cause != Cause::BodyTimeout;
+            let expect = cause.status() < 500 && ![Cause::BodyTimeout, Cause::RateLimited].contains(&cause);
             assert_eq!(cause.is_final(), expect, "{}", cause.code());
         }
     }

@@ -9,6 +9,7 @@
 //! price. `charged_usd` and `credited_usd` are adjustments, and `net_usd`, which may be negative, the spend with them.
 //! While `incomplete` is true, something was called that has no price, and the true spend is higher.
 
+use super::focus;
 use super::json_text::Object;
 use super::money::Usd;
 use super::report::{Label, Row, Sums, Table};
@@ -24,6 +25,8 @@ pub enum Format {
     Csv,
     /// One JSON object.
     Json,
+    /// CSV in the columns of FOCUS 1.0.
+    Focus,
 }
 
 /// One number of a row.
@@ -73,7 +76,7 @@ const COLUMNS: [Column; 18] = [
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Table, Self::Csv, Self::Json];
+    pub const ALL: [Self; 4] = [Self::Table, Self::Csv, Self::Json, Self::Focus];
 
     /// The word in `--format`.
     #[must_use]
@@ -82,6 +85,7 @@ impl Format {
             Self::Table => "table",
             Self::Csv => "csv",
             Self::Json => "json",
+            Self::Focus => "focus",
         }
     }
 
@@ -96,7 +100,7 @@ impl Format {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Table => "text/plain; charset=utf-8",
-            Self::Csv => "text/csv; charset=utf-8",
+            Self::Csv | Self::Focus => "text/csv; charset=utf-8",
             Self::Json => "application/json",
         }
     }
@@ -108,6 +112,7 @@ impl Format {
             Self::Table => print_table(table),
             Self::Csv => print_csv(table),
             Self::Json => print_json(table),
+            Self::Focus => focus::print(table),
         }
     }
 }
@@ -189,12 +194,12 @@ fn print_csv(table: &Table) -> String {
     out
 }
 
-fn csv_line(cells: impl Iterator<Item = String>) -> String {
+pub(super) fn csv_line(cells: impl Iterator<Item = String>) -> String {
     cells.collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 /// Quotes what has to be quoted, and disarms what a spreadsheet would run: clients choose the names of models.
-fn csv_text(text: &str) -> String {
+pub(super) fn csv_text(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.contains(['(', '|', '!']);
     let text = if is_formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
@@ -242,7 +247,7 @@ fn write_sums(sums: &Sums, mut object: Object<'_>) {
 }
 
 /// A label as it is; nothing where there is none.
-fn plain(label: &Label) -> String {
+pub(super) fn plain(label: &Label) -> String {
     match label {
         Label::Day(day) => day.to_string(),
         Label::Hour(hour) => hour.to_string(),

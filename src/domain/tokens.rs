@@ -68,6 +68,40 @@ impl Usage {
         *self == Self::default()
     }
 
+    /// Adds what another call used.
+    pub fn add(&mut self, other: &Self) {
+        let Self { input, cache_read, cache_write, cache_write_5m, cache_write_1h, cache_write_12h, .. } = self;
+        let Self { output, reasoning, audio_in, audio_out, audio_cached, image_in, image_out, .. } = self;
+        let Self { image_cached, video_in, document_in, tool_prompt, stored_tokens, seconds, search_units, .. } = self;
+        for (own, more) in [
+            (input, other.input),
+            (cache_read, other.cache_read),
+            (cache_write, other.cache_write),
+            (cache_write_5m, other.cache_write_5m),
+            (cache_write_1h, other.cache_write_1h),
+            (cache_write_12h, other.cache_write_12h),
+            (output, other.output),
+            (reasoning, other.reasoning),
+            (audio_in, other.audio_in),
+            (audio_out, other.audio_out),
+            (audio_cached, other.audio_cached),
+            (image_in, other.image_in),
+            (image_out, other.image_out),
+            (image_cached, other.image_cached),
+            (video_in, other.video_in),
+            (document_in, other.document_in),
+            (tool_prompt, other.tool_prompt),
+            (stored_tokens, other.stored_tokens),
+            (seconds, other.seconds),
+            (search_units, other.search_units),
+        ] {
+            *own = own.saturating_add(more);
+        }
+        for (name, calls) in &other.server_tools {
+            self.add_server_tool(name, *calls);
+        }
+    }
+
     /// Adds `calls` of the server tool `name`.
     pub fn add_server_tool(&mut self, name: &str, calls: u64) {
         match self.server_tools.iter_mut().find(|(known, _)| &**known == name) {

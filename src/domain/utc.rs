@@ -55,7 +55,6 @@ pub struct When {
 impl When {
     /// The day and the hour in UTC of a moment in unix milliseconds.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "a day has 24 hours")]
     pub const fn utc(at_ms: u64) -> Self {
         let day = Day::utc(at_ms);
         let hour = (at_ms % DAY_MS / HOUR_MS) as u8;
@@ -68,6 +67,31 @@ impl Day {
     #[must_use]
     pub const fn utc(at_ms: u64) -> Self {
         Self::from_unix_days(at_ms / DAY_MS)
+    }
+
+    /// The day after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        let last = match self.month {
+            2 if self.is_leap() => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        if self.day < last { Self { day: self.day + 1, ..self } } else { self.next_month() }
+    }
+
+    /// The first day of the month after its own.
+    #[must_use]
+    pub const fn next_month(self) -> Self {
+        match self.month {
+            12 => Self { year: self.year + 1, month: 1, day: 1 },
+            month => Self { month: month + 1, day: 1, ..self },
+        }
+    }
+
+    const fn is_leap(self) -> bool {
+        self.year.is_multiple_of(4) && !self.year.is_multiple_of(100) || self.year.is_multiple_of(400)
     }
 
     /// The day that comes `days` after 1970-01-01.
@@ -136,6 +160,7 @@ mod tests {
         let mut expect = Day { year: 1970, month: 1, day: 1 };
         for days in 0..182_622 {
             assert_eq!(Day::from_unix_days(days), expect);
+            assert_eq!(expect.next(), Day::from_unix_days(days + 1));
             let every = |years| expect.year.is_multiple_of(years);
             let leap = every(4) && (!every(100) || every(400));
             let length = match expect.month {

@@ -123,7 +123,7 @@ fn served(snapshot: &Snapshot, head: &Parts, path: &str, hints: Hints) -> Result
         return Ok(Endpoint::of_upstream(head.method.as_str(), path, miss.dialect));
     }
     let refusal = match miss.allow {
-        Some(allow) => Refusal::new(Cause::MethodNotAllowed, format!("{} takes {allow}", told(path))),
+        Some(allow) => Refusal::new(Cause::MethodNotAllowed, format!("{} takes {allow}", told(path))).takes(allow),
         None => not_served(head, path),
     };
     Err((miss.dialect, refusal))
@@ -135,7 +135,8 @@ fn not_served(head: &Parts, path: &str) -> Refusal {
 
 /// As much of a path as a refusal repeats.
 fn told(path: &str) -> &str {
-    &path[..path.floor_char_boundary(PATH_BYTES_TOLD)]
+    let end = (0..=PATH_BYTES_TOLD.min(path.len())).rev().find(|at| path.is_char_boundary(*at));
+    &path[..end.unwrap_or(0)]
 }
 
 /// Codex opens a WebSocket first and goes on with POST at once, but only after this status.

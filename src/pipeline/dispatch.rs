@@ -7,9 +7,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 use super::abandon::{self, Permit};
 use super::arrive::Arrival;
 use super::flow::Flow;
-use super::read::Call;
+use super::read::{self, Call};
 use super::route::Decision;
 use super::settle::{Bill, End};
 use crate::app::App;
@@ -31,6 +32,12 @@ use crate::protocol::strip::UsageEvents;
 use crate::upstream::client::{ResponseFuture, SendError};
 use crate::upstream::headers::scrub_request;
 use crate::upstream::rope::{Rope, Sent};
+
+/// The longest time that a body may take which is sent on as it arrives, besides the wait for its answer.
+const UPLOAD_MAX: Duration = Duration::from_secs(3600);
+
+/// The price book's name for Azure, which serves the models of several makers behind one API.
+const AZURE: &str = "azure";
 
 /// An upstream's answer, of which the head has arrived.
 #[derive(Debug)]
@@ -65,15 +72,14 @@ struct Flight {
 /// The upstream cannot be reached, broke off or did not answer in time. The request has its entry then.
 pub async fn dispatch(
     app: &Arc<App>,
-    arrival: Arrival,
+    mut arrival: Arrival,
     call: Call,
     decision: &Decision,
     mut bill: Bill,
 ) -> Result<Answer, Refusal> {
     let provider = &decision.provider;
     let limit = bill.output_limit();
-    let (pieces, usage_events) = spliced(&arrival, call, &provider.config, limit);
-    let Some(pieces) = pieces else {
+    let Some((pieces, usage_events)) = spliced(&mut arrival, call, decision, limit) else {
         // The hold counts on the limit, so that without it nothing may leave.
         bill.settle(End::Unreachable, &Facts::default());
         return Err(Refusal::new(Cause::Malformed, "no output limit can be put into this body"));
@@ -82,7 +88,11 @@ pub async fn dispatch(
         bill.settle(End::Unreachable, &Facts::default());
         return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
     };
-    let body = Rope::new(pieces);
+    let streams = arrival.endpoint.operation.streams_body();
+    let body = match streams {
+        true => Rope::flowing(read::upload(arrival.body, arrival.snapshot.config.server.body_timeout)),
+        false => Rope::new(pieces),
+    };
     let sent = body.sent();
     let mut request = Request::new(body);
     *request.method_mut() = arrival.head.method;
@@ -91,40 +101,82 @@ pub async fn dispatch(
     prepare(request.headers_mut(), arrival.endpoint.operation);
     provider.authorize(request.headers_mut());
     bill.depart();
-    let deadline = Instant::now() + provider.config.first_byte_timeout;
+    let upload_max = if streams { UPLOAD_MAX } else { Duration::ZERO };
+    let deadline = Instant::now() + upload_max + provider.config.first_byte_timeout;
     let flight = Flight { answer: provider.send(request), bill, sent, deadline };
     let mut waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
     Ok(Answer { response, bill, usage_events })
 }
 
-/// The body with what has to be spliced in.
-fn spliced(arrival: &Arrival, call: Call, config: &Upstream, limit: Option<u64>) -> (Option<Vec<Bytes>>, UsageEvents) {
+/// The body with what has to be spliced in; `None` where `limit` has no place. A compressed one goes on decoded then: every
+/// provider reads it, and packing it again would cost time that nobody gains.
+fn spliced(
+    arrival: &mut Arrival,
+    call: Call,
+    decision: &Decision,
+    limit: Option<u64>,
+) -> Option<(Vec<Bytes>, UsageEvents)> {
     let operation = arrival.endpoint.operation;
-    let wanted =
-        config.include_usage == IncludeUsage::Splice && operation == Operation::ChatCompletions && call.ask.stream;
-    let usage = wanted.then(|| ask_for_usage(&call.ask)).flatten();
+    let usage = wants_usage(operation, &call, decision).then(|| ask_for_usage(&call.ask)).flatten();
     let events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
     let mut edits: Vec<Edit> = usage.into_iter().collect();
+    let text = call.plain.as_ref().unwrap_or(&call.pieces);
     if let Some(tokens) = limit {
-        match set_output_limit(&call.ask, &call.pieces, operation, chat_limit(config), tokens) {
-            Some(limits) => edits.extend(limits),
-            None => return (None, UsageEvents::Pass),
+        let chat = chat_limit(&decision.provider.config);
+        edits.extend(set_output_limit(&call.ask, text, operation, chat, tokens)?);
+    }
+    if edits.is_empty() {
+        return Some((call.pieces, events));
+    }
+    match splice(text, edits) {
+        Some(pieces) => {
+            if call.plain.is_some() {
+                arrival.head.headers.remove(CONTENT_ENCODING);
+            }
+            Some((pieces, events))
         }
+        None if limit.is_some() => None,
+        None => Some((call.pieces, UsageEvents::Pass)),
     }
-    match edits.is_empty() {
-        true => (Some(call.pieces), events),
-        false => match splice(&call.pieces, edits) {
-            Some(pieces) => (Some(pieces), events),
-            None if limit.is_some() => (None, UsageEvents::Pass),
-            None => (Some(call.pieces), UsageEvents::Pass),
-        },
-    }
+}
+
+/// Whether the stream is to tell its usage although the client did not ask for that.
+fn wants_usage(operation: Operation, call: &Call, decision: &Decision) -> bool {
+    let config = &decision.provider.config;
+    config.include_usage == IncludeUsage::Splice
+        && matches!(operation, Operation::ChatCompletions | Operation::Completions)
+        && call.ask.stream
+        && !(&*config.provider == AZURE && is_of_another_maker(&decision.model))
 }
 
 /// OpenAI's reasoning models refuse `max_tokens`; many others know nothing else.
 pub fn chat_limit(config: &Upstream) -> ChatLimit {
     if &*config.provider == "openai" { ChatLimit::MaxCompletionTokens } else { ChatLimit::MaxTokens }
+}
+
+/// Whether a model on Azure is none of OpenAI's: those send their usage unasked (recorded: Grok, DeepSeek), and some
+/// refuse the option.
+fn is_of_another_maker(model: &str) -> bool {
+    const MAKERS: [&str; 15] = [
+        "grok",
+        "deepseek",
+        "mistral",
+        "ministral",
+        "codestral",
+        "llama",
+        "phi-",
+        "cohere",
+        "command",
+        "jais",
+        "kimi",
+        "qwen",
+        "claude",
+        "jamba",
+        "glm",
+    ];
+    let model = model.to_ascii_lowercase();
+    MAKERS.iter().any(|maker| model.contains(maker))
 }
 
 fn prepare(headers: &mut HeaderMap, operation: Operation) {
@@ -193,8 +245,14 @@ impl Flight {
     }
 
     /// There will be no answer.
-    fn fail(self, error: &SendError) -> Refusal {
+    fn fail(mut self, error: &SendError) -> Refusal {
         tracing::warn!(request_id = %self.bill.request_id(), error = %chain(error), "no answer from the upstream");
+        if let Some(cut) = self.sent.cut() {
+            let refusal = read::cut_short(cut);
+            self.bill.note_refusal(&refusal);
+            self.bill.settle(End::ClientLeft, &Facts::default());
+            return refusal;
+        }
         let end = if error.is_connect() { End::Unreachable } else { End::BrokenOff };
         self.give_up(end)
     }

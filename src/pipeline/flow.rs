@@ -20,6 +20,7 @@ use super::abandon::{self, Permit};
 use super::settle::{Bill, End};
 use crate::app::App;
 use crate::domain::money::Usd;
+use crate::domain::operation::Operation;
 use crate::drain::Phase;
 use crate::protocol::meter::{Head, Meter, Position};
 use crate::protocol::strip::{UsageEvents, Watch};
@@ -45,6 +46,8 @@ pub struct Flow {
     /// The answer ends with its connection, so that an end and a cut look alike.
     ends_with_connection: bool,
     is_success: bool,
+    /// An event can be put behind it.
+    is_stream: bool,
     is_coded: bool,
     /// Bytes that have come.
     bytes: u64,
@@ -61,14 +64,16 @@ impl Flow {
         let usage_events = if is_success { usage_events } else { UsageEvents::Pass };
         let may_lose = usage_events == UsageEvents::Drop && !content_type.starts_with("application/json");
         let meter = Meter::new(bill.operation(), Head { status: head.status.as_u16(), content_type, content_encoding });
+        let is_announced = content_type.starts_with("text/event-stream");
         Self {
+            is_stream: is_success && (is_announced || bill.is_stream()),
             app,
             body,
             bill,
             silence_max: Duration::MAX,
             is_promised: false,
             watch: Watch::new(meter, usage_events),
-            is_open_ended: is_success && (may_lose || content_type.starts_with("text/event-stream")),
+            is_open_ended: is_success && (may_lose || is_announced),
             ends_with_connection: ends_with_connection(head),
             is_success,
             is_coded: !matches!(content_encoding, "" | "identity"),
@@ -101,10 +106,16 @@ impl Flow {
         self.is_success && self.watch.is_unfinished() && (self.ends_with_connection || self.can_be_ended())
     }
 
+    /// Whether the client has got all that it waits for, though the upstream did not end its answer properly.
+    #[must_use]
+    pub fn has_said_all(&self) -> bool {
+        self.is_stream && !self.is_promised && self.watch.is_terminal()
+    }
+
     /// What ends the answer from outside, in its own dialect.
     #[must_use]
     pub fn last_words(&self, end: End) -> Option<Bytes> {
-        if self.is_promised || !self.is_success {
+        if !self.can_be_ended() {
             return None;
         }
         let (id, now_s) = (self.bill.request_id().to_string(), self.app.clock.now_ms() / 1000);
@@ -114,7 +125,8 @@ impl Flow {
     /// Settles, and says what the answer cost unless that is unknown.
     pub fn settle(self, end: End) -> Option<Usd> {
         let mut facts = self.watch.end();
-        if facts.broken && self.is_success {
+        let is_odd = end == End::Complete && !facts.terminal && facts.ending.is_none();
+        if (facts.broken || is_odd) && self.is_success && self.bill.operation().generates() {
             // What could not be read may have been text; of what is compressed not even the length is known.
             facts.text_bytes = facts.text_bytes.max(self.bytes);
             facts.reasoned |= self.is_coded;
@@ -155,10 +167,12 @@ impl Flow {
     }
 
     fn can_be_ended(&self) -> bool {
-        match self.watch.position() {
-            Position::Events { .. } | Position::Between { .. } | Position::Within { .. } => !self.is_promised,
-            Position::Start | Position::Unknown => false,
-        }
+        let is_open = match self.watch.position() {
+            Position::Start => self.bill.operation() == Operation::GenerateContent,
+            Position::Events { .. } | Position::Between { .. } | Position::Within { .. } => true,
+            Position::Unknown => false,
+        };
+        is_open && self.is_stream && !self.is_promised
     }
 }
 

@@ -17,8 +17,8 @@ use http::uri::Authority;
 static PASSED_ON: [HeaderName; 4] =
     [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
-/// Names of this machine; the second is how containers of Docker Desktop call their host.
-const NAMES: [&str; 2] = ["localhost", "host.docker.internal"];
+/// How containers of Docker Desktop call their host.
+const DOCKER_HOST: &str = "host.docker.internal";
 
 /// Whether the request of `peer` is made by a program here.
 pub fn is_from_here(peer: IpAddr, head: &Parts) -> bool {
@@ -41,13 +41,13 @@ fn is_page_here(origin: &str) -> bool {
     authority.is_some_and(|authority| is_here(&authority))
 }
 
-/// Whether a name can only mean this machine.
+/// Whether nobody elsewhere can have pointed the name here: names without a dot are those of this machine's own network.
 fn is_here(authority: &Authority) -> bool {
     let host = authority.host();
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match bare.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
-        Err(_) => NAMES.iter().any(|name| host.eq_ignore_ascii_case(name)),
+        Err(_) => !host.contains('.') || host.eq_ignore_ascii_case(DOCKER_HOST),
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn programs_here_are_let_in() {
-        for host in ["127.0.0.1:4000", "localhost:4000", "LOCALHOST", "[::1]:4000", "0.0.0.0:4000"] {
+        for host in ["127.0.0.1:4000", "localhost:4000", "LOCALHOST", "tollgate", "[::1]:4000", "0.0.0.0:4000"] {
             check("127.0.0.1", &[("host", host)], true);
         }
         check("::1", &[], true);
@@ -78,6 +78,8 @@ mod tests {
     fn pages_names_and_proxies_are_not() {
         check("192.0.2.1", &[("host", "localhost")], false);
         check("127.0.0.1", &[("host", "evil.example:4000")], false);
+        check("127.0.0.1", &[("host", "evil.")], false);
+        check("127.0.0.1", &[("host", "192.0.2.1")], false);
         check("127.0.0.1", &[("host", "localhost"), ("host", "evil.example")], false);
         check("127.0.0.1", &[("host", "localhost.evil.example")], false);
         check("127.0.0.1", &[("host", "localhost"), ("origin", "https://evil.example")], false);

@@ -34,6 +34,9 @@ pub struct Caller {
     pub is_trusted: bool,
 }
 
+/// Names and values, sorted by name.
+type Tags = Arc<[Tag]>;
+
 /// Finds out who calls.
 ///
 /// # Errors
@@ -84,7 +87,7 @@ fn attributed(arrival: &Arrival, mut account: Account, may_name_user: bool) -> R
 }
 
 /// The key's tags and those of the request; the key's own win.
-fn with_tags<'a>(own: &[Tag], values: impl Iterator<Item = &'a http::HeaderValue>) -> Result<Arc<[Tag]>, Refusal> {
+fn with_tags<'a>(own: &[Tag], values: impl Iterator<Item = &'a http::HeaderValue>) -> Result<Tags, Refusal> {
     let mut tags = own.to_vec();
     for value in values {
         let text = value.to_str().map_err(|_| malformed("x-tollgate-tags is not plain text"))?;

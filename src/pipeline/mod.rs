@@ -4,6 +4,7 @@
 //! arrive    the head taken apart; one config for the whole request
 //! identify  whom to answer, whom to bill             -> from here on the request has exactly one ledger entry
 //! read      the body, once, bounded, scanned
+//! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
 //! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
 //! dispatch  splice, scrub, send, wait for the head
@@ -18,6 +19,8 @@ pub mod identify;
 mod credential;
 mod home;
 pub mod read;
+pub mod decode;
+pub mod admit;
 pub mod route;
 pub mod reserve;
 pub mod dispatch;
@@ -44,12 +47,14 @@ use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask;
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::Record;
+use admit::Admission;
 use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
 use read::Call;
 use respond::Told;
 use route::Decision;
+use settle::Bill;
 
 /// Answers one request of a client.
 pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
@@ -72,16 +77,28 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         }
     };
     let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place });
-    let (call, decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
+    let (call, admission, decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
             tab.refuse(&refusal);
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    match send(&app, arrival, call, &decision, tab).await {
+    let bill = match reserve::reserve(&app, &arrival, &call, &decision, tab).await {
+        Ok(bill) => bill,
+        Err(refusal) => {
+            let mut response = unheard(&app, arrival, &refusal).await;
+            admission.write(response.headers_mut());
+            return response;
+        }
+    };
+    match send(&app, arrival, call, admission, &decision, bill).await {
         Ok(response) => response,
-        Err(refusal) => respond::refuse(&refusal, dialect, id),
+        Err(refusal) => {
+            let mut response = respond::refuse(&refusal, dialect, id);
+            admission.write(response.headers_mut());
+            response
+        }
     }
 }
 
@@ -91,16 +108,17 @@ async fn prepare(
     arrival: &mut Arrival,
     caller: &Caller,
     tab: &mut Tab,
-) -> Result<(Call, Decision), Refusal> {
+) -> Result<(Call, Admission, Decision), Refusal> {
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
+    let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
     let decision = route::route(arrival, caller, &call)?;
     let entry = tab.entry();
     entry.upstream = decision.provider.config.name.clone();
     entry.requested_model = decision.requested.clone();
     entry.model = decision.model.clone();
     entry.reason = decision.reason.into();
-    Ok((call, decision))
+    Ok((call, admission, decision))
 }
 
 /// The stages that cost money. On an error the request has its entry.
@@ -108,18 +126,18 @@ async fn send(
     app: &Arc<App>,
     arrival: Arrival,
     call: Call,
+    admission: Admission,
     decision: &Decision,
-    tab: Tab,
+    bill: Bill,
 ) -> Result<Response<Body>, Refusal> {
-    let mut told = Told {
+    let told = Told {
         id: arrival.id,
         requested: decision.requested.clone(),
         model: decision.model.clone(),
         reason: decision.reason,
-        output_limit: None,
+        output_limit: bill.output_limit(),
+        admission,
     };
-    let bill = reserve::reserve(app, &arrival, &call, decision, tab).await?;
-    told.output_limit = bill.output_limit();
     let answer = dispatch::dispatch(app, arrival, call, decision, bill).await?;
     deliver::deliver(app, answer, decision, &told).await
 }

@@ -8,17 +8,22 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::arrive::Arrival;
+use super::decode::{Packed, coding, decode};
 use crate::app::App;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::{Drain, Phase};
 use crate::limits::gate::Place;
 use crate::protocol::ask::{Ask, Reader, reads_json};
+use crate::upstream::rope::{Cut, Upload};
+
+/// Bytes of a body that is sent on as it arrives: files and batches.
+const UPLOAD_BYTES_MAX: u64 = 512 << 20;
 
 /// Bytes of a refused body that are read and forgotten, so that the client reads the refusal instead of a reset.
 pub const REFUSED_BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -31,6 +36,8 @@ const BODY_BYTES_A_SECOND_MIN: u64 = 1024;
 pub struct Call {
     /// The body as it arrived.
     pub pieces: Vec<Bytes>,
+    /// What it says, where it arrived compressed; this is what the ask's spans count in then.
+    pub plain: Option<Vec<Bytes>>,
     /// What it asks for.
     pub ask: Ask,
     /// Its share of the memory for bodies, until it is dropped.
@@ -51,17 +58,20 @@ struct Pace {
 /// # Errors
 /// It is too large, too slow, no JSON, or not what the operation takes.
 pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
-    let limit = arrival.snapshot.config.server.body_limit_bytes;
+    let streams = arrival.endpoint.operation.streams_body();
+    let limit = if streams { UPLOAD_BYTES_MAX } else { arrival.snapshot.config.server.body_limit_bytes };
     if announced(arrival).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    if reads_json(arrival.endpoint.operation)
-        && arrival.head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity")
-    {
-        let message = "compressed request bodies are not read yet; send this one without content-encoding";
-        return Err(Refusal::new(Cause::UnsupportedEncoding, message));
+    if streams {
+        return Ok(Call { pieces: Vec::new(), plain: None, ask: Ask::default(), memory: app.body_memory.empty() });
     }
-    let mut reader = Reader::new(&arrival.endpoint);
+    let coding = match reads_json(arrival.endpoint.operation) {
+        true => coding(&arrival.head.headers)?,
+        false => None,
+    };
+    let content_type = arrival.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mut reader = Reader::of_type(&arrival.endpoint, content_type.unwrap_or_default());
     let mut memory = app.body_memory.empty();
     let mut pieces = Vec::new();
     let mut pace = Pace::new(arrival.snapshot.config.server.body_timeout);
@@ -70,14 +80,34 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
             return Err(too_large(limit));
         }
         if !app.body_memory.widen(&mut memory, piece.len()) {
-            let message = "too many request bodies are in memory; try again shortly";
-            return Err(Refusal::new(Cause::Overloaded, message).after(1));
+            return Err(too_much());
         }
-        reader.feed(&piece).map_err(Refusal::from)?;
+        if coding.is_none() {
+            reader.feed(&piece).map_err(Refusal::from)?;
+        }
         pieces.push(piece);
     }
+    if let Some(coding) = coding {
+        return decode(app, Packed { coding, pieces, memory, limit }, reader).await;
+    }
     let ask = reader.finish().map_err(Refusal::from)?;
-    Ok(Call { pieces, ask, memory })
+    Ok(Call { pieces, plain: None, ask, memory })
+}
+
+/// A body that is sent on as it arrives.
+#[must_use]
+pub const fn upload(body: Incoming, silence_max: Duration) -> Upload {
+    Upload::new(body, UPLOAD_BYTES_MAX, silence_max)
+}
+
+/// What a client is told whose body ended early while it was sent on.
+#[must_use]
+pub fn cut_short(cut: Cut) -> Refusal {
+    match cut {
+        Cut::TooLarge => too_large(UPLOAD_BYTES_MAX),
+        Cut::Silent => body_timeout(),
+        Cut::BrokenOff | Cut::Withdrawn => broken_off(),
+    }
 }
 
 /// Reads a refused body and forgets it.
@@ -103,9 +133,7 @@ impl Pace {
             let first = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut frame).poll(context))).await;
             let frame = match first {
                 Poll::Ready(frame) => frame,
-                Poll::Pending => tokio::time::timeout_at(self.due(), frame)
-                    .await
-                    .map_err(|_| Refusal::new(Cause::BodyTimeout, "the request body did not arrive in time"))?,
+                Poll::Pending => tokio::time::timeout_at(self.due(), frame).await.map_err(|_| body_timeout())?,
             };
             match frame? {
                 None => return Ok(None),
@@ -115,7 +143,7 @@ impl Pace {
                         return Ok(Some(piece));
                     }
                 }
-                Some(Err(_)) => return Err(Refusal::new(Cause::Malformed, "the request body broke off")),
+                Some(Err(_)) => return Err(broken_off()),
             }
         }
     }
@@ -133,10 +161,22 @@ fn draining() -> Refusal {
     Refusal::new(Cause::Draining, "this server is shutting down; try again shortly").after(1)
 }
 
+fn body_timeout() -> Refusal {
+    Refusal::new(Cause::BodyTimeout, "the request body did not arrive in time")
+}
+
+fn broken_off() -> Refusal {
+    Refusal::new(Cause::Malformed, "the request body broke off")
+}
+
 fn announced(arrival: &Arrival) -> Option<u64> {
     arrival.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large(limit: u64) -> Refusal {
+pub(super) fn too_large(limit: u64) -> Refusal {
     Refusal::new(Cause::TooLarge, format!("the request body is larger than {} MiB", limit >> 20))
+}
+
+pub(super) fn too_much() -> Refusal {
+    Refusal::new(Cause::Overloaded, "too many request bodies are in memory; try again shortly").after(1)
 }

@@ -12,6 +12,7 @@ use super::read::Call;
 use super::route::Decision;
 use super::settle::{Bill, Pricing};
 use crate::app::App;
+use crate::bank::booked::Claim;
 use crate::bank::tab::{NotOpened, Tab};
 use crate::domain::cap::{Capped, Exceeded, OnExceed};
 use crate::domain::money::Usd;
@@ -19,8 +20,14 @@ use crate::domain::operation::Operation;
 use crate::domain::price::{self, Context, Model, Prompt};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::Ask;
-use crate::protocol::bounds::{Bounds, ModelFacts};
+use crate::protocol::bounds::{Bounds, ModelFacts, Unbounded};
 use crate::protocol::splice::set_output_limit;
+
+/// The longest name of a batch or file that is told apart from others; providers' have about 40 bytes.
+const BATCH_ID_BYTES_MAX: usize = 256;
+
+/// After how many seconds a client may ask again whose request the ledger could not serve.
+const STORE_RETRY_S: u32 = 5;
 
 /// Tokens below which an answer is of no use, so that a request is refused rather than limited further.
 const OUTPUT_MIN: u64 = 256;
@@ -62,10 +69,17 @@ pub async fn reserve(
     decision: &Decision,
     mut tab: Tab,
 ) -> Result<Bill, Refusal> {
+    let claim = match claim(app, arrival, decision).await {
+        Ok(claim) => claim,
+        Err(refusal) => {
+            tab.refuse(&refusal);
+            return Err(refusal);
+        }
+    };
     let snapshot = &arrival.snapshot;
     let case = Case::of(arrival, call, decision);
     let operation = case.operation;
-    let capped = match operation.is_free() {
+    let capped = match case.is_free() {
         true => Vec::new(),
         false => snapshot.config.capped(&tab.entry().account, &decision.model),
     };
@@ -101,6 +115,7 @@ pub async fn reserve(
         service_tier: call.ask.service_tier.clone(),
         is_capped: !capped.is_empty(),
         output_limit: worst.and_then(|worst| worst.limit),
+        claim,
     };
     Ok(Bill::new(debt, pricing, app.bank.clone()))
 }
@@ -124,15 +139,21 @@ impl<'a> Case<'a> {
         Self { call, decision, operation, model, facts, context }
     }
 
+    /// Whether it costs nothing, whatever it asks for.
+    fn is_free(&self) -> bool {
+        self.operation.is_free() || self.decision.provider.config.free
+    }
+
     fn bounds(&self, limit: Option<u64>) -> Bounds {
-        Bounds::of(&self.call.ask, &self.facts, self.operation.generates(), limit)
+        let generates = self.operation.generates() || self.operation.is_media();
+        Bounds::of(&self.call.ask, &self.facts, generates, limit)
     }
 
     /// The worst case; `None` where it has no bound or no price.
     fn worst(&self, limit: Option<u64>) -> Option<Worst> {
         let bounds = self.bounds(limit);
         let input = bounds.input_tokens;
-        if self.operation.is_free() {
+        if self.is_free() {
             return Some(Worst { quote: Usd::ZERO, input, limit });
         }
         let quote = quote(self.model.as_deref()?, &bounds, &self.call.ask, &self.context)?;
@@ -146,7 +167,8 @@ impl<'a> Case<'a> {
         if capped.is_empty() && own_max.is_none() {
             return Ok(worst);
         }
-        let Some(worst) = worst else { return Err(self.unknown(capped)) };
+        let bounded = worst.filter(|_| self.is_free() || boundless(self.operation).is_none());
+        let Some(worst) = bounded else { return Err(self.unknown(capped)) };
         let Some(cap) = own_max.filter(|max| worst.quote > *max) else { return Ok(Some(worst)) };
         let shrinks = !capped.is_empty() && capped.iter().all(|capped| capped.policy.on_exceed == OnExceed::Shrink);
         let smaller = shrinks.then(|| self.affordable(cap)).flatten();
@@ -167,13 +189,9 @@ impl<'a> Case<'a> {
                 name => format!("the {} {name:?} has a spend cap", capped.scope.kind()),
             },
         );
-        if self.operation == Operation::Unknown {
-            let message = format!("unbounded: unknown_path: nobody knows what this path costs, and {whose}");
-            return Refusal::new(Cause::Unbounded, message);
-        }
-        if let Some(why) = self.bounds(None).unbounded.filter(|_| self.model.is_some()) {
-            let message =
-                format!("unbounded: {}: the cost of this request has no upper bound, and {whose}", why.name());
+        let why = self.bounds(None).unbounded.filter(|_| self.model.is_some()).map(Unbounded::name);
+        if let Some(why) = boundless(self.operation).or(why) {
+            let message = format!("unbounded: {why}: the cost of this request has no upper bound, and {whose}");
             return Refusal::new(Cause::Unbounded, message);
         }
         let message =
@@ -191,7 +209,8 @@ impl<'a> Case<'a> {
         let mut best = fits(OUTPUT_MIN).filter(|_| OUTPUT_MIN < asked)?;
         // The body must take a limit, before anybody counts on it.
         let config = &self.decision.provider.config;
-        set_output_limit(&self.call.ask, &self.call.pieces, self.operation, chat_limit(config), OUTPUT_MIN)?;
+        let text = self.call.plain.as_ref().unwrap_or(&self.call.pieces);
+        set_output_limit(&self.call.ask, text, self.operation, chat_limit(config), OUTPUT_MIN)?;
         let (mut low, mut high) = (OUTPUT_MIN, asked);
         while low + 1 < high {
             let middle = low.midpoint(high);
@@ -201,6 +220,39 @@ impl<'a> Case<'a> {
             }
         }
         Some(best)
+    }
+}
+
+/// Why nothing in a request bounds what the operation costs.
+const fn boundless(operation: Operation) -> Option<&'static str> {
+    match operation {
+        Operation::ImageGenerations
+        | Operation::ImageEdits
+        | Operation::ImageVariations
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::Speech => Some("media"),
+        Operation::Batches | Operation::FileContent | Operation::BatchResults => Some("batch"),
+        Operation::CachedContents => Some("stored_cache"),
+        Operation::Interactions => Some("interactions"),
+        Operation::Unknown => Some("unknown_path"),
+        Operation::ChatCompletions
+        | Operation::Completions
+        | Operation::Responses
+        | Operation::StoredResponse
+        | Operation::ResponsesInputTokens
+        | Operation::Embeddings
+        | Operation::Messages
+        | Operation::CountTokens
+        | Operation::GenerateContent
+        | Operation::GeminiCountTokens
+        | Operation::EmbedContent
+        | Operation::Moderations
+        | Operation::Files
+        | Operation::StoredBatch
+        | Operation::StoredCache
+        | Operation::StoredInteraction
+        | Operation::Models => None,
     }
 }
 
@@ -219,6 +271,18 @@ fn max_cost(arrival: &Arrival) -> Result<Option<Usd>, Refusal> {
     let parsed = value.to_str().ok().and_then(|text| Usd::parse(text.trim()).ok());
     let odd = || Refusal::new(Cause::Malformed, "x-tollgate-max-cost-usd is no amount such as 0.05");
     parsed.map(Some).ok_or_else(odd)
+}
+
+/// Leave to bill the batch whose results are asked for. The id is what stands in front of the last step of the path, as in
+/// `/v1/messages/batches/ID/results`.
+async fn claim(app: &App, arrival: &Arrival, decision: &Decision) -> Result<Option<Claim>, Refusal> {
+    let mut steps = arrival.path.rsplit('/').skip(1);
+    let id = steps.next().filter(|id| id.len() <= BATCH_ID_BYTES_MAX);
+    let Some(id) = id.filter(|_| arrival.endpoint.operation.may_tell_a_batch()) else { return Ok(None) };
+    let name = format!("{}/{id}", decision.provider.config.name);
+    app.booked.claim(&name, arrival.at_ms).await.map_err(|error| {
+        Refusal::new(Cause::StoreUnavailable, format!("the ledger cannot be read: {error}")).after(STORE_RETRY_S)
+    })
 }
 
 fn facts(model: &Model, decision: &Decision, operation: Operation) -> ModelFacts {

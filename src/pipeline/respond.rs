@@ -1,8 +1,11 @@
 //! Respond: heads of answers and bodies of refusals. The only room that turns a [`Refusal`] into HTTP.
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Response, StatusCode};
 
+use super::admit::{Admission, write_standing};
 use super::body::Body;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
@@ -17,7 +20,13 @@ const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// On every answer that Tollgate gives itself, so that it cannot be taken for the provider's; its value is the cause.
+const REFUSED: HeaderName = HeaderName::from_static("x-tollgate-refused");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// SDKs do not wait longer than this for a retry, whatever `Retry-After` says, and ask in vain before it is over.
+const PATIENCE_S: u32 = 60;
 
 /// What was decided, for the answer's head.
 #[derive(Clone, Debug)]
@@ -32,12 +41,15 @@ pub struct Told {
     pub reason: &'static str,
     /// The output limit that a spend cap imposed.
     pub output_limit: Option<u64>,
+    /// How the caller's limits stand.
+    pub admission: Admission,
 }
 
 impl Told {
     /// Adds Tollgate's own headers to an upstream's.
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
+        self.admission.write(headers);
         if let Some(tokens) = self.output_limit {
             headers.insert(MAX_TOKENS, HeaderValue::from(tokens));
         }
@@ -70,11 +82,19 @@ pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Bo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(error_body::CONTENT_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if refusal.cause.is_final() {
+    headers.insert(REFUSED, HeaderValue::from_static(refusal.cause.code()));
+    if let Some(limited) = &refusal.limited {
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(limited.wait_ms));
+        write_standing(&limited.standing, headers);
+    }
+    if refusal.cause.is_final() || refusal.limited.as_ref().is_some_and(|it| it.wait_s() > PATIENCE_S) {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     if let Some(seconds) = refusal.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(method) = refusal.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(method));
     }
     write_id(id, headers);
     if dialect == Dialect::Anthropic

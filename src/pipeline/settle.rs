@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::app::Snapshot;
 use crate::bank::Bank;
+use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
 use crate::bank::tab::STATUS_CLIENT_LEFT;
 use crate::domain::entry::Outcome;
@@ -20,6 +21,13 @@ use crate::upstream::provider::Provider;
 
 /// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
 const REPORT_THEIR_COST: [&str; 3] = ["openrouter", "perplexity", "vercel"];
+
+/// Prices a request by the hour in which it ends (<https://api-docs.deepseek.com/quick_start/pricing>).
+const DEEPSEEK: &str = "deepseek";
+
+/// Bills at least so many seconds of audio (<https://console.groq.com/docs/speech-to-text>).
+const GROQ_SECONDS_MIN: u64 = 10;
+const GROQ: &str = "groq";
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +81,8 @@ pub struct Pricing {
     pub is_capped: bool,
     /// The output limit that a cap imposed, in tokens.
     pub output_limit: Option<u64>,
+    /// Leave to bill the batch whose results are fetched.
+    pub claim: Option<Claim>,
 }
 
 /// Usage and its price.
@@ -153,7 +163,7 @@ impl Bill {
     /// The answer broke off before its head went out: the client gets this instead.
     pub fn note_refusal(&mut self, refusal: &Refusal) {
         if let Some(entry) = self.debt.entry() {
-            entry.status = refusal.cause.status();
+            entry.status = refusal.status();
         }
     }
 
@@ -177,6 +187,12 @@ impl Bill {
         self.pricing.output_limit
     }
 
+    /// Whether a stream was asked for.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        self.pricing.is_stream
+    }
+
     /// The request's name.
     #[must_use]
     pub const fn request_id(&self) -> RequestId {
@@ -195,11 +211,16 @@ impl Bill {
         let version = self.pricing.snapshot.book.version();
         let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
         let unanswered = self.status == 0;
+        let booked = self.pricing.claim.as_mut().filter(|_| facts.batch && owed.source == UsageSource::Reported);
+        let reason = booked.map(Claim::take);
         if let Some(entry) = self.debt.entry() {
-            if unanswered {
+            if unanswered && entry.status == 0 {
                 entry.status = end.status_without_answer();
             }
             entry.usage = owed.usage;
+            if let Some(reason) = reason {
+                entry.reason = reason;
+            }
             entry.price = price;
             entry.served_model.clone_from(&facts.served_model);
             entry.service_tier.clone_from(&facts.service_tier);
@@ -236,7 +257,14 @@ impl Bill {
             End::Unreachable | End::Withdrawn => nothing(),
             // An error is not billed, whatever becomes of its body.
             _ if self.status != 0 && !answered => nothing(),
+            _ if self.pricing.operation.may_tell_a_batch() => self.batch(end, facts),
+            // It will be made, and billed, later.
+            _ if answered && (facts.pending || self.pricing.operation == Operation::Batches) => {
+                self.at_quote(UsageSource::Assumed, Usage::default())
+            }
             _ if answered && facts.usage_final => self.reported(facts),
+            // Nothing in an image or in speech tells what it took.
+            _ if answered && self.pricing.operation.is_media() => self.at_quote(UsageSource::Counted, Usage::default()),
             // A whole answer is generated to its end, whether or not anybody waits for it.
             End::ClientLeft if !self.pricing.is_stream => self.at_quote(UsageSource::Assumed, Usage::default()),
             // The client left before or within the stream, or the answer said nothing of usage.
@@ -246,11 +274,22 @@ impl Bill {
         }
     }
 
+    /// The results of a batch are billed once, by whoever fetches all of them first.
+    fn batch(&self, end: End, facts: &Facts) -> Owed {
+        let is_whole = end == End::Complete && self.status == 200 && facts.batch;
+        if is_whole && self.pricing.claim.is_some() { self.reported(facts) } else { nothing() }
+    }
+
     fn reported(&self, facts: &Facts) -> Owed {
         let mut usage = facts.usage.clone().unwrap_or_default();
-        usage.output = usage.output.saturating_add(facts.untold_tokens);
+        // What only the total tells was generated, where anything is.
+        let untold = if self.pricing.operation.generates() { &mut usage.output } else { &mut usage.input };
+        *untold = untold.saturating_add(facts.untold_tokens);
         if facts.grounding_queries > 0 {
             usage.add_server_tool("web_search_queries", facts.grounding_queries);
+        }
+        if usage.seconds > 0 && &*self.pricing.provider.config.provider == GROQ {
+            usage.seconds = usage.seconds.max(GROQ_SECONDS_MIN);
         }
         let source = UsageSource::Reported;
         let model = self.model(facts.served_model.as_deref());
@@ -303,9 +342,13 @@ impl Bill {
 
     /// What `usage` costs; `None` as soon as a part of it has no price.
     fn charge(&self, model: Option<&Model>, usage: &Usage, facts: &Facts) -> Option<Usd> {
+        if self.pricing.provider.config.free {
+            return Some(Usd::ZERO);
+        }
+        let is_by_end = &*self.pricing.provider.config.provider == DEEPSEEK;
         let context = Context {
-            at_ms: self.debt.at_ms(),
-            service_tier: facts.service_tier.as_deref(),
+            at_ms: if is_by_end { self.bank.now_ms() } else { self.debt.at_ms() },
+            service_tier: if facts.batch { Some("batch") } else { facts.service_tier.as_deref() },
             requested_service_tier: self.pricing.service_tier.as_deref(),
             geo: facts.geo.as_deref(),
             speed: facts.speed.as_deref(),

@@ -107,6 +107,7 @@ impl Tap {
             match frame {
                 // Trailers are for those who asked for them with TE, which concerns one hop only.
                 Some(Ok(frame)) => frame.into_data().map_or((), |piece| self.pass(piece)),
+                Some(Err(_)) if flow.has_said_all() => self.complete(),
                 Some(Err(_)) => return Poll::Ready(Step::Failed(End::BrokenOff)),
                 None if flow.is_unfinished() => return Poll::Ready(Step::Failed(End::BrokenOff)),
                 None => self.complete(),

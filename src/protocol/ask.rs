@@ -10,6 +10,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::endpoint::Endpoint;
+use super::form::Form;
 use super::scan::{ScanError, Scanner};
 use crate::domain::features::Features;
 use crate::domain::operation::Operation;
@@ -32,6 +33,8 @@ pub const MODEL_BYTES_MAX: usize = 512;
 /// What a request body asks for. Spans count from the first byte of the (decoded) body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
+    /// The body is a form (`multipart/form-data`): the model's span holds its plain text, not JSON.
+    pub is_form: bool,
     /// The `model` in the body; a Gemini request names its model in the path instead.
     pub model: Option<ModelSpan>,
     /// Whether the answer is to be streamed.
@@ -91,7 +94,7 @@ pub struct Ask {
 pub struct ModelSpan {
     /// Its name, without JSON escapes.
     pub text: Box<str>,
-    /// Where the JSON string stands, quotes included.
+    /// Where the JSON string stands, quotes included; in a form, where the text stands.
     pub span: Range<usize>,
 }
 
@@ -148,8 +151,9 @@ pub struct Malformed {
 /// Reads a body as it arrives.
 #[derive(Debug)]
 pub struct Reader {
-    /// `None` for operations whose body is not looked at.
+    /// `None` for forms, and for operations whose body is not looked at.
     table: Option<&'static Table>,
+    form: Option<Form>,
     scanner: Scanner,
     utf8: Utf8,
     root: Root,
@@ -166,13 +170,22 @@ enum Root {
 }
 
 impl Reader {
-    /// A reader for the body of a request to `endpoint`.
+    /// A reader for the body of a request to `endpoint`, which is JSON.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
-        let table = reads_json(endpoint.operation).then(|| tables::of(endpoint.dialect));
+        Self::of_type(endpoint, "")
+    }
+
+    /// A reader for the body of a request to `endpoint`, of the type that its head tells: media also come in forms.
+    #[must_use]
+    pub fn of_type(endpoint: &Endpoint, content_type: &str) -> Self {
+        let table = tables::of(endpoint.operation);
+        let form = table.filter(|_| endpoint.operation.is_media()).and_then(|_| Form::of_type(content_type));
+        let table = table.filter(|_| form.is_none());
         let mut collector = Collector::new(table.map_or(&[], |table| table.means));
         collector.ask.stream = endpoint.streams_by_path;
-        Self { table, scanner: Scanner::new(), utf8: Utf8::default(), root: Root::Outside, collector, bytes: 0 }
+        let (scanner, utf8) = (Scanner::new(), Utf8::default());
+        Self { table, form, scanner, utf8, root: Root::Outside, collector, bytes: 0 }
     }
 
     /// Reads on.
@@ -182,6 +195,9 @@ impl Reader {
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), Malformed> {
         let base = self.bytes;
         self.bytes += chunk.len();
+        if let Some(form) = &mut self.form {
+            return form.feed(chunk, base);
+        }
         let Some(table) = self.table else { return Ok(()) };
         self.collector.ask.expansion_bytes += self.utf8.feed(chunk, base)?;
         self.open(chunk, base)?;
@@ -202,7 +218,11 @@ impl Reader {
             self.scanner.finish(&table.plan, &mut self.collector)?;
             self.collector.wrong()?;
         }
-        Ok(self.collector.finish(self.bytes))
+        let mut ask = self.collector.finish(self.bytes);
+        if let Some(form) = self.form {
+            form.tell(&mut ask);
+        }
+        Ok(ask)
     }
 
     /// Looks for the opening brace and what follows it.
@@ -227,20 +247,10 @@ impl Reader {
     }
 }
 
-/// Whether the body of an operation is JSON that is worth reading.
-pub const fn reads_json(operation: Operation) -> bool {
-    match operation {
-        Operation::ChatCompletions
-        | Operation::Responses
-        | Operation::ResponsesInputTokens
-        | Operation::Embeddings
-        | Operation::Messages
-        | Operation::CountTokens
-        | Operation::GenerateContent
-        | Operation::GeminiCountTokens
-        | Operation::EmbedContent => true,
-        Operation::StoredResponse | Operation::Models | Operation::Unknown => false,
-    }
+/// Whether the body of an operation is worth reading: it is JSON, or for media a form.
+#[must_use]
+pub fn reads_json(operation: Operation) -> bool {
+    tables::of(operation).is_some()
 }
 
 impl From<ScanError> for Malformed {

@@ -5,8 +5,12 @@
 //!
 //! Invariant: a range in [`Endpoint::model_in_path`] lies within the path that was matched.
 
+mod stored;
+
 use std::borrow::Cow;
 use std::ops::Range;
+
+use stored::{stored, stored_within};
 
 use crate::domain::operation::{Dialect, Operation};
 
@@ -52,11 +56,21 @@ impl Endpoint {
         let miss = Miss { dialect, allow: None };
         let Some(rest) = rest.filter(|rest| is_plain(rest)) else { return Err(miss) };
         if version != Some("v1beta")
-            && let Some((known, operation)) = fixed(rest).or_else(|| responses(method, rest))
+            && let Some(operation) = fixed(rest)
         {
-            let dialect = dialect_of(operation, dialect);
-            let allow = Some(known).filter(|known| *known != method);
-            return if allow.is_some() { Err(Miss { dialect, allow }) } else { Ok(Self::plain(dialect, operation)) };
+            let dialect = dialect_of(operation);
+            return if method == "POST" {
+                Ok(Self::plain(dialect, operation))
+            } else {
+                Err(Miss { dialect, allow: Some("POST") })
+            };
+        }
+        if let Some(found) = stored(method, rest).filter(|found| version != Some("v1beta") || found.in_v1beta()) {
+            let dialect = found.dialect.unwrap_or(dialect);
+            return match found.operation {
+                Some(operation) => Ok(Self::plain(dialect, operation)),
+                None => Err(Miss { dialect, allow: Some(found.allow) }),
+            };
         }
         let start = path.len() - rest.len();
         if let Some(endpoint) = Self::gemini(path, start) {
@@ -73,22 +87,34 @@ impl Endpoint {
         Err(miss)
     }
 
-    /// Finds the operation of a path that was addressed to one upstream, by the path's tail and the upstream's dialect.
+    /// Finds the operation of a path that was addressed to one upstream, by the path's tail: in the upstream's dialect, else
+    /// in another, since many providers speak a second one below a path of its own.
     ///
     /// Whatever is not known is [`Operation::Unknown`].
     #[must_use]
     pub fn of_upstream(method: &str, path: &str, dialect: Dialect) -> Self {
-        let unknown = Self::plain(dialect, Operation::Unknown);
-        if !is_plain(path.strip_prefix('/').unwrap_or(path)) {
-            return unknown;
-        }
+        let is_plain = is_plain(path.strip_prefix('/').unwrap_or(path));
+        let found = [dialect].into_iter().chain(Dialect::ALL).filter(|_| is_plain);
+        let mut found = found.filter_map(|dialect| Self::by_tail(method, path, dialect));
+        found.next().unwrap_or_else(|| Self::plain(dialect, Operation::Unknown))
+    }
+
+    fn by_tail(method: &str, path: &str, dialect: Dialect) -> Option<Self> {
         let tails: &[(&str, Operation)] = match dialect {
             Dialect::OpenAi => &[
                 ("/chat/completions", Operation::ChatCompletions),
+                ("/completions", Operation::Completions),
                 ("/responses/input_tokens", Operation::ResponsesInputTokens),
                 ("/responses/compact", Operation::Responses),
                 ("/responses", Operation::Responses),
                 ("/embeddings", Operation::Embeddings),
+                ("/images/generations", Operation::ImageGenerations),
+                ("/images/edits", Operation::ImageEdits),
+                ("/images/variations", Operation::ImageVariations),
+                ("/audio/transcriptions", Operation::Transcriptions),
+                ("/audio/translations", Operation::Translations),
+                ("/audio/speech", Operation::Speech),
+                ("/moderations", Operation::Moderations),
             ],
             Dialect::Anthropic => {
                 &[("/messages/count_tokens", Operation::CountTokens), ("/messages", Operation::Messages)]
@@ -97,19 +123,18 @@ impl Endpoint {
         };
         let found = tails.iter().find(|(tail, _)| method == "POST" && path.ends_with(tail));
         if let Some((_, operation)) = found {
-            return Self::plain(dialect, *operation);
+            return Some(Self { model_in_path: deployment(path), ..Self::plain(dialect, *operation) });
+        }
+        if let Some(operation) = stored_within(method, path, dialect) {
+            return Some(Self::plain(dialect, operation));
         }
         let behind = |step: &str| path.rfind(step).map(|at| at + 1);
-        match (dialect, behind("/models/"), behind("/responses/")) {
-            (Dialect::Gemini, Some(start), _) if method == "POST" => Self::gemini(path, start).unwrap_or(unknown),
-            (Dialect::OpenAi, _, Some(start)) => match responses(method, &path[start..]) {
-                Some((known, operation)) if known == method => Self::plain(dialect, operation),
-                Some(_) | None => unknown,
-            },
-            (_, models, _) if method == "GET" && (models.is_some() || path.ends_with("/models")) => {
-                Self::plain(dialect, Operation::Models)
+        match (dialect, behind("/models/")) {
+            (Dialect::Gemini, Some(start)) if method == "POST" => Self::gemini(path, start),
+            (_, models) if method == "GET" && (models.is_some() || path.ends_with("/models")) => {
+                Some(Self::plain(dialect, Operation::Models))
             }
-            (Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini, _, _) => unknown,
+            (Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini, _) => None,
         }
     }
 
@@ -193,44 +218,40 @@ fn is_plain(path: &str) -> bool {
     !is_split && !lower.replace("%2e", ".").replace("%2f", "/").split('/').any(is_dots)
 }
 
-/// Operations whose path has no variable part, with their method.
-fn fixed(rest: &str) -> Option<(&'static str, Operation)> {
+/// Operations whose path has no variable part; all of them are posted.
+fn fixed(rest: &str) -> Option<Operation> {
     Some(match rest {
-        "chat/completions" => ("POST", Operation::ChatCompletions),
-        "responses" | "responses/compact" => ("POST", Operation::Responses),
-        "responses/input_tokens" => ("POST", Operation::ResponsesInputTokens),
-        "embeddings" => ("POST", Operation::Embeddings),
-        "messages" => ("POST", Operation::Messages),
-        "messages/count_tokens" => ("POST", Operation::CountTokens),
+        "chat/completions" => Operation::ChatCompletions,
+        "completions" => Operation::Completions,
+        "responses" | "responses/compact" => Operation::Responses,
+        "responses/input_tokens" => Operation::ResponsesInputTokens,
+        "embeddings" => Operation::Embeddings,
+        "images/generations" => Operation::ImageGenerations,
+        "images/edits" => Operation::ImageEdits,
+        "images/variations" => Operation::ImageVariations,
+        "audio/transcriptions" => Operation::Transcriptions,
+        "audio/translations" => Operation::Translations,
+        "audio/speech" => Operation::Speech,
+        "moderations" => Operation::Moderations,
+        "messages" => Operation::Messages,
+        "messages/count_tokens" => Operation::CountTokens,
         _ => return None,
     })
 }
 
-/// Operations on a stored response: `responses/ID`, `responses/ID/cancel`, `responses/ID/input_items`.
-fn responses(method: &str, rest: &str) -> Option<(&'static str, Operation)> {
-    let mut parts = rest.strip_prefix("responses/")?.split('/');
-    let _id = parts.next()?;
-    let known = match (parts.next(), parts.next()) {
-        (None, _) if method == "DELETE" => "DELETE",
-        (None, _) | (Some("input_items"), None) => "GET",
-        (Some("cancel"), None) => "POST",
-        (Some(_), _) => return None,
-    };
-    Some((known, Operation::StoredResponse))
+/// The dialect of an operation with a path of its own.
+const fn dialect_of(operation: Operation) -> Dialect {
+    if matches!(operation, Operation::Messages | Operation::CountTokens) { Dialect::Anthropic } else { Dialect::OpenAi }
 }
 
-/// The dialect of an operation that only one dialect has.
-const fn dialect_of(operation: Operation, otherwise: Dialect) -> Dialect {
-    match operation {
-        Operation::ChatCompletions
-        | Operation::Responses
-        | Operation::StoredResponse
-        | Operation::ResponsesInputTokens
-        | Operation::Embeddings => Dialect::OpenAi,
-        Operation::Messages | Operation::CountTokens => Dialect::Anthropic,
-        Operation::GenerateContent | Operation::GeminiCountTokens | Operation::EmbedContent => Dialect::Gemini,
-        Operation::Models | Operation::Unknown => otherwise,
-    }
+/// The name of an Azure deployment, which stands for its model:
+/// `/openai/deployments/NAME/chat/completions`.
+fn deployment(path: &str) -> Option<Range<usize>> {
+    const STEP: &str = "/deployments/";
+    let start = path.find(STEP)? + STEP.len();
+    let end = start + path.get(start..)?.find('/')?;
+    decoded(path.get(start..end)?)?;
+    (start < end).then_some(start..end)
 }
 
 /// The dialect that a path most likely means.
@@ -240,6 +261,7 @@ fn nearest(version: Option<&str>, rest: Option<&str>, hints: Hints) -> Dialect {
         || hints.goog_key
         || rest.starts_with("v1beta")
         || rest.starts_with("models/") && rest.contains(':')
+        || ["cachedContents", "interactions", "upload/"].iter().any(|root| rest.starts_with(root))
     {
         Dialect::Gemini
     } else if hints.anthropic_version || rest == "messages" || rest.starts_with("messages/") {

@@ -28,14 +28,14 @@ fn openai(refusal: &Refusal, id: RequestId) -> String {
     let kind = openai_type(refusal.cause);
     let param = refusal.param.map_or_else(|| "null".to_owned(), quoted);
     let code = openai_code(refusal.cause);
-    let cap = cap(refusal);
-    format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":{param},"code":"{code}"{cap}}}}}"#)
+    let (limit, cap) = (limit_member(refusal), cap(refusal));
+    format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":{param},"code":"{code}"{limit}{cap}}}}}"#)
 }
 
 fn anthropic(refusal: &Refusal, id: RequestId) -> String {
     let (kind, message) = (anthropic_type(refusal.cause), quoted(&refusal.message));
-    let cap = cap(refusal);
-    format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}{cap}}},"request_id":"{id}"}}"#)
+    let (limit, cap) = (limit_member(refusal), cap(refusal));
+    format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}{limit}{cap}}},"request_id":"{id}"}}"#)
 }
 
 fn google(refusal: &Refusal, id: RequestId) -> String {
@@ -43,11 +43,38 @@ fn google(refusal: &Refusal, id: RequestId) -> String {
     let message = quoted(&format!("{} (request {id})", refusal.message));
     let cap = members(refusal).map_or_else(String::new, |members| format!(",{members}"));
     let reason = refusal.cause.code().to_ascii_uppercase();
+    let limit: String =
+        fields(refusal).into_iter().map(|(key, value)| format!(r#","{key}":{}"#, quoted(&value))).collect();
     let retry = refusal.retry_after_s.map_or_else(String::new, |wait_s| {
         format!(r#",{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{wait_s}s"}}"#)
     });
     format!(
-        r#"{{"error":{{"code":{code},"message":{message},"status":"{status}","details":[{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}","domain":"tollgate","metadata":{{"request_id":"{id}"{cap}}}}}{retry}]}}}}"#
+        r#"{{"error":{{"code":{code},"message":{message},"status":"{status}","details":[{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}","domain":"tollgate","metadata":{{"request_id":"{id}"{limit}{cap}}}}}{retry}]}}}}"#
+    )
+}
+
+/// What machines read of a limit: as text, since Google's metadata holds nothing else.
+fn fields(refusal: &Refusal) -> Vec<(&'static str, String)> {
+    let Some(limited) = &refusal.limited else { return Vec::new() };
+    vec![
+        ("limit", limited.name.to_string()),
+        ("scope", limited.scope.kind().to_owned()),
+        ("name", limited.scope.name().to_owned()),
+        ("max", limited.level.limit.to_string()),
+        ("remaining", limited.level.remaining.to_string()),
+        ("reset_ms", limited.level.reset_ms.to_string()),
+        ("retry_after_ms", limited.wait_ms.to_string()),
+    ]
+}
+
+/// The limit as a further member of an error, numbers as numbers.
+fn limit_member(refusal: &Refusal) -> String {
+    let Some(limited) = &refusal.limited else { return String::new() };
+    let (name, scope, whose) = (quoted(&limited.name), limited.scope.kind(), quoted(limited.scope.name()));
+    let level = &limited.level;
+    format!(
+        r#","rate_limit":{{"limit":{name},"scope":"{scope}","name":{whose},"max":{},"remaining":{},"reset_ms":{},"retry_after_ms":{}}}"#,
+        level.limit, level.remaining, level.reset_ms, limited.wait_ms
     )
 }
 
@@ -96,6 +123,7 @@ const fn openai_type(cause: Cause) -> &'static str {
         | Cause::Unbounded
         | Cause::NoUpstream => "invalid_request_error",
         Cause::CapExceeded => "insufficient_quota",
+        Cause::RateLimited => "rate_limit_error",
         Cause::UpstreamUnreachable
         | Cause::UpstreamTimeout
         | Cause::StoreUnavailable
@@ -111,6 +139,7 @@ const fn openai_code(cause: Cause) -> &'static str {
         Cause::NoUpstream => "model_not_found",
         Cause::Overloaded => "server_is_overloaded",
         Cause::CapExceeded => "insufficient_quota",
+        Cause::RateLimited => "rate_limit_exceeded",
         Cause::Forbidden
         | Cause::NotFound
         | Cause::MethodNotAllowed
@@ -135,6 +164,7 @@ const fn anthropic_type(cause: Cause) -> &'static str {
         Cause::Forbidden => "permission_error",
         Cause::NotFound | Cause::NoUpstream => "not_found_error",
         Cause::TooLarge => "request_too_large",
+        Cause::RateLimited => "rate_limit_error",
         Cause::MethodNotAllowed
         | Cause::UpgradeRequired
         | Cause::Malformed
@@ -156,6 +186,7 @@ const fn google_status(cause: Cause) -> &'static str {
         Cause::Forbidden => "PERMISSION_DENIED",
         Cause::NotFound | Cause::NoUpstream => "NOT_FOUND",
         Cause::UpgradeRequired | Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded => "FAILED_PRECONDITION",
+        Cause::RateLimited => "RESOURCE_EXHAUSTED",
         Cause::MethodNotAllowed
         | Cause::Malformed
         | Cause::TooLarge

@@ -37,6 +37,10 @@ pub struct Facts {
     pub ending: Option<Ending>,
     /// Whether the dialect's terminal event, or the whole of a JSON body, has arrived. An error event is terminal.
     pub terminal: bool,
+    /// The answer is still being made, and will be billed later (`queued`, `in_progress`).
+    pub pending: bool,
+    /// Whether this was the whole of a batch's results, whose passes are in `calls`.
+    pub batch: bool,
     /// Code or type of the error that the answer carries, inside a 200 as well.
     pub error: Option<Box<str>>,
     /// Raw bytes of generated text, arguments and shown reasoning: not fewer than their tokens.

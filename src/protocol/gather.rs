@@ -6,19 +6,18 @@
 //! Invariant: whole bodies, events and array elements go through the same rules, so that the same answer costs the same
 //! in each of them.
 
-use std::sync::LazyLock;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::anthropic_messages::{AnthropicUsage, UntoldWrites};
-use super::counts::Merge;
+use super::counts::{Count, Merge};
 use super::facts::{Ending, Facts};
 use super::gemini::GeminiUsage;
+use super::interactions::InteractionUsage;
+use super::openai_responses;
 use super::openai_usage::OpenAiUsage;
-use super::scan::{Found, Pattern, Plan, Sink, Take};
-use super::{anthropic_messages, gemini, openai_chat, openai_embeddings, openai_responses};
-use crate::domain::operation::Operation;
+use super::scan::{Found, Sink, Take};
+use super::shape::Shape;
 use crate::domain::tokens::Usage;
 
 /// The longest `usage` that is read; Anthropic's passes take about 300 bytes each.
@@ -71,6 +70,10 @@ pub(super) enum Meaning {
     StreamedItem,
     /// A search of Gemini's grounding.
     Query,
+    /// The length of audio, in seconds.
+    Duration,
+    /// What only a line of a batch's results has.
+    ResultLine,
 }
 
 /// What the type of an event says.
@@ -86,101 +89,13 @@ pub(super) enum EventKind {
     Other,
 }
 
-/// The shape of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    Chat,
-    Responses,
-    Embeddings,
-    Messages,
-    Gemini,
-}
-
-static CHAT: LazyLock<Plan> = LazyLock::new(|| plan(openai_chat::ROWS, &[]));
-static RESPONSES: LazyLock<Plan> = LazyLock::new(|| plan(openai_responses::ROWS, &[]));
-static EMBEDDINGS: LazyLock<Plan> = LazyLock::new(|| plan(openai_embeddings::ROWS, &[]));
-static MESSAGES: LazyLock<Plan> = LazyLock::new(|| plan(anthropic_messages::ROWS, &[]));
-static GEMINI: LazyLock<Plan> = LazyLock::new(|| plan(gemini::ROWS, &[]));
-static GEMINI_ELEMENTS: LazyLock<Plan> = LazyLock::new(|| plan(gemini::ROWS, &["*"]));
-
-/// The plan of a table, below `root`. A table that is no plan finds nothing; a test says that there is none.
-fn plan(rows: &[Row], root: &[&'static str]) -> Plan {
-    let patterns: Vec<_> = rows.iter().map(|(path, take, _)| ([root, path].concat(), *take)).collect();
-    let patterns: Vec<_> = patterns.iter().map(|(path, take)| Pattern { path, take: *take }).collect();
-    Plan::new(&patterns).unwrap_or_default()
-}
-
-impl Shape {
-    /// The shape of the answers to `operation`, if they are metered.
-    pub(super) const fn of(operation: Operation) -> Option<Self> {
-        match operation {
-            Operation::ChatCompletions => Some(Self::Chat),
-            Operation::Responses => Some(Self::Responses),
-            Operation::Embeddings => Some(Self::Embeddings),
-            Operation::Messages => Some(Self::Messages),
-            Operation::GenerateContent | Operation::EmbedContent => Some(Self::Gemini),
-            Operation::CountTokens
-            | Operation::GeminiCountTokens
-            | Operation::ResponsesInputTokens
-            | Operation::StoredResponse
-            | Operation::Models
-            | Operation::Unknown => None,
-        }
-    }
-
-    pub(super) fn plan(self) -> &'static Plan {
-        match self {
-            Self::Chat => &CHAT,
-            Self::Responses => &RESPONSES,
-            Self::Embeddings => &EMBEDDINGS,
-            Self::Messages => &MESSAGES,
-            Self::Gemini => &GEMINI,
-        }
-    }
-
-    /// The plan for a JSON array of answers, where the dialect has such a thing.
-    pub(super) fn elements(self) -> Option<&'static Plan> {
-        match self {
-            Self::Gemini => Some(&GEMINI_ELEMENTS),
-            Self::Chat | Self::Responses | Self::Embeddings | Self::Messages => None,
-        }
-    }
-
-    const fn rows(self) -> &'static [Row] {
-        match self {
-            Self::Chat => openai_chat::ROWS,
-            Self::Responses => openai_responses::ROWS,
-            Self::Embeddings => openai_embeddings::ROWS,
-            Self::Messages => anthropic_messages::ROWS,
-            Self::Gemini => gemini::ROWS,
-        }
-    }
-
-    fn ending(self, reason: &[u8]) -> Option<Ending> {
-        match self {
-            Self::Chat => openai_chat::ending(reason),
-            Self::Responses => openai_responses::ending(reason),
-            Self::Messages => anthropic_messages::ending(reason),
-            Self::Gemini => gemini::ending(reason),
-            Self::Embeddings => None,
-        }
-    }
-
-    fn kind(self, word: &[u8]) -> EventKind {
-        match self {
-            Self::Responses => openai_responses::kind(word),
-            Self::Messages => anthropic_messages::kind(word),
-            Self::Chat | Self::Embeddings | Self::Gemini => EventKind::Other,
-        }
-    }
-}
-
 /// The reports of usage so far.
 #[derive(Debug)]
 enum Reports {
     OpenAi(Box<OpenAiUsage>),
     Anthropic(Box<AnthropicUsage>),
     Gemini(Box<GeminiUsage>),
+    Interactions(Box<InteractionUsage>),
 }
 
 /// What the event or body being read has said so far.
@@ -219,18 +134,33 @@ pub(super) struct Gather {
     /// A report other than the one at the start has come.
     has_closing_usage: bool,
     calls_client_tools: bool,
+    /// Something has come that only this dialect says.
+    is_understood: bool,
     is_filtered: bool,
     /// Server tools by the items of the stream, and by those that the last whole response listed, if it did.
     streamed: Tally,
     listed: Option<Tally>,
+    /// The length of audio that a transcription tells beside its usage.
+    seconds: u64,
+    /// The word that the last report of a status said: the answer is still being made.
+    is_pending: bool,
+    /// The line belongs to the results of a batch.
+    is_result: bool,
 }
 
 impl Gather {
     pub(super) fn new(shape: Shape) -> Self {
         let reports = match shape {
-            Shape::Chat | Shape::Responses | Shape::Embeddings => Reports::OpenAi(Box::default()),
-            Shape::Messages => Reports::Anthropic(Box::default()),
-            Shape::Gemini => Reports::Gemini(Box::default()),
+            Shape::Chat
+            | Shape::Responses
+            | Shape::Embeddings
+            | Shape::Images
+            | Shape::Audio
+            | Shape::Speech
+            | Shape::ResponsesLine => Reports::OpenAi(Box::default()),
+            Shape::Messages | Shape::MessagesLine => Reports::Anthropic(Box::default()),
+            Shape::Gemini | Shape::Cache => Reports::Gemini(Box::default()),
+            Shape::Interactions => Reports::Interactions(Box::default()),
         };
         Self {
             shape,
@@ -239,14 +169,24 @@ impl Gather {
             current: Current::default(),
             has_closing_usage: false,
             calls_client_tools: false,
+            is_understood: false,
             is_filtered: false,
             streamed: Tally::default(),
             listed: None,
+            seconds: 0,
+            is_pending: false,
+            is_result: false,
         }
     }
 
     pub(super) fn mark_broken(&mut self) {
         self.facts.broken = true;
+    }
+
+    /// All of a whole body has come: what its status says is final.
+    pub(super) fn mark_whole(&mut self) {
+        self.facts.pending = self.is_pending;
+        self.facts.terminal = true;
     }
 
     pub(super) fn mark_terminal(&mut self) {
@@ -271,15 +211,20 @@ impl Gather {
         event.has_usage && event.choices == Some(b'[') && !event.has_choice
     }
 
+    /// Whether the line that has ended belongs to the results of a batch.
+    pub(super) const fn is_result(&self) -> bool {
+        self.is_result
+    }
+
     /// Whether a client that has read so far waits for nothing more.
     pub(super) const fn is_terminal(&self) -> bool {
         // Gemini has no terminal event: the reason why it ended is the last thing that it tells.
         self.facts.terminal || (matches!(self.shape, Shape::Gemini) && self.facts.ending.is_some())
     }
 
-    /// Whether the answer has told its end, or cannot be understood.
-    pub(super) const fn is_over(&self) -> bool {
-        self.facts.broken || is_over(&self.facts)
+    /// Whether the answer speaks its dialect and has not told its end.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_understood && !is_over(&self.facts)
     }
 
     /// What has been learned, once nothing follows.
@@ -289,9 +234,12 @@ impl Gather {
             match &self.reports {
                 Reports::OpenAi(usage) => usage.tell(&mut self.facts),
                 Reports::Anthropic(usage) => usage.tell(untold, &mut self.facts),
+                Reports::Gemini(usage) if self.shape == Shape::Cache => usage.tell_stored(&mut self.facts),
                 Reports::Gemini(usage) => usage.tell(&mut self.facts),
+                Reports::Interactions(usage) => usage.tell(&mut self.facts),
             }
         }
+        self.tell_media();
         let tally = self.listed.unwrap_or(self.streamed);
         let (closes_once, is_terminal) = (self.closes_once(), self.is_terminal());
         let mut facts = self.facts;
@@ -313,7 +261,39 @@ impl Gather {
 
     /// Whether the report that is not the one at the start comes only at the end.
     const fn closes_once(&self) -> bool {
-        matches!(self.shape, Shape::Messages | Shape::Responses | Shape::Embeddings)
+        !matches!(self.shape, Shape::Chat | Shape::Gemini | Shape::Interactions)
+    }
+
+    /// Adds what the operation alone tells of the output, where the report has no details, and the length of the audio
+    /// that was heard, where it has none: whole seconds, rounded up.
+    fn tell_media(&mut self) {
+        let Reports::OpenAi(report) = &self.reports else { return };
+        if self.facts.usage.is_none() && self.seconds > 0 {
+            self.facts.usage = Some(Usage { seconds: self.seconds, ..Usage::default() });
+            self.has_closing_usage = true;
+        }
+        let Some(usage) = &mut self.facts.usage else { return };
+        match self.shape {
+            Shape::Images if !report.tells_image_output() => usage.image_out = usage.output,
+            Shape::Speech => usage.audio_out = usage.output,
+            // Mistral's transcriptions are paid by the second; the tokens of their audio, which only the total tells, are
+            // no output.
+            Shape::Audio if report.prompt_audio_seconds.get() > 0 => {
+                self.facts.untold_tokens = 0;
+                *usage = Usage { seconds: report.prompt_audio_seconds.get(), ..Usage::default() };
+            }
+            Shape::Images
+            | Shape::Audio
+            | Shape::Chat
+            | Shape::Responses
+            | Shape::Embeddings
+            | Shape::Messages
+            | Shape::Gemini
+            | Shape::Cache
+            | Shape::Interactions
+            | Shape::MessagesLine
+            | Shape::ResponsesLine => {}
+        }
     }
 
     fn fail(&mut self, error: Box<str>) {
@@ -331,6 +311,7 @@ impl Gather {
             Reports::OpenAi(usage) => merged(&mut **usage, value.raw),
             Reports::Anthropic(usage) => merged(&mut **usage, value.raw),
             Reports::Gemini(usage) => serde_json::from_slice(value.raw).map(|later| usage.follow_with(later)).is_ok(),
+            Reports::Interactions(usage) => merged(&mut **usage, value.raw),
         };
         self.facts.broken |= !is_read;
         self.facts.usage_events += u32::from(is_read);
@@ -363,6 +344,7 @@ impl Gather {
 impl Sink for Gather {
     fn found(&mut self, which: usize, value: Found<'_>) {
         let Some((_, _, meaning)) = self.shape.rows().get(which) else { return };
+        self.is_understood |= matches!(self.shape, Shape::Gemini);
         match meaning {
             Meaning::Usage => {
                 self.usage(value);
@@ -371,10 +353,16 @@ impl Sink for Gather {
             Meaning::StartUsage => self.usage(value),
             Meaning::Model => keep_word(&mut self.facts.served_model, value),
             Meaning::ServiceTier => keep_word(&mut self.facts.service_tier, value),
-            Meaning::Kind => self.current.kind = self.shape.kind(word(value)),
+            Meaning::Kind => {
+                self.is_understood = true;
+                self.current.kind = self.shape.kind(word(value));
+            }
             Meaning::Code => keep_word(&mut self.current.code, value),
             Meaning::Error => self.error(value),
-            Meaning::Finish => self.facts.ending = self.shape.ending(word(value)).or(self.facts.ending),
+            Meaning::Finish => {
+                self.facts.ending = self.shape.ending(word(value)).or(self.facts.ending);
+                self.is_pending = matches!(word(value), b"queued" | b"in_progress");
+            }
             Meaning::Reason => self.is_filtered |= word(value) == b"content_filter",
             Meaning::Text => {
                 self.text(value);
@@ -382,7 +370,10 @@ impl Sink for Gather {
             Meaning::Reasoning => self.facts.reasoned |= self.text(value) > 0,
             Meaning::Reasoned => self.facts.reasoned |= value.first == b't',
             Meaning::ToolText => self.calls_client_tools |= self.text(value) > 0,
-            Meaning::Choices => self.current.choices = Some(value.first),
+            Meaning::Choices => {
+                self.is_understood = true;
+                self.current.choices = Some(value.first);
+            }
             Meaning::Choice => self.current.has_choice = true,
             Meaning::Item => self.item(word(value)),
             Meaning::Action => self.current.action = openai_responses::action(word(value)),
@@ -393,6 +384,8 @@ impl Sink for Gather {
             }
             Meaning::StreamedItem => self.current.has_item = true,
             Meaning::Query => self.current.queries += 1,
+            Meaning::Duration => self.seconds = serde_json::from_slice::<Count>(value.raw).map_or(0, Count::get),
+            Meaning::ResultLine => self.is_result = true,
         }
     }
 }
@@ -463,15 +456,6 @@ fn error_code(raw: &[u8]) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_table_is_a_plan() {
-        for shape in [Shape::Chat, Shape::Responses, Shape::Embeddings, Shape::Messages, Shape::Gemini] {
-            let patterns: Vec<_> = shape.rows().iter().map(|(path, take, _)| Pattern { path, take: *take }).collect();
-            assert!(Plan::new(&patterns).is_ok(), "{shape:?}");
-            assert!(shape.rows().iter().all(|(path, ..)| path.len() < 8), "{shape:?}: elements need one level more");
-        }
-    }
 
     #[test]
     fn an_error_is_named_by_its_most_telling_part() {

@@ -27,6 +27,13 @@ pub(super) const ROWS: &[Row] = &[
     (&["candidates", "*", "groundingMetadata", "webSearchQueries", "*"], Span, Query),
 ];
 
+/// What the answer to a new context cache tells.
+pub(super) const CACHE_ROWS: &[Row] = &[
+    (&["usageMetadata"], Bytes(USAGE_BYTES), Metadata),
+    (&["model"], Bytes(WORD_BYTES), Model),
+    (&["error"], Bytes(ERROR_BYTES), Error),
+];
+
 /// What a `finishReason` or a `blockReason` says.
 pub(super) fn ending(reason: &[u8]) -> Option<Ending> {
     Some(match reason {
@@ -117,6 +124,11 @@ impl GeminiUsage {
         } else {
             self.merge(later);
         }
+    }
+
+    /// Puts the tokens of a new context cache into `facts`: they are stored, which has a price of its own.
+    pub(super) fn tell_stored(&self, facts: &mut Facts) {
+        facts.usage = Some(Usage { stored_tokens: self.total.get(), ..Usage::default() });
     }
 
     fn sum(&self) -> u64 {

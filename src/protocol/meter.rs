@@ -12,6 +12,7 @@ use crate::domain::operation::Operation;
 
 mod body;
 mod coding;
+mod lines;
 
 use body::Body;
 pub use body::{EventEnd, Position};

@@ -4,6 +4,7 @@
 
 pub mod scan;
 pub mod endpoint;
+mod form;
 pub mod ask;
 pub mod splice;
 pub mod bounds;
@@ -11,6 +12,7 @@ pub mod error_body;
 pub mod sse;
 mod counts;
 pub mod facts;
+mod shape;
 mod gather;
 mod openai_chat;
 mod openai_responses;
@@ -18,6 +20,9 @@ mod openai_embeddings;
 mod openai_usage;
 mod anthropic_messages;
 mod gemini;
+mod interactions;
+mod openai_media;
+pub mod coding;
 pub mod meter;
 pub mod strip;
 pub mod terminal;

@@ -1,6 +1,7 @@
 //! Where answers of the Responses API tell what: whole `response` objects and the events that carry them.
 //!
-//! A top-level `usage` also serves hosts that answer here in the shape of chat completions (Azure).
+//! A top-level `usage` and the reason why a choice ended also serve hosts that answer here in the shape of chat completions
+//! (DeepSeek on Azure).
 //! Source: OpenAI's openapi.json 2.3.0 (`Response`, `ResponseStreamEvent`).
 
 use super::facts::Ending;
@@ -23,6 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     (&["response", "error"], Bytes(ERROR_BYTES), Error),
     (&["status"], Bytes(WORD_BYTES), Finish),
     (&["response", "status"], Bytes(WORD_BYTES), Finish),
+    (&["choices", "*", "finish_reason"], Bytes(WORD_BYTES), Finish),
     (&["incomplete_details", "reason"], Bytes(WORD_BYTES), Reason),
     (&["response", "incomplete_details", "reason"], Bytes(WORD_BYTES), Reason),
     (&["output", "*"], Span, ListedItem),
@@ -55,8 +57,10 @@ pub(super) fn kind(word: &[u8]) -> EventKind {
 /// What a response's `status` says, while it is not still being made.
 pub(super) fn ending(status: &[u8]) -> Option<Ending> {
     match status {
-        b"completed" => Some(Ending::Stop),
-        b"incomplete" => Some(Ending::Length),
+        b"completed" | b"stop" => Some(Ending::Stop),
+        b"incomplete" | b"length" => Some(Ending::Length),
+        b"tool_calls" => Some(Ending::ToolCalls),
+        b"content_filter" => Some(Ending::Refusal),
         b"failed" | b"cancelled" => Some(Ending::Failed),
         _ => None,
     }

@@ -22,6 +22,8 @@ usage_fields! {
         output_tokens: Count,
         total_tokens: Count,
         prompt_tokens_details: Lenient<PromptDetails>,
+        /// Transcriptions leave out an s.
+        #[serde(alias = "input_token_details")]
         input_tokens_details: Lenient<PromptDetails>,
         completion_tokens_details: Lenient<CompletionDetails>,
         output_tokens_details: Lenient<CompletionDetails>,
@@ -37,6 +39,8 @@ usage_fields! {
         cache_creation_input_tokens: Count,
         /// Transcriptions priced by duration.
         seconds: Count,
+        /// Mistral; of a chat only a detail, whose tokens are told.
+        prompt_audio_seconds: Count,
         /// OpenRouter, Vercel, Perplexity.
         cost: Cost,
         cost_details: Lenient<CostDetails>,
@@ -97,6 +101,11 @@ impl super::counts::Merge for bool {
 }
 
 impl OpenAiUsage {
+    /// Whether it says how much of the output is images.
+    pub(super) const fn tells_image_output(&self) -> bool {
+        self.output_tokens_details.0.image_tokens.0.is_some()
+    }
+
     /// Puts the buckets, and the costs that the provider tells, into `facts`.
     pub(super) fn tell(&self, facts: &mut Facts) {
         let mut usage = self.input();

@@ -96,7 +96,9 @@ pub fn set_output_limit(
     let at = |at: usize, text: String| Edit { span: at..at, with: text.into() };
     let name = match (operation, chat) {
         (Operation::ChatCompletions, ChatLimit::MaxCompletionTokens) => "max_completion_tokens",
-        (Operation::ChatCompletions, ChatLimit::MaxTokens) | (Operation::Messages, _) => "max_tokens",
+        (Operation::ChatCompletions, ChatLimit::MaxTokens) | (Operation::Completions | Operation::Messages, _) => {
+            "max_tokens"
+        }
         (Operation::Responses, _) => "max_output_tokens",
         (Operation::GenerateContent, _) => return settings_limit(ask, rope, tokens).map(|edit| vec![edit]),
         (
@@ -106,6 +108,22 @@ pub fn set_output_limit(
             | Operation::CountTokens
             | Operation::GeminiCountTokens
             | Operation::EmbedContent
+            | Operation::ImageGenerations
+            | Operation::ImageEdits
+            | Operation::ImageVariations
+            | Operation::Transcriptions
+            | Operation::Translations
+            | Operation::Speech
+            | Operation::Moderations
+            | Operation::Files
+            | Operation::FileContent
+            | Operation::Batches
+            | Operation::StoredBatch
+            | Operation::BatchResults
+            | Operation::CachedContents
+            | Operation::StoredCache
+            | Operation::Interactions
+            | Operation::StoredInteraction
             | Operation::Models
             | Operation::Unknown,
             _,

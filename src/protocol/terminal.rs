@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::meter::Position;
 use crate::domain::operation::Operation;
 
-/// What has to be sent behind what was sent, for an answer to `operation` that stands at `position`; nothing where
-/// there is no way to end it. `message` is shown to the user, `request_id` is Tollgate's, `now_s` are seconds since 1970.
+/// What has to be sent behind what was sent, for a streamed answer to `operation` that stands at `position`; nothing
+/// where there is no way to end it. `message` is shown to the user, `request_id` is Tollgate's, `now_s` are seconds since 1970.
 #[must_use]
 pub fn terminal_error(
     operation: Operation,
@@ -20,6 +20,8 @@ pub fn terminal_error(
     now_s: u64,
 ) -> Option<Bytes> {
     match position {
+        // Without `alt=sse` Google streams an array, which nothing announces.
+        Position::Start if operation == Operation::GenerateContent => Some(array_end(b"[", false, message)),
         Position::Start | Position::Unknown => None,
         Position::Events { at_boundary } => {
             let event = event(operation, message, request_id, now_s)?;
@@ -33,7 +35,7 @@ pub fn terminal_error(
 
 fn event(operation: Operation, message: &str, request_id: &str, now_s: u64) -> Option<String> {
     match operation {
-        Operation::ChatCompletions => {
+        Operation::ChatCompletions | Operation::Completions => {
             let error = json!({"message": message, "type": "server_error", "param": null, "code": "upstream_aborted"});
             Some(format!("data: {}\n\n", json!({ "error": error })))
         }
@@ -46,6 +48,10 @@ fn event(operation: Operation, message: &str, request_id: &str, now_s: u64) -> O
             let data = json!({"type": "error", "error": error, "request_id": request_id});
             Some(format!("event: error\ndata: {data}\n\n"))
         }
+        Operation::Interactions => {
+            let data = json!({"event_type": "error", "error": {"code": "unavailable", "message": message}});
+            Some(format!("event: error\ndata: {data}\n\n"))
+        }
         // Google frames its events with CRLF; its clients take LF as well.
         Operation::GenerateContent => Some(format!("data: {}\r\n\r\n", google(message))),
         Operation::Embeddings
@@ -54,6 +60,21 @@ fn event(operation: Operation, message: &str, request_id: &str, now_s: u64) -> O
         | Operation::EmbedContent
         | Operation::ResponsesInputTokens
         | Operation::StoredResponse
+        | Operation::ImageGenerations
+        | Operation::ImageEdits
+        | Operation::ImageVariations
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::Speech
+        | Operation::Moderations
+        | Operation::Files
+        | Operation::FileContent
+        | Operation::Batches
+        | Operation::StoredBatch
+        | Operation::BatchResults
+        | Operation::CachedContents
+        | Operation::StoredCache
+        | Operation::StoredInteraction
         | Operation::Models
         | Operation::Unknown => None,
     }
@@ -131,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_array_is_closed_behind_an_error() {
-        for sent in ["[", "[{}", "[{},", "[{\"a\":[1,\"te", "[{\"a\":tr", "[{\"a\\"] {
+        for sent in ["", "[", "[{}", "[{},", "[{\"a\":[1,\"te", "[{\"a\":tr", "[{\"a\\"] {
             let elements: Vec<Value> = serde_json::from_str(&ended(Operation::GenerateContent, sent)).unwrap();
             assert_eq!(elements.last().unwrap()["error"]["status"], "UNAVAILABLE", "{sent}");
         }

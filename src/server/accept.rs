@@ -1,11 +1,13 @@
-//! Accepts connections and serves HTTP/1.1 on them until the process ends.
+//! Accepts connections, finds out which HTTP they speak, and serves it on them until the process ends.
 //!
-//! It never looks into a request: that is the pipeline's. Clients and operators have places of their own, so that
+//! Plain TCP takes HTTP/1.1, and HTTP/2 from clients that begin with it; TLS takes what was negotiated; unix sockets take
+//! HTTP/1.1. It never looks into a request: that is the pipeline's. Clients and operators have places of their own, so that
 //! operators can look in while clients take every place.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +18,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use super::guard::Guard;
+use super::http2;
+use super::tls::{Door, HTTP2};
 use crate::app::App;
 use crate::domain::refusal::Cause;
 use crate::drain::Phase;
@@ -31,15 +36,80 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Connections of operators at once, over TCP, and as many again over the control socket.
 pub const OPERATORS_MAX: usize = 256;
 
-/// Serves clients' TCP connections with `answer` until the drain begins.
+/// How an HTTP/2 connection begins without TLS. No method of HTTP/1.1 begins like this (RFC 9113, section 3.4).
+const HTTP2_OPENING: &[u8] = b"PRI";
+
+/// Whoever connects over a unix socket is on this machine.
+const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Where streams come from.
+trait Listener: Send {
+    /// What is accepted.
+    type Stream: Send;
+
+    /// The next connection, and who it is from.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+/// Serves clients' plain TCP connections with `answer` until the drain begins.
 pub async fn tcp<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let places = app.connections.clone();
-    serve(app, listener, places, Phase::Draining, answer).await;
+    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer| {
+        let answer = answer.clone();
+        async move {
+            let begins_http2 = begins_http2(&app, &stream).await;
+            let answer = |request| answer(app.clone(), peer, request);
+            match begins_http2 {
+                Some(true) => http2::connection(&app, stream, answer).await,
+                Some(false) => connection(&app, stream, answer).await,
+                None => {}
+            }
+        }
+    })
+    .await;
+}
+
+/// Serves clients' TCP connections over TLS with `answer` until the drain begins.
+pub async fn tls<F, A, B>(app: Arc<App>, listener: TcpListener, door: Door, answer: F)
+where
+    F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let places = app.connections.clone();
+    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer| {
+        let (door, answer) = (door.clone(), answer.clone());
+        async move {
+            let Some(stream) = shake_hands(&app, &door, stream).await else { return };
+            let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            let answer = |request| answer(app.clone(), peer, request);
+            match speaks_http2 {
+                true => http2::connection(&app, stream, answer).await,
+                false => connection(&app, stream, answer).await,
+            }
+        }
+    })
+    .await;
+}
+
+/// Serves clients over a unix socket with `answer` until the drain begins.
+pub async fn local<F, A, B>(app: Arc<App>, listener: UnixListener, answer: F)
+where
+    F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let places = app.connections.clone();
+    each(app, listener, places, Phase::Draining, move |app, stream: UnixStream, peer| {
+        let answer = answer.clone();
+        async move { connection(&app, stream, |request| answer(app.clone(), peer, request)).await }
+    })
+    .await;
 }
 
 /// Serves operators' TCP connections with `answer` until open streams are cut: whoever ends a process wants to watch.
@@ -49,40 +119,14 @@ where
     A: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    serve(app, listener, Gate::new(OPERATORS_MAX), Phase::Cutting, answer).await;
+    each(app, listener, Gate::new(OPERATORS_MAX), Phase::Cutting, move |app, stream: TcpStream, peer| {
+        let answer = answer.clone();
+        async move { connection(&app, stream, |request| answer(app.clone(), peer, request)).await }
+    })
+    .await;
 }
 
-async fn serve<F, A, B>(app: Arc<App>, listener: TcpListener, places: Gate, until: Phase, answer: F)
-where
-    F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-{
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = app.drain.reached(until) => return,
-        };
-        let Ok((stream, peer)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Some(place) = places.take() else {
-            // Closed at once: a client that cannot be served must not wait for a timeout.
-            continue;
-        };
-        // Without it a lone stream waits 40 ms for the client's delayed acknowledgement.
-        let _unset = stream.set_nodelay(true);
-        let (app, answer) = (app.clone(), answer.clone());
-        let gauge = app.metrics.connections.enter();
-        tokio::spawn(async move {
-            connection(&app, stream, |request| answer(app.clone(), peer, request)).await;
-            drop((place, gauge));
-        });
-    }
-}
-
-/// Serves connections over a unix socket with `answer` until the drain begins.
+/// Serves commands over the control socket with `answer` until streams are cut.
 pub async fn unix<F, A, B>(app: Arc<App>, listener: UnixListener, answer: F)
 where
     F: Fn(Arc<App>, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
@@ -105,6 +149,75 @@ where
             connection(&app, stream, |request| answer(app.clone(), request)).await;
             drop(place);
         });
+    }
+}
+
+/// Accepts and serves until the process is at `until`, as many at once as there are `places`.
+async fn each<L, H, S>(app: Arc<App>, listener: L, places: Gate, until: Phase, serve: H)
+where
+    L: Listener,
+    H: Fn(Arc<App>, L::Stream, SocketAddr) -> S,
+    S: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.next() => accepted,
+            () = app.drain.reached(until) => return,
+        };
+        let Ok((stream, peer)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Some(place) = places.take() else {
+            // Closed at once: a client that cannot be served must not wait for a timeout.
+            continue;
+        };
+        let gauge = app.metrics.connections.enter();
+        let served = serve(app.clone(), stream, peer);
+        tokio::spawn(async move {
+            served.await;
+            drop((place, gauge));
+        });
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.accept().await?;
+        // Without it a lone stream waits 40 ms for the client's delayed acknowledgement.
+        let _unset = stream.set_nodelay(true);
+        Ok((stream, peer))
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let (stream, _) = self.accept().await?;
+        Ok((stream, HERE))
+    }
+}
+
+/// Looks at the first bytes, which stay where they are; nothing comes of a connection that stays silent for too long.
+async fn begins_http2(app: &App, stream: &TcpStream) -> Option<bool> {
+    let header_timeout = app.snapshot.load().config.server.header_timeout;
+    let mut opening = [0; HTTP2_OPENING.len()];
+    let looked = tokio::select! {
+        looked = tokio::time::timeout(header_timeout, stream.peek(&mut opening)) => looked.ok()?,
+        () = app.drain.reached(Phase::Draining) => return None,
+    };
+    Some(looked.ok()? == HTTP2_OPENING.len() && opening == HTTP2_OPENING)
+}
+
+async fn shake_hands(app: &App, door: &Door, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let handshake = tokio::time::timeout(door.handshake_timeout, door.acceptor.accept(stream));
+    tokio::select! {
+        // A client that we cannot understand or do not trust has been told so by the handshake itself.
+        shaken = handshake => shaken.ok()?.ok(),
+        () = app.drain.reached(Phase::Draining) => None,
     }
 }
 

@@ -13,10 +13,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::clients::Clients;
 use super::{accept, surfaces};
 use crate::app::App;
 use crate::config::Server;
 use crate::drain::Phase;
+use crate::upstream::client::SetupError;
 
 /// The control socket in the store's folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -34,7 +36,7 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listeners {
     /// Clients.
-    pub clients: TcpListener,
+    pub clients: Clients,
     /// Operators.
     pub admin: TcpListener,
     control: UnixListener,
@@ -47,7 +49,7 @@ pub struct BindError {
     /// The address or path.
     pub place: String,
     /// Why not.
-    pub error: io::Error,
+    pub error: SetupError,
 }
 
 /// What ends the process.
@@ -63,13 +65,11 @@ impl Listeners {
     /// # Errors
     /// The first address that cannot be bound.
     pub async fn bind(server: &Server, folder: &Path) -> Result<Self, BindError> {
-        let bind = async |address| {
-            TcpListener::bind(address).await.map_err(|error| BindError { place: format!("{address}"), error })
-        };
-        let (clients, admin) = (bind(server.listen).await?, bind(server.admin_listen).await?);
+        let clients = Clients::bind(server).await.map_err(|error| BindError::new(&server.listen, error))?;
+        let admin = TcpListener::bind(server.admin_listen).await;
+        let admin = admin.map_err(|error| BindError::new(server.admin_listen, error.into()))?;
         let control_path = folder.join(CONTROL_SOCKET);
-        let control =
-            control(&control_path).map_err(|error| BindError { place: control_path.display().to_string(), error })?;
+        let control = control(&control_path).map_err(|error| BindError::new(control_path.display(), error.into()))?;
         Ok(Self { clients, admin, control, control_path })
     }
 }
@@ -108,7 +108,7 @@ impl Signals {
 /// The last records may not be on the disk.
 pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> Result<(), crate::store::StoreError> {
     let Listeners { clients, admin, control, control_path } = listeners;
-    tokio::spawn(accept::tcp(app.clone(), clients, surfaces::client));
+    let _clients = clients.serve(app.clone());
     tokio::spawn(accept::operators(app.clone(), admin, surfaces::admin));
     let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
     let ticking = tokio::spawn(tick(app.clone()));
@@ -117,6 +117,9 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     control.abort();
     ticking.abort();
     let closed = app.bank.close().await;
+    let keeping = app.clone();
+    // It waits for a thread, which an async worker must not.
+    let _kept = tokio::task::spawn_blocking(move || keeping.clerk.stop()).await;
     let scribe = app.scribe.clone();
     // It waits for a thread, which an async worker must not.
     let _lines = tokio::task::spawn_blocking(move || scribe.finish(LAST_LINES)).await;
@@ -144,6 +147,12 @@ async fn tick(app: Arc<App>) {
     loop {
         ticks.tick().await;
         app.bank.tick();
+    }
+}
+
+impl BindError {
+    fn new(place: impl std::fmt::Display, error: SetupError) -> Self {
+        Self { place: place.to_string(), error }
     }
 }
 

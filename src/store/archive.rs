@@ -67,8 +67,13 @@ pub fn read(folder: &Path, first_seq: u64) -> Result<(Archive, Hash), ReadError>
     let bytes = fs::read(&path).map_err(|error| ReadError::Io { path: path.clone(), error })?;
     let archive = decode(&bytes)
         .and_then(|archive| if archive.first_seq == first_seq { Ok(archive) } else { Err(FrameFault::Sequence) });
-    let archive = archive.map_err(|why| ReadError::Bad(BadFrame { segment: path, offset: 0, why }))?;
+    let archive = archive.map_err(|why| ReadError::Bad(bad(folder, first_seq, why)))?;
     Ok((archive, frame::hash(&bytes)))
+}
+
+/// What is wrong with the archive of the segment that began with record `first_seq`.
+pub fn bad(folder: &Path, first_seq: u64, why: FrameFault) -> BadFrame {
+    BadFrame { segment: path_of(&folder.join(FOLDER), first_seq), offset: 0, why }
 }
 
 /// The numbers of the first records of all archived segments, in order.

@@ -198,7 +198,7 @@ impl Journal {
     /// The number of the first record that is not durable.
     #[must_use]
     pub fn unsynced(&self) -> u64 {
-        self.shared.unsynced()
+        self.shared.synced_seq()
     }
 
     /// How it is.

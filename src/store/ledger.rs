@@ -12,15 +12,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive;
-use super::codec::{decode, entry_id, is_attempt};
+use super::codec::{CodecError, decode, entry_id, is_attempt};
 use super::follow::Follow;
 use super::frame::{self, FrameFault, FrameKind, hex};
 use super::index::aside;
 use super::index::clerk::open_sled;
-use super::index::{Applied, Index, Mark, Place, QUARTER_MS, Shelf, Stretch, counted, guarded, quarter_of};
+use super::index::compare::{CompareError, Compared, compare};
+use super::index::{
+    Applied, Index, Mark, Place, QUARTER_MS, QUARTERS_A_DAY, Shelf, Span, Stretch, counted, guarded, quarter_of,
+};
 use super::read::{Found, ID_SKEW_MS, ReadError, Reader, stop};
 use super::record::Record;
 use super::segment::{BadFrame, FOLDER, Segment, Walk, WalkError, path_of};
+use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
@@ -37,6 +41,8 @@ pub struct Ledger {
 pub enum Grain {
     /// Only what is in the range of time, and what is not.
     Range,
+    /// Each day of UTC.
+    Day,
     /// Each quarter of an hour.
     Quarter,
 }
@@ -53,7 +59,7 @@ type Cut = HashMap<(u32, Subject), Sums>;
 /// What an index knows of a range of time.
 struct Indexed {
     applied: Applied,
-    rows: Vec<(u32, Mark, Sums)>,
+    rows: Vec<(u64, Mark, Sums)>,
     subjects: HashMap<Mark, Subject>,
     /// Where to look for what arrived in a quarter that the range cuts.
     stretches: Vec<Stretch>,
@@ -76,7 +82,7 @@ impl Ledger {
         if path.is_dir() {
             let index = guarded(|| {
                 let index = open_sled(&path)?;
-                index.check()?;
+                index.check_days()?;
                 Ok(index)
             });
             shelf.put(index.ok().filter(|index| fits(folder, index)));
@@ -90,6 +96,19 @@ impl Ledger {
         Self::new(folder, Arc::default())
     }
 
+    /// Compares the index with the journal, row by row; `None` where there is no index that can be used.
+    ///
+    /// # Errors
+    /// The journal is damaged or cannot be read.
+    pub fn compare(&self) -> Result<Option<Compared>, ReadError> {
+        let compared = self.shelf.read(|index| match compare(&self.folder, index) {
+            Ok(compared) => Ok(Ok(compared)),
+            Err(CompareError::Journal(error)) => Ok(Err(error)),
+            Err(CompareError::Index(error)) => Err(error),
+        });
+        compared.transpose()
+    }
+
     /// Gives all that came to anything at a time in `range` (unix milliseconds), in parts of any size and order.
     ///
     /// Where a part of the range is so old that only archives are left, its ends are rounded down to quarter hours.
@@ -98,9 +117,9 @@ impl Ledger {
     /// The journal or an archive is damaged or cannot be read: part of a sum would be a wrong sum.
     pub fn fold(&self, range: Range<u64>, grain: Grain, each: &mut Each<'_>) -> Result<(), ReadError> {
         let Some((indexed, cut)) = self.indexed(&range, grain)? else { return self.fold_journal(range, each) };
-        for (quarter, mark, sums) in &indexed.rows {
+        for (at_ms, mark, sums) in &indexed.rows {
             if let Some(subject) = indexed.subjects.get(mark) {
-                each(u64::from(*quarter) * QUARTER_MS, subject, sums);
+                each(*at_ms, subject, sums);
             }
         }
         for ((quarter, subject), sums) in &cut {
@@ -111,6 +130,30 @@ impl Ledger {
                 each(at_ms, &subject, &sums);
             }
         })
+    }
+
+    /// Gives every entry whose request arrived in `range` (unix milliseconds) with its hash in hexadecimal, in the order
+    /// of the journal, until `each` returns false. What retention has dropped has no entries.
+    ///
+    /// # Errors
+    /// The journal is damaged or cannot be read.
+    pub fn entries(&self, range: Range<u64>, each: &mut dyn FnMut(&Entry, &str) -> bool) -> Result<(), ReadError> {
+        let (all, chosen) = Reader::open(&self.folder).segments(range.start, range.end)?;
+        for segment in chosen {
+            let walk = match segment.walk(None) {
+                Ok(walk) => walk.unchained(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(ReadError::Io { path: segment.path, error }),
+            };
+            let goes_on = read_segment(&segment, walk, all.last() == Some(&segment), &mut |bytes| {
+                let Record::Entry(entry) = decode(bytes)? else { return Ok(true) };
+                Ok(!range.contains(&entry.at_ms) || each(&entry, &hex(&frame::hash(bytes))))
+            })?;
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The entry of a request.
@@ -252,16 +295,18 @@ impl Indexed {
         let inner = inner_quarters(range, applied.dropped_quarter);
         let mut rows = Vec::new();
         let mut places: HashMap<Mark, usize> = HashMap::new();
-        index.rows(inner.clone(), &mut |key, sums| match grain {
-            Grain::Quarter => rows.push((key.quarter, key.mark, sums)),
-            Grain::Range => {
-                let place = *places.entry(key.mark).or_insert(rows.len());
-                match rows.get_mut(place) {
-                    Some((_, _, known)) => Sums::join(known, &sums),
-                    None => rows.push((key.quarter, key.mark, sums)),
+        for (span, numbers) in spans(&inner, grain) {
+            index.rows(span, numbers, &mut |key, sums| match grain {
+                Grain::Day | Grain::Quarter => rows.push((key.start_ms(), key.mark, sums)),
+                Grain::Range => {
+                    let place = *places.entry(key.mark).or_insert(rows.len());
+                    match rows.get_mut(place) {
+                        Some((_, _, known)) => Sums::join(known, &sums),
+                        None => rows.push((key.start_ms(), key.mark, sums)),
+                    }
                 }
-            }
-        })?;
+            })?;
+        }
         let mut subjects = HashMap::new();
         for (_, mark, _) in &rows {
             if !subjects.contains_key(mark) {
@@ -286,6 +331,16 @@ fn inner_quarters(range: &Range<u64>, dropped_quarter: u32) -> Range<u32> {
     from..until.max(from)
 }
 
+/// The rows that `inner` consists of: whole days where they are fine enough, and the quarters before and after them.
+fn spans(inner: &Range<u32>, grain: Grain) -> Vec<(Span, Range<u32>)> {
+    let days = inner.start.div_ceil(QUARTERS_A_DAY)..inner.end / QUARTERS_A_DAY;
+    if grain == Grain::Quarter || days.is_empty() {
+        return vec![(Span::Quarter, inner.clone())];
+    }
+    let (first, last) = (days.start * QUARTERS_A_DAY, days.end * QUARTERS_A_DAY);
+    vec![(Span::Quarter, inner.start..first), (Span::Day, days), (Span::Quarter, last..inner.end)]
+}
+
 /// The parts of `range` that are outside of `inner`.
 fn edges(range: &Range<u64>, inner: &Range<u32>) -> Vec<Range<u64>> {
     let (start, end) = (u64::from(inner.start) * QUARTER_MS, u64::from(inner.end) * QUARTER_MS);
@@ -302,27 +357,44 @@ fn fits(folder: &Path, index: &Index) -> bool {
 
 fn fold_segment(
     segment: &Segment,
-    mut walk: Walk,
+    walk: Walk,
     is_last: bool,
     range: &Range<u64>,
     each: &mut Each<'_>,
 ) -> Result<(), ReadError> {
+    let read = read_segment(segment, walk, is_last, &mut |bytes| {
+        if let Some((at_ms, subject, sums)) = counted(&decode(bytes)?).filter(|(at_ms, ..)| range.contains(at_ms)) {
+            each(at_ms, &subject, &sums);
+        }
+        Ok(true)
+    });
+    read.map(drop)
+}
+
+/// Gives the bytes of each record but opens and closes, until `each` says no: then false.
+fn read_segment(
+    segment: &Segment,
+    mut walk: Walk,
+    is_last: bool,
+    each: &mut dyn FnMut(&[u8]) -> Result<bool, CodecError>,
+) -> Result<bool, ReadError> {
     loop {
         let offset = walk.offset;
+        let bad = |error| ReadError::Bad(segment.bad(offset, FrameFault::Record(error)));
         let frame = match walk.step() {
             Ok(Some(frame)) => frame,
-            Ok(None) => return Ok(()),
-            Err(error) => return stop(segment, offset, error, is_last),
+            Ok(None) => return Ok(true),
+            Err(error) => return stop(segment, offset, error, is_last).map(|()| true),
         };
         if frame.header.kind == FrameKind::Snapshot {
             continue;
         }
-        let mut count = |record: &Record| {
-            if let Some((at_ms, subject, sums)) = counted(record).filter(|(at_ms, ..)| range.contains(at_ms)) {
-                each(at_ms, &subject, &sums);
+        for bytes in frame::records(frame.body) {
+            let bytes = bytes.map_err(bad)?;
+            if !is_attempt(bytes) && !each(bytes).map_err(bad)? {
+                return Ok(false);
             }
-        };
-        records(frame.body, &mut count).map_err(|why| ReadError::Bad(segment.bad(offset, why)))?;
+        }
     }
 }
 

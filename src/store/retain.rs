@@ -9,8 +9,8 @@ use std::path::Path;
 use super::archive::{self, Archive};
 use super::codec::decode;
 use super::frame::{self, FrameFault, FrameKind, Hash};
-use super::index::{Gathered, Memory, Place, quarter_of};
-use super::index::{Index, RowKey};
+use super::index::{Gathered, Place, quarter_of};
+use super::index::{Index, RowKey, Span};
 use super::read::{ReadError, books_before};
 use super::record::{Dropped, Record};
 use super::segment::{self, Segment, WalkError};
@@ -87,7 +87,7 @@ impl Expired {
         if walk.next_seq != self.next_seq {
             return Err(bad(walk.offset, FrameFault::Sequence));
         }
-        let mut index = Index::Memory(Memory::default());
+        let mut index = Index::Memory(Box::default());
         let written = gathered.write(&mut index, place);
         let rows = written.and_then(|()| rows(&index)).map_err(|_| bad(0, FrameFault::Snapshot))?;
         let latest = rows.last().map_or(0, |(quarter, ..)| u64::from(*quarter) * super::index::QUARTER_MS);
@@ -125,6 +125,6 @@ type Rows = Vec<(u32, crate::domain::subject::Subject, crate::domain::sums::Sums
 
 fn rows(index: &Index) -> Result<Rows, super::index::IndexError> {
     let mut keyed: Vec<(RowKey, crate::domain::sums::Sums)> = Vec::new();
-    index.rows(0..u32::MAX, &mut |key, sums| keyed.push((key, sums)))?;
-    keyed.into_iter().map(|(key, sums)| Ok((key.quarter, index.subject(key.mark)?, sums))).collect()
+    index.rows(Span::Quarter, 0..u32::MAX, &mut |key, sums| keyed.push((key, sums)))?;
+    keyed.into_iter().map(|(key, sums)| Ok((key.number, index.subject(key.mark)?, sums))).collect()
 }

@@ -161,11 +161,6 @@ impl Shared {
         self.synced.load(Ordering::Acquire)
     }
 
-    /// The number of the first record that is not durable.
-    pub fn unsynced(&self) -> u64 {
-        self.synced.load(Ordering::Acquire)
-    }
-
     /// An error if writing has ended.
     pub fn able(&self) -> Result<(), StoreError> {
         self.queue().failed.clone().map_or(Ok(()), |cause| Err(StoreError::Failed(cause)))

@@ -26,8 +26,21 @@ pub struct Metrics {
     pub journal_unsynced_bytes: Gauge,
     /// 1 while the journal cannot be written.
     pub journal_failed: Gauge,
+    /// 1 while reports are answered from the index, 0 while they read the journal.
+    pub index_ready: Gauge,
+    /// Records of the journal that are not yet in the index.
+    pub index_lag: Gauge,
+    /// Indexes that were set aside since the start.
+    pub index_set_aside: Gauge,
+    /// Bytes of the journal's files.
+    pub journal_bytes: Gauge,
+    /// Bytes of the index's files.
+    pub index_bytes: Gauge,
+    /// Bytes of what is kept of dropped files of the journal.
+    pub archive_bytes: Gauge,
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
+    rate_limited: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
 }
@@ -78,7 +91,14 @@ impl Metrics {
             journal_lag: Gauge::default(),
             journal_unsynced_bytes: Gauge::default(),
             journal_failed: Gauge::default(),
+            index_ready: Gauge::default(),
+            index_lag: Gauge::default(),
+            index_set_aside: Gauge::default(),
+            journal_bytes: Gauge::default(),
+            index_bytes: Gauge::default(),
+            archive_bytes: Gauge::default(),
             log_dropped: Counter::default(),
+            rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
         }
@@ -89,11 +109,18 @@ impl Metrics {
         self.entries().record(entry);
     }
 
+    /// Counts a request that a limit refused, by the kind of its scope and the limit's key in the config.
+    pub fn note_rate_limited(&self, scope: &str, limit: &str) {
+        *lock(&self.rate_limited).at(&[Label::Known(scope), Label::Known(limit)]) += 1;
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
         self.entries().write(&mut out);
+        let limited = counter("tollgate_rate_limited_total", "Requests that a rate limit refused");
+        write_counts(limited, &lock(&self.rate_limited), &mut out);
         self.write_process(&mut out);
         out
     }
@@ -111,6 +138,7 @@ impl Metrics {
         let unsynced = self.journal_unsynced_bytes.get();
         gauge("tollgate_journal_unsynced_bytes", "Bytes of the journal that a power cut would lose", unsynced, out);
         gauge("tollgate_journal_failed", "1 while the journal cannot be written", self.journal_failed.get(), out);
+        self.write_store(out);
         counter("tollgate_log_dropped_total", "Log lines that could not be written")
             .write_alone(self.log_dropped.get(), out);
         let build = Title { name: "tollgate_build_info", kind: "gauge", help: "The version that runs" };
@@ -127,8 +155,21 @@ impl Metrics {
         }
     }
 
+    fn write_store(&self, out: &mut String) {
+        for (name, help, value) in [
+            ("tollgate_index_ready", "1 while reports are answered from the index", &self.index_ready),
+            ("tollgate_index_lag_records", "Records of the journal that are not yet in the index", &self.index_lag),
+            ("tollgate_index_set_aside", "Indexes set aside since the start", &self.index_set_aside),
+            ("tollgate_journal_bytes", "Bytes of the journal's files", &self.journal_bytes),
+            ("tollgate_index_bytes", "Bytes of the index's files", &self.index_bytes),
+            ("tollgate_archive_bytes", "Bytes kept of dropped files of the journal", &self.archive_bytes),
+        ] {
+            Title { name, kind: "gauge", help }.write_alone(value.get(), out);
+        }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 
@@ -204,6 +245,11 @@ impl Entries {
         title.write(out);
         series.iter().for_each(|(labels, spend)| write_sample(title.name, labels, spend.cost, out));
     }
+}
+
+/// A poisoned lock holds counts that are whole after each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_counts(title: Title, family: &Family<u64>, out: &mut String) {

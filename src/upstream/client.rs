@@ -1,19 +1,28 @@
-//! [`Client`]: a pool of connections to upstreams, plain or over TLS.
+//! [`Client`]: a pool of connections to one upstream, plain or over TLS, straight or through a proxy's tunnel.
 //!
 //! It sends a request once. A connection that the upstream had already closed before a byte was written is replaced
 //! without a word, which is the only repetition that cannot be billed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
 
+use super::connect::{Direct, Tunnelled, direct, tunnelled};
 use super::rope::Rope;
+use super::trust;
+use crate::config::{BaseUrl, Way};
+
+/// Bytes that one answer over HTTP/2 may be ahead of its client.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Bytes that all answers on one HTTP/2 connection may be ahead, so that one slow client does not stop the others.
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// How often an HTTP/2 connection in use is asked whether it is still there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_WAIT: Duration = Duration::from_secs(20);
 
 /// The answer's head to come.
 pub type ResponseFuture = legacy::ResponseFuture;
@@ -21,14 +30,23 @@ pub type ResponseFuture = legacy::ResponseFuture;
 /// Why a request has no answer.
 pub type SendError = legacy::Error;
 
+/// Why there can be no connections.
+pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Connections to one upstream.
 #[derive(Clone, Debug)]
-pub struct Client(legacy::Client<HttpsConnector<HttpConnector>, Rope>);
+#[expect(clippy::large_enum_variant, reason = "there is one for each upstream, and it is never moved")]
+pub enum Client {
+    /// Straight to it.
+    Direct(legacy::Client<Direct, Rope>),
+    /// Through a proxy.
+    Tunnelled(legacy::Client<Tunnelled, Rope>),
+}
 
 /// How long connections are waited for and kept.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions {
-    /// Longest wait for the TCP connection.
+    /// Longest wait for a connection, with the tunnel and TLS.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept; below the providers' own keep-alive, so that we close first.
     pub idle_timeout: Duration,
@@ -37,42 +55,42 @@ pub struct ClientOptions {
 }
 
 impl Client {
-    /// A pool with the public certificate authorities.
+    /// A pool for `base`, reached by `way`.
     ///
     /// # Errors
-    /// The TLS library refuses its own defaults.
-    pub fn new(options: ClientOptions) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        Self::with_roots(options, roots)
-    }
-
-    /// A pool that trusts `roots`.
-    ///
-    /// # Errors
-    /// The TLS library refuses its own defaults.
-    pub fn with_roots(options: ClientOptions, roots: RootCertStore) -> Result<Self, rustls::Error> {
-        // ring rather than aws-lc-rs: it needs no cmake, and the journal already hashes with it.
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(options.connect_timeout));
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(options.idle_timeout)
-            .pool_max_idle_per_host(options.idle_max)
-            .build(connector);
-        Ok(Self(client))
+    /// A certificate or key of the config that cannot be used.
+    pub fn new(options: ClientOptions, base: &BaseUrl, way: &Way) -> Result<Self, SetupError> {
+        let tls = trust::client(way)?;
+        // Without TLS nothing can be negotiated: HTTP/2 is either known to be spoken or not used.
+        let http2_only = way.http2 && base.scheme == http::uri::Scheme::HTTP;
+        let builder = builder(options, http2_only);
+        let wait = options.connect_timeout;
+        Ok(match trust::proxy(base, way) {
+            None => Self::Direct(builder.build(direct(tls, way.http2, wait))),
+            Some(proxy) => Self::Tunnelled(builder.build(tunnelled(tls, way.http2, wait, &proxy))),
+        })
     }
 
     /// Sends a request; its URI names the upstream.
     pub fn send(&self, request: Request<Rope>) -> ResponseFuture {
-        self.0.request(request)
+        match self {
+            Self::Direct(client) => client.request(request),
+            Self::Tunnelled(client) => client.request(request),
+        }
     }
+}
+
+fn builder(options: ClientOptions, http2_only: bool) -> legacy::Builder {
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(options.idle_timeout)
+        .pool_max_idle_per_host(options.idle_max)
+        .http2_only(http2_only)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_WAIT);
+    builder
 }

@@ -1,5 +1,7 @@
 //! The way out: connections to providers, and which headers go along.
 
+pub mod trust;
+pub mod connect;
 pub mod client;
 pub mod headers;
 pub mod rope;

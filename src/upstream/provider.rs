@@ -32,13 +32,14 @@ impl Provider {
     /// Connections to `config`.
     ///
     /// # Errors
-    /// The TLS library refuses its own defaults, or the credential cannot stand in a header.
+    /// A certificate or key that cannot be used, or the credential cannot stand in a header.
     pub fn new(config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let client = Client::new(ClientOptions {
+        let options = ClientOptions {
             connect_timeout: config.connect_timeout,
             idle_timeout: config.pool_idle,
             idle_max: config.pool_max_idle,
-        })?;
+        };
+        let client = Client::new(options, &config.base_url, &config.way)?;
         let credential = config.api_key.as_ref().map(|key| credential(&config, key.expose())).transpose()?;
         Ok(Self { config, client, credential })
     }
@@ -70,6 +71,8 @@ impl Provider {
     /// The joined path is none.
     pub fn address(&self, path: &str, query: Option<&str>) -> Result<Uri, BadTarget> {
         let base = &self.config.base_url;
+        let unversioned = path.strip_prefix("/v1").filter(|rest| self.config.drop_version && rest.starts_with('/'));
+        let path = unversioned.unwrap_or(path);
         let drop_key = |key: &str| self.has_credential() || key.starts_with(KEY_PREFIX);
         let query = query.and_then(|query| query_without_key(query, drop_key));
         let target = match query {

@@ -3,6 +3,7 @@
 mod access;
 mod ledger;
 mod commands;
+mod books;
 mod state;
 
 /// A config with all that these tests look at.

@@ -42,7 +42,9 @@ async fn paths_that_are_not_served_are_refused_in_the_nearest_dialect() {
     ] {
         let mut request = world.post(path, CHAT);
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
-        check_refusal(dialect, &world.send(request).await, status);
+        let answer = world.send(request).await;
+        check_refusal(dialect, &answer, status);
+        assert_eq!(answer.headers.contains_key("allow"), status == 405, "{path}");
     }
     let long_path = format!("/v1/{}", "x".repeat(20_000));
     let answer = world.send(world.post(&long_path, "")).await;
@@ -94,8 +96,6 @@ async fn what_is_no_http_is_answered_and_closed() {
         assert_eq!(reply.header("content-type"), "application/json", "{told}");
         check_shape(Dialect::OpenAi, &reply.body, status, "");
     }
-    // HTTP/2 without an upgrade: closed, not waited for.
-    talk(world.address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     world.settled().await;
     world.app.scribe.catch_up(LONG);
     let metrics = world.app.metrics.render();

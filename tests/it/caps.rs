@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use tollgate::domain::adjustment::{Adjustment, Direction};
+use tollgate::domain::entry::Entry;
 use tollgate::domain::money::Usd;
 
 use super::world::{KEY, World};
@@ -136,10 +138,7 @@ async fn an_exhausted_key_reaches_no_upstream_on_any_route() {
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","background":true}"#),
         ("/v1/embeddings", r#"{"model":"text-embedding-3-small","input":"hi"}"#),
         ("/v1/messages", r#"{"model":"claude-haiku-4-5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#),
-        ("/v1/messages/batches", "{}"),
-        ("/v1/images/generations", r#"{"model":"gpt-image-1","prompt":"x"}"#),
-        ("/v1/audio/speech", r#"{"model":"tts-1","input":"x"}"#),
-        ("/v1/batches", "{}"),
+        ("/v1/completions", r#"{"model":"gpt-3.5-turbo-instruct","prompt":"hi","max_tokens":9}"#),
         ("/v1/anything", "{}"),
         ("/v1beta/models/gemini-2.5-pro:generateContent", r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#),
         (
@@ -147,7 +146,6 @@ async fn an_exhausted_key_reaches_no_upstream_on_any_route() {
             r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
         ),
         ("/v1beta/models/gemini-embedding-001:embedContent", r#"{"content":{"parts":[{"text":"hi"}]}}"#),
-        ("/u/gemini/v1beta/cachedContents", "{}"),
         (CHAT, r#"{"model":"nobody-knows-it","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#),
         (
             CHAT,
@@ -166,6 +164,65 @@ async fn an_exhausted_key_reaches_no_upstream_on_any_route() {
     );
     count.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
     assert_eq!(world.send(count).await.status, 200, "counting is free");
+}
+
+#[tokio::test]
+async fn what_has_no_bound_is_refused_under_a_cap_however_much_room_there_is() {
+    let world = World::start("server.unknown_paths = \"forward\"\n[organisation]\ncaps = { day = \"1000000\" }").await;
+    for (path, body, why) in [
+        ("/v1/images/generations", r#"{"model":"gpt-image-1","prompt":"x"}"#, "media"),
+        ("/v1/images/edits", r#"{"model":"gpt-image-1","prompt":"x"}"#, "media"),
+        ("/v1/audio/speech", r#"{"model":"tts-1","input":"x","voice":"alloy"}"#, "media"),
+        ("/v1/batches", "{}", "batch"),
+        ("/v1/messages/batches", "{}", "batch"),
+        ("/v1beta/interactions", r#"{"model":"gemini-2.5-pro","input":"hi"}"#, "interactions"),
+        ("/v1beta/cachedContents", r#"{"model":"models/gemini-2.5-pro","contents":[]}"#, "stored_cache"),
+        ("/v1/anything", "{}", "unknown_path"),
+        ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","background":true}"#, "background"),
+    ] {
+        let answer = world.send(world.post(path, body)).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        assert_eq!(answer.header("x-tollgate-refused"), "unbounded", "{path}: {}", answer.text());
+        assert!(answer.text().contains(&format!("unbounded: {why}: ")), "{path}: {}", answer.text());
+    }
+    for path in ["/v1/files/file-1/content", "/v1/messages/batches/b1/results"] {
+        let mut request = world.post(path, "");
+        *request.method_mut() = http::Method::GET;
+        let answer = world.send(request).await;
+        assert!(answer.text().contains("unbounded: batch: "), "{path}: {} {}", answer.status, answer.text());
+    }
+    assert_eq!(world.mock.requests_total(), 0);
+    for path in ["/v1/files", "/v1/batches", "/v1/batches/b1", "/v1/models"] {
+        let mut request = world.post(path, "");
+        *request.method_mut() = http::Method::GET;
+        let answer = world.send(request).await;
+        assert_eq!(answer.header("x-tollgate-refused"), "", "{path} is free: {}", answer.text());
+    }
+    assert!(world.mock.requests_total() > 0);
+}
+
+#[tokio::test]
+async fn a_correction_makes_and_takes_room() {
+    let world = World::start("[organisation]\ncaps = { day = \"1\" }").await;
+    let at_ms = world.app.clock.now_ms();
+    let mut adjustment = Adjustment {
+        id: world.app.mint.request_id(at_ms),
+        at_ms,
+        account: Entry::blank().account,
+        upstream: "".into(),
+        model: "".into(),
+        direction: Direction::Charge,
+        amount: usd("1"),
+        actor: "ada".into(),
+        reason: "billed otherwise".into(),
+        request: None,
+    };
+    let snapshot = world.app.snapshot.load();
+    world.app.bank.adjust(&adjustment, &snapshot.config).await.unwrap();
+    assert_eq!(world.send(world.post(CHAT, chat(9, false))).await.status, 400);
+    adjustment.direction = Direction::Credit;
+    world.app.bank.adjust(&adjustment, &snapshot.config).await.unwrap();
+    assert_eq!(world.send(world.post(CHAT, chat(9, false))).await.status, 200);
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ pub struct Place {
 pub struct Served {
     pub process: Child,
     pub address: SocketAddr,
+    pub admin: SocketAddr,
     pub start: Duration,
     /// What it wrote to standard error.
     pub said: Arc<Mutex<String>>,
@@ -85,7 +86,7 @@ impl Place {
         let mut process = self.command(&["serve", "--config", self.config().to_str().unwrap()]).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let said = Arc::new(Mutex::new(String::new()));
-        let address = loop {
+        let [address, admin] = loop {
             let line = tokio::time::timeout(LONG, lines.next_line())
                 .await
                 .unwrap_or_else(|_| panic!("it never serves"))
@@ -94,7 +95,7 @@ impl Place {
             said.lock().unwrap().push_str(&(line.clone() + "\n"));
             let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             if line["message"] == "serving" {
-                break line["listen"].as_str().unwrap().parse().unwrap();
+                break ["listen", "admin_listen"].map(|name| line[name].as_str().unwrap().parse().unwrap());
             }
         };
         let start = before.elapsed();
@@ -104,7 +105,7 @@ impl Place {
                 theirs.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        Served { process, address, start, said }
+        Served { process, address, admin, start, said }
     }
 
     /// Every entry of the ledger.

@@ -44,9 +44,9 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         ("[server]\ntime_zone = \"UTC\"", "2:1: server.time_zone: unknown key here; did you mean money.time_zone?"),
         (
             "[store]\ncolour = 1",
-            "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max",
+            "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max, retention_days",
         ),
-        ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; there are none here in this version"),
+        ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; known here: limits, caps, on_exceed, enforcement"),
         ("[prices.\"a/b\"]\ninptu = \"1\"", "2:1: prices.\"a/b\".inptu: unknown key; did you mean \"input\"?"),
         ("[prices.m]\nserch = \"1\"", "2:1: prices.m.serch: unknown key; did you mean \"search\"?"),
         (
@@ -66,7 +66,8 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
             "3:13: teams.search.on_exceed",
         ),
         ("[teams.search]\ncaps = { day = \"1\" }\non_exceed = \"cache-only\"", "3:13: teams.search.on_exceed"),
-        ("[keys.ci]\nsecret = { env = \"K\" }\nlimits = {}", "3:1: keys.ci.limits"),
+        ("[keys.ci]\nsecret = { env = \"K\" }\nalerts = []", "3:1: keys.ci.alerts"),
+        ("[models.\"gpt-*\"]\nlimits = {}", "2:1: models.\"gpt-*\".limits"),
         ("[routing]", "1:2: routing"),
         ("[cache]", "1:2: cache"),
         ("[money]\nhold_expiry_s = 1", "2:1: money.hold_expiry_s"),
@@ -96,6 +97,28 @@ fn a_cap_that_cannot_be_enforced_is_refused() {
         ("[tags.search]\ncaps = { day = \"5\" }", "1:7: tags.search: a tag is named as in [tags.\"feature=search\"]"),
         ("[money]\nrefusal_status = 404", "2:18: money.refusal_status: must be 400, 402, 403 or 429"),
     ]);
+}
+
+#[test]
+fn limits_are_checked() {
+    check(&[
+        (
+            "[organisation]\nlimits = { rpm = 1 }",
+            "2:12: organisation.limits.rpm: unknown key; known here: requests_per_minute, requests_per_day, tokens_per_minute, in_flight, operations, cached_token_percent",
+        ),
+        ("[teams.a]\nlimits = { in_flight = 0 }", "2:24: teams.a.limits.in_flight: must be from 1 to 1000000000000"),
+        ("[defaults.keys]", "1:11: defaults.keys: unknown key; did you mean \"key\"?"),
+        (
+            "[defaults.user]\nlimits = { cached_token_percent = 101 }",
+            "2:35: defaults.user.limits.cached_token_percent: must be from 0 to 100",
+        ),
+        ("[teams.a]\nlimits = 5", "2:10: teams.a.limits: must be a table, not an integer"),
+    ]);
+    let error = errors("[users.u]\nlimits = { operations = { emb = 1 } }");
+    assert!(error.starts_with("2:27: users.u.limits.operations: \"emb\" is no operation; known: audio, "), "{error}");
+    let config =
+        parsed("[teams.a]\nlimits = {}\n[users.u]\nlimits = { operations = { images = 5, \"chat.completions\" = 1 } }");
+    assert!(config.limits.teams.is_empty() && config.limits.any);
 }
 
 #[test]
@@ -386,7 +409,9 @@ fn load(sets: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
 
 #[test]
 fn flags_win_over_variables_and_variables_over_the_file() {
-    let port = |sets: &[&str], variables: &[(&str, &str)]| load(sets, variables).unwrap().server.listen.port();
+    let port = |sets: &[&str], variables: &[(&str, &str)]| {
+        load(sets, variables).unwrap().server.listen.address().unwrap().port()
+    };
     let variable = ("TOLLGATE_SERVER__LISTEN", "0.0.0.0:2");
     assert_eq!(port(&[], &[]), 1);
     assert_eq!(port(&[], &[variable]), 2);
@@ -442,4 +467,41 @@ fn errors_of_overrides_name_the_flag_or_the_variable_and_never_the_value() {
     let options = LoadOptions { file: Some(PathBuf::from("/nowhere/x.toml")), ..LoadOptions::default() };
     let errors = Config::load(&options).unwrap_err().to_string();
     assert!(errors.starts_with("/nowhere/x.toml: cannot be read: "), "{errors}");
+}
+
+#[test]
+fn a_preset_fills_in_what_a_section_leaves_out() {
+    let upstream = |text: &str| {
+        let config = Config::parse(&format!("[upstreams.x]\n{text}\n"), "t.toml", &env(&[])).unwrap();
+        let upstream = config.upstream("x").unwrap().clone();
+        let models: Vec<_> = upstream.models.iter().map(|glob| glob.as_str().to_owned()).collect();
+        let told = (upstream.base_url.to_string(), upstream.provider.to_string(), upstream.dialect.name());
+        (told, models.join(" "), upstream.include_usage, upstream.drop_version, upstream.free)
+    };
+    let told = |url: &str, provider: &str| (url.to_owned(), provider.to_owned(), "openai");
+    let keep = IncludeUsage::Keep;
+    for (text, expect) in [
+        ("preset = \"groq\"", (told("https://api.groq.com/openai", "groq"), String::new(), keep, false, false)),
+        ("preset = \"xai\"", (told("https://api.x.ai", "xai"), "grok-*".to_owned(), keep, false, false)),
+        (
+            "preset = \"zai\"\nmodels = [\"glm-5\"]\ndrop_version = false",
+            (told("https://api.z.ai/api/paas/v4", "zai"), "glm-5".to_owned(), keep, false, false),
+        ),
+        (
+            "preset = \"azure\"\nbase_url = \"https://r.openai.azure.com\"",
+            (told("https://r.openai.azure.com", "azure"), String::new(), IncludeUsage::Splice, false, false),
+        ),
+        (
+            "preset = \"vllm\"\nfree = true\nprovider = \"mine\"",
+            (told("http://127.0.0.1:8000", "mine"), String::new(), keep, false, true),
+        ),
+        (
+            "preset = \"perplexity\"",
+            (told("https://api.perplexity.ai", "perplexity"), "sonar*".to_owned(), keep, true, false),
+        ),
+    ] {
+        assert_eq!(upstream(text), expect, "{text}");
+    }
+    assert!(errors("[upstreams.x]\npreset = \"snowflake\"\n").contains("ACCOUNT.snowflakecomputing.com"));
+    assert!(errors("[upstreams.x]\npreset = \"nobody\"\n").contains("no such preset; there are openai, anthropic"));
 }

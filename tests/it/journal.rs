@@ -1,6 +1,6 @@
 //! The journal: what it promises to whoever got an acknowledgement, whatever then happens to process and disk.
 
-mod sample;
+pub mod sample;
 mod codec;
 mod group;
 mod reading;

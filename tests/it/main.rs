@@ -2,25 +2,40 @@
 
 #![cfg(test)]
 
+mod abort;
 mod admin;
 mod ask;
 mod bad_body;
 mod bad_head;
+mod breadth;
 mod caps;
 mod ceiling;
 mod child;
 mod config;
 mod demo;
+mod doors;
+mod failing_disk;
 mod harness;
+mod identity;
+mod index;
 mod journal;
+#[cfg(test)]
+mod limits;
 mod mock;
+mod packed;
+mod papers;
 mod prices;
 mod process;
 mod raw;
+mod recordings;
+mod recordings_ledger;
 mod recordings_meter;
 mod responses;
 mod sdk;
+mod secrets;
+mod tapes;
 mod tidy;
 mod transparent;
+mod ways;
 mod wire;
 mod world;

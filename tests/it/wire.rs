@@ -67,6 +67,11 @@ impl Fake {
         Self { address, seen }
     }
 
+    /// The last request, which is forgotten with all before it.
+    pub fn last(&self) -> Option<Seen> {
+        self.seen.lock().unwrap().drain(..).next_back()
+    }
+
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
@@ -140,7 +145,7 @@ pub async fn send(address: SocketAddr, request: &str, lines: &[&str], body: impl
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.as_ref().len();
     let length = if length > 0 { format!("content-length: {length}\r\n") } else { String::new() };
-    let head = format!("{request} HTTP/1.1\r\nhost: tollgate\r\n{lines}{length}connection: close\r\n\r\n");
+    let head = format!("{request} HTTP/1.1\r\nhost: localhost\r\n{lines}{length}connection: close\r\n\r\n");
     stream.write_all(&[head.as_bytes(), body.as_ref()].concat()).await.unwrap();
     stream
 }
@@ -150,18 +155,6 @@ pub async fn ask(address: SocketAddr, request: &str, lines: &[&str], body: impl 
     let stream = send(address, request, lines, body).await;
     let got = receive(stream, request.starts_with("HEAD "));
     tokio::time::timeout(PATIENCE, got).await.unwrap_or_else(|_| panic!("{request} was never answered"))
-}
-
-/// Reads until so many bytes of an answer are there, head included.
-pub async fn read_some(stream: &mut TcpStream, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let reading = async {
-        while bytes.len() < length {
-            assert!(stream.read_buf(&mut bytes).await.unwrap() > 0, "the answer ended early");
-        }
-    };
-    tokio::time::timeout(PATIENCE, reading).await.expect("an answer that does not come");
-    bytes
 }
 
 /// Reads an answer to the end of its connection.

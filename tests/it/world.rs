@@ -1,6 +1,7 @@
 //! A whole Tollgate on free ports: real sockets, a mock provider behind it, its own store in a folder of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,15 @@ use tollgate::store::{Reader, Record};
 pub const KEY: &str = "tg_0123456789abcdefghij";
 
 /// How long upstreams may be silent where a test does not care.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What configs may name.
+const SECRETS: [(&str, &str); 4] = [
+    ("TEST_KEY", KEY),
+    ("PROVIDER_KEY", "sk-provider"),
+    ("PLAIN_KEY", "tg_plain_0123456789abcdef"),
+    ("BROAD_KEY", "tg_broad_0123456789abcdef"),
+];
 
 /// A Tollgate, its provider and a client.
 pub struct World {
@@ -139,6 +148,13 @@ impl World {
         entries.collect()
     }
 
+    /// The same Tollgate after a power cut: another one, with its store in a copy of this one's.
+    pub async fn again(&self, extra: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        Self::in_folder(self.provider, self.mock.clone(), extra, Surroundings::default(), folder).await
+    }
+
     /// Waits until every request is settled and written.
     pub async fn settled(&self) {
         let idle = async {
@@ -182,8 +198,9 @@ pub async fn provider() -> (SocketAddr, Arc<Mock>) {
 
 fn config(provider: SocketAddr, folder: &TempDir, extra: &str, silence_max: Duration) -> Config {
     let text = config_text(provider, folder, extra);
-    let env: Environment =
-        [("TEST_KEY".to_owned(), KEY.to_owned()), ("PROVIDER_KEY".to_owned(), "sk-provider".to_owned())].into();
+    let mut env: Environment = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned())).into();
+    let variables = extra.lines().filter_map(|line| line.strip_prefix("env.")?.split_once('='));
+    env.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     for upstream in &mut config.upstreams {
         let upstream = Arc::get_mut(upstream).unwrap();
@@ -192,8 +209,20 @@ fn config(provider: SocketAddr, folder: &TempDir, extra: &str, silence_max: Dura
     config
 }
 
+fn copy(from: &Path, to: &Path) {
+    for item in std::fs::read_dir(from).unwrap() {
+        let (path, target) = item.map(|item| (item.path(), to.join(item.file_name()))).unwrap();
+        if path.is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
 /// A config with the mock behind the upstreams `openai`, `anthropic` and `gemini`; lines of `extra` that begin with
-/// `server.` go into that section, and `//PROVIDER` in it stands for the provider's address.
+/// `server.` go into that section, `env.NAME=VALUE` is a variable, and `//PROVIDER` in it stands for the provider's address.
 pub fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
     let extra = extra.replace("//PROVIDER", &format!("//{provider}"));
     format!(
@@ -235,6 +264,10 @@ base_url = "http://{provider}"
             .filter(|line| line.starts_with("server."))
             .map(|line| line.replacen("server.", "", 1) + "\n")
             .collect::<String>(),
-        extra = extra.lines().filter(|line| !line.starts_with("server.")).collect::<Vec<_>>().join("\n"),
+        extra = extra
+            .lines()
+            .filter(|line| !line.starts_with("server.") && !line.starts_with("env."))
+            .collect::<Vec<_>>()
+            .join("\n"),
     )
 }

@@ -1,4 +1,4 @@
-//! `caps`, `on_exceed` and `enforcement` of every scope.
+//! `caps`, `on_exceed` and `enforcement` of every scope. Where a section may also have limits, their reader checks its keys.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::words::ON_EXCEED;
 use crate::config::caps::{Caps, Named};
 use crate::config::glob::Glob;
 use crate::config::read::Section;
-use crate::config::schema::{self, CAPS, DEFAULTS, ROLLING};
+use crate::config::schema::{CAPPED, CAPS, ROLLING};
 use crate::domain::account::Scope;
 use crate::domain::cap::{Capped, Limit, OnExceed, Policy, Window};
 use crate::domain::money::Usd;
@@ -15,9 +15,9 @@ use crate::domain::money::Usd;
 const ROLLING_MAX: usize = 4;
 
 pub(super) fn caps(root: &Section<'_>) -> Caps {
-    let organisation = root.section("organisation", &schema::ORGANISATION);
-    let defaults = root.section("defaults", &DEFAULTS);
-    let default = |name| policy(&defaults.section(name, &schema::ORGANISATION));
+    let organisation = root.within("organisation");
+    let defaults = root.within("defaults");
+    let default = |name| policy(&defaults.within(name));
     Caps {
         organisation: policy(&organisation),
         teams: named(root, "teams"),
@@ -44,7 +44,7 @@ fn named(root: &Section<'_>, kind: &str) -> Named {
 }
 
 fn tags(root: &Section<'_>) -> Named {
-    let sections = root.sections("tags", &schema::ORGANISATION);
+    let sections = root.sections("tags", &CAPPED);
     for (tag, section) in &sections {
         if !tag.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty()) {
             section.complain_whole("a tag is named as in [tags.\"feature=search\"]");
@@ -54,7 +54,7 @@ fn tags(root: &Section<'_>) -> Named {
 }
 
 fn models(root: &Section<'_>) -> Vec<(Glob, Capped)> {
-    let sections = root.sections("models", &schema::ORGANISATION);
+    let sections = root.sections("models", &CAPPED);
     let model = |(pattern, section): &(&str, Section<'_>)| match Glob::parse(pattern) {
         Ok(glob) => Some((glob, Capped { scope: Scope::Model((*pattern).into()), policy: policy(section)? })),
         Err(error) => {

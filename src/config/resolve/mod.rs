@@ -3,9 +3,11 @@
 //!
 //! Invariant: what it returns needs no further check; the rooms that use a config do not validate.
 
+mod connections;
 mod server;
 mod upstreams;
 mod callers;
+mod limits;
 mod caps;
 mod prices;
 
@@ -27,7 +29,8 @@ pub(super) struct Setting<'a> {
 pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complaints) -> Config {
     let root = Section::root(tree, complaints);
     let server = server::server(&root, setting);
-    let upstreams = upstreams::upstreams(&root, &setting.vault);
+    let network = connections::network(&root, &setting.vault);
+    let upstreams = upstreams::upstreams(&root, &network, &setting.vault);
     let callers = callers::callers(&root, &setting.vault);
     let (store, caps) = (server::store(&root), caps::caps(&root));
     caps::check_retention(&root, &caps, store.retention_days.is_some());
@@ -37,10 +40,12 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         store,
         money: server::money(&root),
         log: server::log(&root),
+        network,
         upstreams,
         teams: callers.teams,
         users: callers.users,
         keys: callers.keys,
+        limits: limits::limits(&root),
         prices: prices::prices(&root),
         caps,
         by_digest: callers.by_digest,
@@ -49,6 +54,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
 
 /// The members of a closed set by the words they have in the file.
 pub(super) mod words {
+    use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
     use crate::domain::cap::OnExceed;
     use crate::domain::operation::Dialect;
@@ -67,6 +73,7 @@ pub(super) mod words {
         [("json", LogFormat::Json), ("text", LogFormat::Text)];
     pub(in super::super) const LOG_LEVEL: [(&str, LogLevel); 4] =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    pub(in super::super) const PROXY: [(&str, ProxyUse); 2] = [("env", ProxyUse::Environment), ("off", ProxyUse::Off)];
     pub(in super::super) const DIALECT: [(&str, Dialect); 3] =
         [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)];
 }

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::Setting;
+use super::connections::{mode, server_tls, unix_path};
 use super::words::{ANONYMOUS, LOG_FORMAT, LOG_LEVEL, ON_CLIENT_ABORT, UNKNOWN_PATHS};
+use crate::config::connections::Listen;
 use crate::config::parts::{Anonymous, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store, UnknownPaths};
 use crate::config::read::Section;
 use crate::config::schema::{LOG, MONEY, SERVER, STORE};
@@ -28,8 +31,12 @@ pub(super) fn server(root: &Section<'_>, setting: &Setting<'_>) -> Server {
     if admin_token.as_ref().is_some_and(|token| token.expose().len() < ADMIN_TOKEN_BYTES_MIN) {
         section.complain("admin_token", format!("must have at least {ADMIN_TOKEN_BYTES_MIN} bytes"));
     }
+    let listen = listen(&section);
+    let tls = server_tls(&section, &listen, &setting.vault);
     let server = Server {
-        listen: address(&section, "listen", 4000),
+        listen,
+        tls,
+        socket_mode: section.parsed("socket_mode", mode).unwrap_or(0o600),
         admin_listen: address(&section, "admin_listen", 4001),
         admin_token,
         allow_passthrough_credentials: section.flag("allow_passthrough_credentials", true),
@@ -42,6 +49,7 @@ pub(super) fn server(root: &Section<'_>, setting: &Setting<'_>) -> Server {
         in_flight_max: some_if_positive(count(&section, "in_flight_max", 0, 0..=1_000_000)),
         header_timeout: seconds(&section, "header_timeout_s", 75),
         header_bytes_max: count(&section, "header_bytes_max", 65_536, 8_192..=1_048_576),
+        http2_streams_max: u32::try_from(section.number("http2_streams_max", 128, 1..=10_000)).unwrap_or(u32::MAX),
         write_timeout: seconds(&section, "write_timeout_s", 300),
         drain: Duration::from_secs(section.number("drain_s", 600, 0..=86_400)),
         threads: some_if_positive(count(&section, "threads", 0, 0..=1024)),
@@ -62,7 +70,7 @@ pub(super) fn store(root: &Section<'_>) -> Store {
         sync_interval: Duration::from_millis(section.number("sync_interval_ms", 5, 0..=1_000)),
         segment_bytes: section.number("segment_mib", 64, 1..=4_096) * MIB,
         unsynced_records_max: count(&section, "unsynced_records_max", 65_536, 1_024..=4_194_304),
-        retention_days: section.number_maybe("retention_days", 1..=36_500).and_then(|days| u32::try_from(days).ok()),
+        retention_days: u32::try_from(section.number("retention_days", 0, 0..=36_500)).ok().filter(|days| *days > 0),
     }
 }
 
@@ -97,23 +105,34 @@ fn check_bounds(section: &Section<'_>, server: &Server) {
     if server.body_memory_bytes < server.body_limit_bytes {
         section.complain("body_memory_mib", "must be at least body_limit_mib, or the largest body is never read");
     }
-    if server.listen.port() != 0 && server.listen == server.admin_listen {
+    let same = server.listen.address().filter(|listen| listen.port() != 0 && *listen == server.admin_listen);
+    if same.is_some() {
         section.complain("admin_listen", "the same address as server.listen; clients and admins need one each");
     }
 }
 
 /// A client address that the network can reach needs somebody who may call.
 fn check_callers(section: &Section<'_>, server: &Server, no_keys: bool) {
-    let ip = server.listen.ip();
-    if !ip.is_loopback() && no_keys && !server.allow_passthrough_credentials {
+    if !server.listen.is_local() && no_keys && !server.allow_passthrough_credentials {
         let message = "this address is reachable from other machines, but nobody there could call: \
                        add a [keys.NAME], or set allow_passthrough_credentials = true";
         section.complain("listen", message);
     }
-    let from_here = ip.is_loopback() || ip.is_unspecified();
+    let from_here = server.listen.is_local() || server.listen.address().is_some_and(|at| at.ip().is_unspecified());
     if server.anonymous == Anonymous::Loopback && !from_here {
         let message = "\"loopback\" could never apply: server.listen takes no connections over the loopback address";
         section.complain("anonymous", message);
+    }
+}
+
+fn listen(section: &Section<'_>) -> Listen {
+    match section.find("listen").and_then(|node| node.value.text()).and_then(unix_path) {
+        Some(Ok(listen)) => listen,
+        Some(Err(message)) => {
+            section.complain("listen", message);
+            Listen::Unix(PathBuf::new())
+        }
+        None => Listen::Tcp(address(section, "listen", 4000)),
     }
 }
 

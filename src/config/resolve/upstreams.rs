@@ -8,27 +8,31 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Scheme;
 
+use super::connections;
 use super::server::{count, seconds};
 use super::words::{DIALECT, INCLUDE_USAGE};
+use crate::config::connections::Network;
 use crate::config::glob::Glob;
 use crate::config::hosts;
 use crate::config::parts::{BaseUrl, IncludeUsage, Upstream};
+use crate::config::presets::{self, Preset};
 use crate::config::read::Section;
 use crate::config::schema::UPSTREAM;
 use crate::config::secret::Vault;
 use crate::domain::operation::Dialect;
 
-pub(super) fn upstreams(root: &Section<'_>, vault: &Vault<'_>) -> Vec<Arc<Upstream>> {
+pub(super) fn upstreams(root: &Section<'_>, network: &Network, vault: &Vault<'_>) -> Vec<Arc<Upstream>> {
     let sections = root.sections("upstreams", &UPSTREAM);
-    sections.iter().filter_map(|(name, section)| upstream(name, section, vault)).map(Arc::new).collect()
+    sections.iter().filter_map(|(name, section)| upstream(name, section, network, vault)).map(Arc::new).collect()
 }
 
-fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upstream> {
+fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<'_>) -> Option<Upstream> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
         section.complain_whole("the name stands in the path /u/NAME/, so it takes only letters, digits, - _ and .");
     }
+    let preset = preset_of(section);
     let api_key = vault.secret(section, "api_key");
-    let models = globs(section);
+    let models = globs(section, preset);
     let dialect = section.text("dialect").map(|_| section.choice("dialect", &DIALECT, Dialect::OpenAi));
     let provider = section.text("provider").map(Arc::from);
     let timeouts = [("connect_timeout_s", 10), ("first_byte_timeout_s", 600), ("idle_timeout_s", 600)];
@@ -37,8 +41,12 @@ fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upst
     let pool_idle = Duration::from_secs(section.number("pool_idle_s", 15, 0..=3_600));
     let pool_max_idle = count(section, "pool_max_idle", 256, 0..=100_000);
 
-    let base_url = base_url(name, section)?;
+    let free = section.flag("free", false);
+    let drop_version = section.flag("drop_version", preset.is_some_and(|preset| preset.drops_version));
+    let base_url = base_url(name, section, preset)?;
+    let way = connections::way(section, network, vault);
     let known = hosts::provider(&base_url.authority.host().to_ascii_lowercase());
+    let known = preset.map(|preset| (preset.provider, preset.dialect)).or(known);
     let dialect = dialect.or(known.map(|(_, dialect)| dialect)).unwrap_or(Dialect::OpenAi);
     let provider: Arc<str> = provider.unwrap_or_else(|| known.map_or(by_name(name), |(provider, _)| provider).into());
     let include_usage = include_usage(section, dialect, &provider, known.map(|(provider, _)| provider));
@@ -50,6 +58,9 @@ fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upst
         models,
         include_usage,
         provider,
+        free,
+        drop_version,
+        way,
         connect_timeout,
         first_byte_timeout,
         idle_timeout,
@@ -58,7 +69,20 @@ fn upstream(name: &str, section: &Section<'_>, vault: &Vault<'_>) -> Option<Upst
     })
 }
 
-fn globs(section: &Section<'_>) -> Vec<Glob> {
+fn preset_of(section: &Section<'_>) -> Option<&'static Preset> {
+    let name = section.text("preset")?;
+    let found = presets::preset(name);
+    if found.is_none() {
+        let names: Vec<_> = presets::PRESETS.iter().map(|preset| preset.name).collect();
+        section.complain("preset", format!("no such preset; there are {}", names.join(", ")));
+    }
+    found
+}
+
+fn globs(section: &Section<'_>, preset: Option<&Preset>) -> Vec<Glob> {
+    if let Some(preset) = preset.filter(|_| section.find("models").is_none()) {
+        return preset.models.iter().filter_map(|text| Glob::parse(text).ok()).collect();
+    }
     let glob = |(text, place)| match Glob::parse(text) {
         Ok(glob) => Some(glob),
         Err(error) => {
@@ -85,16 +109,20 @@ fn by_name(name: &str) -> &str {
     if name == "gemini" { "google" } else { name }
 }
 
-fn base_url(name: &str, section: &Section<'_>) -> Option<BaseUrl> {
-    let built_in = hosts::BUILT_IN.iter().find(|(known, ..)| *known == name);
-    match (section.find("base_url"), built_in) {
-        (Some(_), _) => section.parsed("base_url", parse_base_url),
-        (None, Some((_, url, _))) => parse_base_url(url).ok(),
-        (None, None) => {
-            section.complain("base_url", "missing; as in base_url = \"https://api.deepseek.com\"");
-            None
-        }
+fn base_url(name: &str, section: &Section<'_>, preset: Option<&Preset>) -> Option<BaseUrl> {
+    if section.find("base_url").is_some() {
+        return section.parsed("base_url", parse_base_url);
     }
+    let built_in = || hosts::BUILT_IN.iter().find(|(known, ..)| *known == name).map(|(_, url, _)| *url);
+    let known = match preset {
+        Some(preset) => preset.base_url,
+        None => built_in(),
+    };
+    if known.is_none() {
+        let example = preset.map_or("https://api.deepseek.com", |preset| preset.example);
+        section.complain("base_url", format!("missing; as in base_url = \"{example}\""));
+    }
+    parse_base_url(known?).ok()
 }
 
 fn parse_base_url(text: &str) -> Result<BaseUrl, &'static str> {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::MODEL_BYTES_MAX;
 use super::tools::NAME_BYTES_MAX;
-use crate::domain::operation::Dialect;
+use crate::domain::operation::Operation;
 use crate::protocol::scan::{Pattern, Plan, Take};
 
 /// A dialect's paths, compiled, and their meanings in the same order.
@@ -304,15 +304,84 @@ const GEMINI: &[Row] = &[
     (&["requests", "*", "content", "parts", "*", "text"], Mean::Block(0, Block::Text), SPAN),
 ];
 
-static TABLES: LazyLock<[Table; 3]> = LazyLock::new(|| [OPENAI, ANTHROPIC, GEMINI].map(compiled));
+/// Legacy completions, images, speech and moderations: a prompt or an input, and no conversation.
+const SIMPLE: &[Row] = &[
+    (&["model"], Mean::Root(Root::Model), Take::Bytes(MODEL_BYTES_MAX + 3)),
+    (&["stream"], Mean::Root(Root::Stream), WORD),
+    (&["stream_options"], Mean::Root(Root::StreamOptions), SPAN),
+    (&["stream_options", "%"], Mean::Root(Root::StreamOption), SPAN),
+    (&["stream_options", "include_usage"], Mean::Root(Root::IncludeUsage), SPAN),
+    (&["max_tokens"], Mean::Root(Root::OutputLimit(0)), WORD),
+    (&["n|best_of"], Mean::Root(Root::Choices), WORD),
+    (&["service_tier"], Mean::Root(Root::ServiceTier), NAME),
+    (&["prompt|input"], Mean::Turn(Turn::List), SPAN),
+    (&["prompt|input", "*"], Mean::Turn(Turn::End), SPAN),
+    (&["image|images|mask|image_url"], Mean::Root(Root::Stored), SPAN),
+];
 
-/// The table of a dialect.
-pub(super) fn of(dialect: Dialect) -> &'static Table {
-    match dialect {
-        Dialect::OpenAi => &TABLES[0],
-        Dialect::Anthropic => &TABLES[1],
-        Dialect::Gemini => &TABLES[2],
-    }
+/// Gemini's interactions, which name their model in the body.
+const INTERACTIONS: &[Row] = &[
+    (&["model"], Mean::Root(Root::Model), Take::Bytes(MODEL_BYTES_MAX + 3)),
+    (&["agent"], Mean::Root(Root::Fallback), SPAN),
+    (&["stream"], Mean::Root(Root::Stream), WORD),
+    (&["background"], Mean::Root(Root::Background), WORD),
+    (&["previous_interaction_id"], Mean::Root(Root::Previous), NAME),
+    (&["system_instruction"], Mean::Root(Root::System), SPAN),
+    (&["service_tier"], Mean::Root(Root::ServiceTier), NAME),
+    (&["generation_config"], Mean::Root(Root::Settings), SPAN),
+    (&["generation_config", "max_output_tokens"], Mean::Root(Root::OutputLimit(0)), WORD),
+    (&["generation_config", "thinking_level|thinking_config"], Mean::Root(Root::Reasoning), NAME),
+    (&["response_mime_type"], Mean::Root(Root::Format), WORD),
+    (&["response_modalities"], Mean::Root(Root::Modalities), NAME),
+    (&["tools"], Mean::Tool(Tool::List), SPAN),
+    (&["tools", "*"], Mean::Tool(Tool::End), SPAN),
+    (&["tools", "*", "type"], Mean::Tool(Tool::Type), NAME),
+    (&["input"], Mean::Turn(Turn::List), SPAN),
+    (&["input", "*"], Mean::Turn(Turn::End), SPAN),
+    (&["input", "*", "role"], Mean::Turn(Turn::Role), WORD),
+    (&["input", "*", "type"], Mean::Turn(Turn::Type), WORD),
+    (&["input", "*", "content|text"], Mean::Turn(Turn::Text), SPAN),
+    (&["input", "*", "content", "*"], Mean::Block(0, Block::End), SPAN),
+    (&["input", "*", "content", "*", "type"], Mean::Block(0, Block::Type), WORD),
+    (&["input", "*", "content", "*", "text"], Mean::Block(0, Block::Text), SPAN),
+];
+
+/// A new context cache: what is in it is counted by the answer.
+const CACHES: &[Row] = &[(&["model"], Mean::Root(Root::Model), Take::Bytes(MODEL_BYTES_MAX + 3))];
+
+static TABLES: LazyLock<[Table; 6]> =
+    LazyLock::new(|| [OPENAI, ANTHROPIC, GEMINI, SIMPLE, INTERACTIONS, CACHES].map(compiled));
+
+/// The table for the bodies of an operation, if they are JSON that is worth reading.
+pub(super) fn of(operation: Operation) -> Option<&'static Table> {
+    let which = match operation {
+        Operation::ChatCompletions | Operation::Responses | Operation::ResponsesInputTokens | Operation::Embeddings => {
+            0
+        }
+        Operation::Messages | Operation::CountTokens => 1,
+        Operation::GenerateContent | Operation::GeminiCountTokens | Operation::EmbedContent => 2,
+        Operation::Completions
+        | Operation::ImageGenerations
+        | Operation::ImageEdits
+        | Operation::ImageVariations
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::Speech
+        | Operation::Moderations => 3,
+        Operation::Interactions => 4,
+        Operation::CachedContents => 5,
+        Operation::StoredResponse
+        | Operation::Files
+        | Operation::FileContent
+        | Operation::Batches
+        | Operation::StoredBatch
+        | Operation::BatchResults
+        | Operation::StoredCache
+        | Operation::StoredInteraction
+        | Operation::Models
+        | Operation::Unknown => return None,
+    };
+    TABLES.get(which)
 }
 
 fn compiled(rows: &[Row]) -> Table {
@@ -327,7 +396,7 @@ mod tests {
 
     #[test]
     fn every_table_keeps_the_rules_of_a_plan() {
-        for rows in [OPENAI, ANTHROPIC, GEMINI] {
+        for rows in [OPENAI, ANTHROPIC, GEMINI, SIMPLE, INTERACTIONS, CACHES] {
             let patterns: Vec<_> = rows.iter().map(|(path, _, take)| Pattern { path, take: *take }).collect();
             assert!(Plan::new(&patterns).is_ok());
         }

@@ -3,11 +3,13 @@
 //! The framing is told by the first byte, not by the content type, which providers get wrong: `{` begins a JSON body,
 //! `[` a JSON array of answers (Gemini), anything else an event stream.
 
+use super::lines::Lines;
 use crate::domain::operation::Operation;
 use crate::protocol::anthropic_messages::UntoldWrites;
 use crate::protocol::facts::Facts;
-use crate::protocol::gather::{Gather, Shape};
+use crate::protocol::gather::Gather;
 use crate::protocol::scan::{Plan, Scanner};
+use crate::protocol::shape::Shape;
 use crate::protocol::sse::{Event, EventSink, Splitter};
 
 /// The end of an event in a stream.
@@ -50,6 +52,7 @@ enum Framing {
     Events(Splitter),
     Whole(&'static Plan),
     Array(&'static Plan),
+    Lines(Lines),
     /// Nothing that could be metered.
     Ignored,
 }
@@ -81,9 +84,14 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn new(operation: Operation, content_type: &str) -> Self {
         let shape = Shape::of(operation).filter(|_| may_be_text(content_type));
+        let framing = match Shape::of_lines(operation).filter(|_| may_be_text(content_type)) {
+            Some(shape) => Framing::Lines(Lines::new(shape)),
+            None if shape.is_some() => Framing::Untold,
+            None => Framing::Ignored,
+        };
         Self {
             shape,
-            framing: if shape.is_some() { Framing::Untold } else { Framing::Ignored },
+            framing,
             scanner: Scanner::new(),
             payload: Payload::Mark(0),
             gather: shape.map(Gather::new),
@@ -103,13 +111,13 @@ impl Body {
     }
 
     pub(super) fn is_unfinished(&self) -> bool {
-        let is_open = || !self.gather.as_ref().is_some_and(Gather::is_over);
+        let is_open = || self.gather.as_ref().is_some_and(Gather::is_open);
         match self.framing {
             Framing::Untold => self.is_announced,
             Framing::Events(_) => is_open(),
             Framing::Array(_) => !self.scanner.is_done() && is_open(),
             Framing::Whole(_) => !self.scanner.is_done(),
-            Framing::Ignored => false,
+            Framing::Ignored | Framing::Lines(_) => false,
         }
     }
 
@@ -118,12 +126,15 @@ impl Body {
     }
 
     pub(super) fn read(&mut self, chunk: &[u8], on_end: &mut dyn FnMut(EventEnd)) {
+        if let Framing::Lines(lines) = &mut self.framing {
+            return lines.read(chunk);
+        }
         let (Some(shape), Some(gather)) = (self.shape, &mut self.gather) else { return };
         if matches!(self.framing, Framing::Untold) {
             self.framing = framing(shape, chunk);
         }
         let is_read = match &mut self.framing {
-            Framing::Untold | Framing::Ignored => true,
+            Framing::Untold | Framing::Ignored | Framing::Lines(_) => true,
             Framing::Whole(plan) | Framing::Array(plan) => self.scanner.feed(plan, chunk, gather).is_ok(),
             Framing::Events(splitter) => {
                 let (scanner, payload) = (&mut self.scanner, &mut self.payload);
@@ -145,18 +156,21 @@ impl Body {
                 Some(closing) => Position::Within { closing },
                 None => Position::Between { comma: place.comma },
             }),
-            Framing::Whole(_) | Framing::Ignored => Position::Unknown,
+            Framing::Whole(_) | Framing::Lines(_) | Framing::Ignored => Position::Unknown,
         }
     }
 
     pub(super) fn end(mut self, untold: UntoldWrites) -> Facts {
+        if let Framing::Lines(lines) = self.framing {
+            return lines.end();
+        }
         let (Some(shape), Some(mut gather)) = (self.shape, self.gather) else { return Facts::default() };
         match &mut self.framing {
-            Framing::Untold | Framing::Ignored => {}
+            Framing::Untold | Framing::Ignored | Framing::Lines(_) => {}
             Framing::Whole(plan) | Framing::Array(plan) => {
                 if self.scanner.finish(plan, &mut gather).is_ok() {
                     gather.end_event(b"");
-                    gather.mark_terminal();
+                    gather.mark_whole();
                 } else {
                     gather.mark_broken();
                 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::row::{Applied, Mark, Place, RowKey, Stretch, Writing, mark_of, quarter_of};
+use super::row::{Applied, Mark, Place, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, mark_of, quarter_of};
 use super::{Index, IndexError};
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
@@ -76,7 +76,9 @@ impl Gathered {
     /// Counts what a subject came to.
     pub fn count(&mut self, quarter: u32, subject: Subject, sums: &Sums) {
         let mark = self.mark(subject);
-        self.rows.entry(RowKey { quarter, mark }).or_default().join(sums);
+        for (span, number) in [(Span::Quarter, quarter), (Span::Day, quarter / QUARTERS_A_DAY)] {
+            self.rows.entry(RowKey { span, number, mark }).or_default().join(sums);
+        }
         self.is_dirty = true;
     }
 
@@ -95,10 +97,12 @@ impl Gathered {
         let mut rows = Vec::with_capacity(self.rows.len());
         for (key, more) in &self.rows {
             let known = index.sums(*key)?;
-            count += u64::from(known.is_none());
+            if key.span == Span::Quarter {
+                count += u64::from(known.is_none());
+                total.join(more);
+            }
             let mut sums = known.unwrap_or_default();
             sums.join(more);
-            total.join(more);
             rows.push((*key, sums));
         }
         let applied = Applied { place, total, rows: count, dropped_quarter: dropped.max(self.dropped_quarter) };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::row::{Applied, Mark, RowKey, Stretch, Writing};
+use super::row::{Applied, Mark, RowKey, Span, Stretch, Writing};
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
 
@@ -30,9 +30,9 @@ impl Memory {
     }
 
     /// See [`super::Index::rows`].
-    pub fn rows(&self, quarters: Range<u32>, each: &mut dyn FnMut(RowKey, Sums)) {
-        let first = |quarter| RowKey { quarter, mark: Mark::default() };
-        for (key, sums) in self.rows.range(first(quarters.start)..first(quarters.end)) {
+    pub fn rows(&self, span: Span, numbers: Range<u32>, each: &mut dyn FnMut(RowKey, Sums)) {
+        let first = |number| RowKey { span, number, mark: Mark::default() };
+        for (key, sums) in self.rows.range(first(numbers.start)..first(numbers.end)) {
             each(*key, sums.clone());
         }
     }

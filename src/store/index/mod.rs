@@ -1,7 +1,7 @@
 //! THE INDEX: what the journal sums to, arranged for questions. It may be lost at any time; the journal may not.
 //!
-//! It holds roll-ups (what each subject came to in each quarter of an hour, which is as fine as time zones are) and
-//! stretches (where in the journal to look for what arrived when). Both are written as absolute values together with
+//! It holds roll-ups (what each subject came to in each quarter of an hour, which is as fine as time zones are, and in
+//! each day) and stretches (where in the journal to look for what arrived when). Both are written as absolute values together with
 //! the place up to which the journal was read, in one batch, by one thread that no request waits for.
 //!
 //! Reading order: `row` says what is kept and how it looks in bytes, `memory` and `tree` keep it, `gather` sums records
@@ -15,17 +15,19 @@ mod tree;
 mod gather;
 pub mod aside;
 pub mod clerk;
+pub mod compare;
 
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock};
 
+pub use compare::{CompareError, Compared};
 pub use gather::{Gathered, counted};
 pub use memory::Memory;
 pub use row::{
-    Applied, Mark, Place, QUARTER_MS, RowKey, Stretch, Writing, put_subject, put_sums, quarter_of, take_subject,
-    take_sums,
+    Applied, Mark, Place, QUARTER_MS, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, put_subject, put_sums,
+    quarter_of, take_subject, take_sums,
 };
 pub use tree::Tree;
 
@@ -38,7 +40,7 @@ pub enum Index {
     /// In files that sled looks after.
     Sled(Tree),
     /// In memory: the reference that the other is compared with.
-    Memory(Memory),
+    Memory(Box<Memory>),
 }
 
 /// Why an index cannot be used.
@@ -71,12 +73,12 @@ impl Index {
         }
     }
 
-    /// Gives every row of `quarters`, by time.
-    pub fn rows(&self, quarters: Range<u32>, each: &mut dyn FnMut(RowKey, Sums)) -> Result<(), IndexError> {
+    /// Gives every row of the spans with these numbers, by time.
+    pub fn rows(&self, span: Span, numbers: Range<u32>, each: &mut dyn FnMut(RowKey, Sums)) -> Result<(), IndexError> {
         match self {
-            Self::Sled(tree) => tree.rows(quarters, each),
+            Self::Sled(tree) => tree.rows(span, numbers, each),
             Self::Memory(memory) => {
-                memory.rows(quarters, each);
+                memory.rows(span, numbers, each);
                 Ok(())
             }
         }
@@ -120,13 +122,28 @@ impl Index {
 
     /// Whether its rows are as many, and come to as much, as was written with them.
     pub fn check(&self) -> Result<(), IndexError> {
+        let expect = self.applied()?.map_or((0, Sums::default()), |applied| (applied.rows, applied.total));
+        let (rows, total) = self.total(Span::Quarter)?;
+        if expect != (rows, total) {
+            return Err(IndexError::broken("its rows do not come to its total"));
+        }
+        self.check_days()
+    }
+
+    /// Whether its days come to what was written with them, which is quickly done.
+    pub fn check_days(&self) -> Result<(), IndexError> {
+        let expect = self.applied()?.map_or(Sums::default(), |applied| applied.total);
+        let (_, total) = self.total(Span::Day)?;
+        if expect == total { Ok(()) } else { Err(IndexError::broken("its days do not come to its total")) }
+    }
+
+    fn total(&self, span: Span) -> Result<(u64, Sums), IndexError> {
         let (mut rows, mut total) = (0, Sums::default());
-        self.rows(0..u32::MAX, &mut |_, sums| {
+        self.rows(span, 0..u32::MAX, &mut |_, sums| {
             rows += 1;
             total.join(&sums);
         })?;
-        let expect = self.applied()?.map_or((0, Sums::default()), |applied| (applied.rows, applied.total));
-        if expect == (rows, total) { Ok(()) } else { Err(IndexError::broken("its rows do not come to its total")) }
+        Ok((rows, total))
     }
 }
 

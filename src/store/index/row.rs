@@ -3,6 +3,7 @@
 //! ```text
 //! A                        how far the index has come: version, place, total
 //! R quarter(4) mark(16)    what a subject came to in a quarter of an hour
+//! D day(4) mark(16)        the same for a day of UTC, so that a report of months reads few rows
 //! S mark(16)               the subject of a mark
 //! T first_seq(8)           a stretch of the journal
 //! ```
@@ -20,7 +21,7 @@ use crate::store::frame::{self, Hash};
 use crate::store::wire::{Put, Take};
 
 /// The version of all of this; an index of another one is built again.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Milliseconds that a row sums. Half-hour and quarter-hour time zones add up from it, as they would not from hours.
 pub const QUARTER_MS: u64 = 900_000;
@@ -28,21 +29,33 @@ pub const QUARTER_MS: u64 = 900_000;
 /// The key of [`Applied`].
 pub const APPLIED: &[u8] = b"A";
 
-/// What keys of rows, subjects and stretches begin with.
-pub const ROW: u8 = b'R';
-/// See [`ROW`].
+/// Quarters of an hour in a day.
+pub const QUARTERS_A_DAY: u32 = 96;
+
+/// What keys of subjects and stretches begin with.
 pub const SUBJECT: u8 = b'S';
-/// See [`ROW`].
+/// See [`SUBJECT`].
 pub const STRETCH: u8 = b'T';
 
 /// Names a subject: the first half of the SHA-256 of its bytes.
 pub type Mark = [u8; 16];
 
+/// How much time a row sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Span {
+    /// A quarter of an hour.
+    Quarter,
+    /// A day of UTC.
+    Day,
+}
+
 /// Which row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowKey {
-    /// Quarters of an hour since 1970.
-    pub quarter: u32,
+    /// How long.
+    pub span: Span,
+    /// How many such spans lie between 1970 and it.
+    pub number: u32,
     /// What it is about.
     pub mark: Mark,
 }
@@ -84,9 +97,9 @@ pub struct Place {
 pub struct Applied {
     /// Up to where the journal was read.
     pub place: Place,
-    /// What all rows come to.
+    /// What the rows of either span come to.
     pub total: Sums,
-    /// How many rows there are.
+    /// How many rows of quarters there are.
     pub rows: u64,
     /// Quarters before this one may hold what is no longer in the journal itself.
     pub dropped_quarter: u32,
@@ -105,6 +118,23 @@ pub struct Writing {
     pub forget_before: u64,
     /// How far the index has come with them.
     pub applied: Applied,
+}
+
+impl Span {
+    /// What keys of its rows begin with.
+    pub const fn prefix(self) -> u8 {
+        match self {
+            Self::Quarter => b'R',
+            Self::Day => b'D',
+        }
+    }
+
+    const fn length_ms(self) -> u64 {
+        match self {
+            Self::Quarter => QUARTER_MS,
+            Self::Day => QUARTER_MS * QUARTERS_A_DAY as u64,
+        }
+    }
 }
 
 /// The quarter of an hour of a time in unix milliseconds.
@@ -127,17 +157,24 @@ pub fn mark_of(subject: &Subject) -> Mark {
 impl RowKey {
     /// The key of the row.
     pub fn to_bytes(self) -> [u8; 21] {
-        let mut bytes = [ROW; 21];
-        bytes[1..5].copy_from_slice(&self.quarter.to_be_bytes());
+        let mut bytes = [self.span.prefix(); 21];
+        bytes[1..5].copy_from_slice(&self.number.to_be_bytes());
         bytes[5..].copy_from_slice(&self.mark);
         bytes
     }
 
     /// The row of a key.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let (_, rest) = bytes.split_first()?;
-        let (quarter, mark) = rest.split_first_chunk()?;
-        Some(Self { quarter: u32::from_be_bytes(*quarter), mark: mark.try_into().ok()? })
+        let (prefix, rest) = bytes.split_first()?;
+        let (number, mark) = rest.split_first_chunk()?;
+        let span = [Span::Quarter, Span::Day].into_iter().find(|span| span.prefix() == *prefix)?;
+        Some(Self { span, number: u32::from_be_bytes(*number), mark: mark.try_into().ok()? })
+    }
+
+    /// When it begins, unix milliseconds.
+    #[must_use]
+    pub fn start_ms(self) -> u64 {
+        u64::from(self.number) * self.span.length_ms()
     }
 }
 

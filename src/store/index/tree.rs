@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::IndexError;
 use super::row::{
-    APPLIED, Applied, Mark, ROW, RowKey, STRETCH, Stretch, Writing, put_subject, put_sums, stretch_key, subject_key,
+    APPLIED, Applied, Mark, RowKey, STRETCH, Span, Stretch, Writing, put_subject, put_sums, stretch_key, subject_key,
     take_subject, take_sums,
 };
 use crate::domain::subject::Subject;
@@ -58,13 +58,18 @@ impl Tree {
         bytes.map(|bytes| sums(&bytes)).transpose()
     }
 
-    pub(super) fn rows(&self, quarters: Range<u32>, each: &mut dyn FnMut(RowKey, Sums)) -> Result<(), IndexError> {
-        let first = |quarter: u32| {
-            let mut key = [ROW; 5];
-            key[1..].copy_from_slice(&quarter.to_be_bytes());
+    pub(super) fn rows(
+        &self,
+        span: Span,
+        numbers: Range<u32>,
+        each: &mut dyn FnMut(RowKey, Sums),
+    ) -> Result<(), IndexError> {
+        let first = |number: u32| {
+            let mut key = [span.prefix(); 5];
+            key[1..].copy_from_slice(&number.to_be_bytes());
             key
         };
-        for row in self.db.range(first(quarters.start)..first(quarters.end)) {
+        for row in self.db.range(first(numbers.start)..first(numbers.end)) {
             let (key, value) = row.map_err(|error| broken(&error))?;
             let key = RowKey::of_bytes(&key).ok_or_else(|| IndexError::broken("a key has another length"))?;
             each(key, sums(&value)?);

@@ -20,14 +20,14 @@ async fn tollgate(folder: &Path, line: &str) -> Output {
 }
 
 /// Runs a command; its exit code, stdout and stderr.
-async fn run(folder: &Path, line: &str) -> (i32, String, String) {
+pub async fn run(folder: &Path, line: &str) -> (i32, String, String) {
     let output = tollgate(folder, line).await;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
 /// Answers on the control socket until `work` is done.
-async fn serving<T>(house: &House, work: impl Future<Output = T>) -> T {
+pub async fn serving<T>(house: &House, work: impl Future<Output = T>) -> T {
     let path = house.folder.path().join("data").join(CONTROL_SOCKET);
     let listener = UnixListener::bind(&path).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,0 +1,157 @@
+//! Admit: requests and tokens a minute, requests a day, requests in flight.
+//!
+//! Tokens are reserved by an estimate and corrected when the usage is known. The estimate has none of the quote's
+//! margins, since too high a one would refuse what fits.
+
+use std::fmt::Write;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::arrive::Arrival;
+use crate::app::App;
+use crate::bank::tab::Tab;
+use crate::domain::account::{Account, Scope};
+use crate::domain::limit::{Level, Limited, Standing};
+use crate::domain::operation::Operation;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::limits::{Denied, Need};
+use crate::protocol::ask::Ask;
+
+/// Bytes of a token of English text or code, on average over today's tokenizers.
+const TOKEN_BYTES: u64 = 4;
+
+/// Tokens of an answer without a limit: more than most answers have, far less than a model's maximum.
+const OUTPUT_TOKENS: u64 = 1_000;
+
+/// How a caller stands with its limits after its request was admitted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Admission {
+    standing: Standing,
+}
+
+/// Names of the headers of one kind of limit.
+type Names = [HeaderName; 3];
+
+const REQUESTS: Names = [
+    HeaderName::from_static("x-tollgate-ratelimit-limit-requests"),
+    HeaderName::from_static("x-tollgate-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-tollgate-ratelimit-reset-requests"),
+];
+const REQUESTS_DAY: Names = [
+    HeaderName::from_static("x-tollgate-ratelimit-limit-requests-day"),
+    HeaderName::from_static("x-tollgate-ratelimit-remaining-requests-day"),
+    HeaderName::from_static("x-tollgate-ratelimit-reset-requests-day"),
+];
+const TOKENS: Names = [
+    HeaderName::from_static("x-tollgate-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-tollgate-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-tollgate-ratelimit-reset-tokens"),
+];
+const IN_FLIGHT: Names = [
+    HeaderName::from_static("x-tollgate-ratelimit-limit-in-flight"),
+    HeaderName::from_static("x-tollgate-ratelimit-remaining-in-flight"),
+    HeaderName::from_static("x-tollgate-ratelimit-reset-in-flight"),
+];
+
+/// Takes of the caller's limits what the request needs. The tab gives it back when the request is settled.
+///
+/// # Errors
+/// A limit is reached, or the prompt is above what a minute may hold.
+pub fn admit(app: &App, arrival: &Arrival, account: &Account, ask: &Ask, tab: &mut Tab) -> Result<Admission, Refusal> {
+    let book = &arrival.snapshot.config.limits;
+    if !book.any {
+        return Ok(Admission::default());
+    }
+    let parties = book.parties(account);
+    if parties.iter().all(Option::is_none) {
+        return Ok(Admission::default());
+    }
+    match app.limiter.admit(&parties, need(arrival.endpoint.operation, ask)) {
+        Ok((grant, standing)) => {
+            tab.limit(grant);
+            Ok(Admission { standing })
+        }
+        Err(Denied::Later(limited)) => {
+            app.metrics.note_rate_limited(limited.scope.kind(), &limited.name);
+            Err(later(limited))
+        }
+        Err(Denied::Never(scope, limit)) => {
+            app.metrics.note_rate_limited(scope.kind(), "tokens_per_minute");
+            Err(never(&scope, limit))
+        }
+    }
+}
+
+impl Admission {
+    /// Adds how the limits stand.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        write_standing(&self.standing, headers);
+    }
+}
+
+/// Adds how the limits of a request stand: of each kind the limit, what is left of it, and the seconds until all of it
+/// is there again.
+pub fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
+    for (names, level) in [
+        (REQUESTS, standing.requests),
+        (REQUESTS_DAY, standing.requests_day),
+        (TOKENS, standing.tokens),
+        (IN_FLIGHT, standing.in_flight),
+    ] {
+        let Some(Level { limit, remaining, reset_ms }) = level else { continue };
+        for (name, number) in names.into_iter().zip([limit, remaining, reset_ms.div_ceil(1000)]) {
+            headers.insert(name, HeaderValue::from(number));
+        }
+    }
+}
+
+/// What a request needs, as far as anybody can tell before it was served.
+fn need(operation: Operation, ask: &Ask) -> Need {
+    let features = &ask.features;
+    let text_bytes = u64::from(features.text_bytes) + u64::from(features.tool_bytes);
+    // Inputs of embeddings may be lists of token numbers, which take about as many bytes as their text.
+    let text_bytes = match operation == Operation::Embeddings && text_bytes == 0 {
+        true => u64::from(features.bytes),
+        false => text_bytes,
+    };
+    let output_tokens = match operation.generates() {
+        true => ask.output_limit.unwrap_or(OUTPUT_TOKENS).saturating_mul(ask.choices.max(1)),
+        false => 0,
+    };
+    let input_tokens = if operation.is_free() { 0 } else { text_bytes.div_ceil(TOKEN_BYTES) };
+    Need { operation, input_tokens, output_tokens }
+}
+
+fn later(limited: Box<Limited>) -> Refusal {
+    let Level { limit, remaining, .. } = limited.level;
+    let (whose, wait_s) = (whose(&limited.scope), limited.wait_s());
+    let mut message = format!("{whose} is limited to {} and has {remaining} left", allowed(&limited.name, limit));
+    // Writing to a string cannot fail.
+    let _done = write!(message, "; try again in {wait_s} s");
+    let mut refusal = Refusal::new(Cause::RateLimited, message).after(wait_s);
+    refusal.limited = Some(limited);
+    refusal
+}
+
+fn never(scope: &Scope, limit: u64) -> Refusal {
+    let whose = whose(scope);
+    let message = format!("the prompt alone is above the {limit} tokens a minute that {whose} is limited to");
+    Refusal::new(Cause::TooLarge, message)
+}
+
+fn whose(scope: &Scope) -> String {
+    match scope {
+        Scope::Organisation => "the organisation".to_owned(),
+        named => format!("the {} {:?}", named.kind(), named.name()),
+    }
+}
+
+fn allowed(name: &str, limit: u64) -> String {
+    match name {
+        "requests_per_minute" => format!("{limit} requests a minute"),
+        "requests_per_day" => format!("{limit} requests a day"),
+        "tokens_per_minute" => format!("{limit} tokens a minute"),
+        "in_flight" => format!("{limit} requests in flight"),
+        other => format!("{limit} requests a minute ({other})"),
+    }
+}

@@ -1,0 +1,8 @@
+//! The index: whatever becomes of it, the ledger says the same.
+
+mod sample;
+mod laws;
+mod broken;
+mod retention;
+mod scale;
+mod kill;
