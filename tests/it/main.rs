@@ -19,7 +19,6 @@ mod harness;
 mod identity;
 mod index;
 mod journal;
-#[cfg(test)]
 mod limits;
 mod mock;
 mod packed;
