@@ -146,7 +146,13 @@ impl<'a> Case<'a> {
 
     fn bounds(&self, limit: Option<u64>) -> Bounds {
         let generates = self.operation.generates() || self.operation.is_media();
-        Bounds::of(&self.call.ask, &self.facts, generates, limit)
+        let bounds = Bounds::of(&self.call.ask, &self.facts, generates, limit);
+        // Each text or list of tokens in a list of prompts gets answers of its own.
+        let prompts = match self.operation == Operation::Completions {
+            true => u64::from(self.call.ask.features.messages).max(1),
+            false => 1,
+        };
+        Bounds { output_tokens: bounds.output_tokens.map(|tokens| tokens.saturating_mul(prompts)), ..bounds }
     }
 
     /// The worst case; `None` where it has no bound or no price.

@@ -26,14 +26,14 @@ fn chat(tokens: u64, stream: bool) -> String {
 
 /// Asks like a client that may leave in the middle of a stream.
 async fn ask(world: &World, number: u64, tokens: u64, wanted: u64) -> StatusCode {
-    let stream = number % 2 == 0;
+    let stream = number.is_multiple_of(2);
     let mut request = world.post(CHAT, chat(tokens, stream));
     let length = (wanted * (1 + number % 3) / 2).to_string();
     request.headers_mut().insert("x-mock-tokens", length.parse().unwrap());
     let response = world.open(request).await;
     let status = response.status();
     let mut body = response.into_body();
-    if stream && number % 5 == 0 {
+    if stream && number.is_multiple_of(5) {
         let _first = body.frame().await;
         return status;
     }
