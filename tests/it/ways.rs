@@ -198,10 +198,9 @@ fn what_cannot_be_used_is_refused_and_holds_no_secret() {
     for url in ["socks5://canary:1", "//", "http://canary:canary@"] {
         check("", &[("HTTPS_PROXY", url)], "HTTPS_PROXY: ");
     }
-    let printed =
-        "[server.tls]\ncert = \"server.pem\"\nkey = \"server.key\"\n[network]\nca_file = \"ca.pem\"".to_owned();
+    let printed = "[server.tls]\ncert = \"server.pem\"\nkey = \"server.key\"\n[network]\nca_file = \"ca.pem\"";
     let env = [("HTTPS_PROXY".to_owned(), "http://canary:canary@proxy:3128".to_owned())].into();
-    let config = Config::parse(&printed, &file, &env).unwrap();
+    let config = Config::parse(printed, &file, &env).unwrap();
     assert!(!format!("{config:?}{}", config.render_starred()).contains("canary"));
-    assert!(Config::parse(&printed, &file, &Environment::new()).is_ok_and(|other| other.upstreams != config.upstreams));
+    assert!(Config::parse(printed, &file, &Environment::new()).is_ok_and(|other| other.upstreams != config.upstreams));
 }
