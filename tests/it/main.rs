@@ -8,6 +8,8 @@ mod ask;
 mod bad_body;
 mod bad_head;
 mod breadth;
+mod caps;
+mod ceiling;
 mod child;
 mod config;
 mod demo;
@@ -17,7 +19,6 @@ mod harness;
 mod identity;
 mod index;
 mod journal;
-#[cfg(test)]
 mod limits;
 mod mock;
 mod packed;
