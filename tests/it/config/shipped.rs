@@ -115,3 +115,13 @@ fn a_cut_file_is_an_error_or_a_config_but_never_a_panic() {
         }
     }
 }
+
+#[test]
+fn the_example_for_containers_works() {
+    let path = "config/examples/compose.toml";
+    let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let variables = env(&[("TOLLGATE_KEY_APP", KEY), ("OPENAI_API_KEY", "sk-x")]);
+    let config = Config::parse(&text, path, &variables).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.key(KEY).is_some() && config.upstream("openai").is_some_and(|upstream| upstream.api_key.is_some()));
+    assert!(!config.server.allow_passthrough_credentials);
+}
