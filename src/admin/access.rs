@@ -54,7 +54,13 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
         Some(Route::Live | Route::Ready) => true,
         Some(Route::Metrics | Route::Page) => peer.is_loopback(),
         Some(
-            Route::Report | Route::Lookup(_) | Route::Config | Route::Verify | Route::Adjustments | Route::OpenApi,
+            Route::Report
+            | Route::Lookup(_)
+            | Route::Caps
+            | Route::Config
+            | Route::Verify
+            | Route::Adjustments
+            | Route::OpenApi,
         )
         | None => false,
     }

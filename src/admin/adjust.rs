@@ -140,7 +140,7 @@ pub(super) async fn answer(app: &Arc<App>, body: &[u8]) -> Answer {
         Ok(Err(error @ NoAdjustment::Bad(_))) => return bad(&error.to_string()),
         Err(_) => return unreadable(&"the reader failed"),
     };
-    match app.bank.adjust(&adjustment).await {
+    match app.bank.adjust(&adjustment, &app.snapshot.load().config).await {
         Ok(()) => {
             let mut answer = reply::text(reply::JSON, print(&adjustment));
             *answer.status_mut() = StatusCode::CREATED;

@@ -19,6 +19,7 @@ pub mod lookup;
 pub mod audit;
 pub mod adjust;
 mod page;
+mod caps;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ enum Route<'a> {
     Page,
     Report,
     Lookup(&'a str),
+    Caps,
     Config,
     Verify,
     Adjustments,
@@ -103,6 +105,7 @@ where
         Route::Page => page::page(),
         Route::Report => report::answer(app, head.uri.query().unwrap_or_default()).await,
         Route::Lookup(id) => lookup::answer(app, id).await,
+        Route::Caps => caps::answer(app),
         Route::Config => reply::text("application/toml; charset=utf-8", app.snapshot.load().config.render_starred()),
         Route::Verify => audit::answer(app).await,
         Route::OpenApi | Route::Adjustments => open_api(),
@@ -117,6 +120,7 @@ impl<'a> Route<'a> {
             "/metrics" => Self::Metrics,
             "/" => Self::Page,
             REPORT => Self::Report,
+            "/admin/v1/caps" => Self::Caps,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
             "/admin/v1/config" => Self::Config,

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, reply};
+use super::{Answer, caps, reply};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -71,5 +71,7 @@ pub fn metrics(app: &App) -> String {
     app.metrics.index_bytes.set(index.index_bytes);
     app.metrics.archive_bytes.set(index.archive_bytes);
     app.metrics.connections.set(app.connections.used() as u64);
-    app.metrics.render()
+    let mut out = app.metrics.render();
+    caps::write_metrics(app, &mut out);
+    out
 }

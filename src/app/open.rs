@@ -19,7 +19,7 @@ use crate::limits::Limiter;
 use crate::limits::gate::Gate;
 use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
-use crate::store::{Clerk, Journal, OpenError, Options, Record, Recovered, Start, StoreError};
+use crate::store::{Clerk, Journal, OpenError, Options, ReadError, Record, Recovered, Start, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::{Destination, Scribe};
 
@@ -40,6 +40,8 @@ pub struct Surroundings {
 pub enum AppError {
     /// The journal.
     Store(OpenError),
+    /// The journal was opened, and what caps count cannot be read from it.
+    Unreadable(ReadError),
     /// The journal was opened and then took no record.
     Unwritable(StoreError),
     /// An upstream cannot be prepared.
@@ -77,7 +79,9 @@ impl App {
         let (now_ms, folder) = (clock.now_ms(), config.store.path.clone());
         let (journal, recovered) = Journal::open(&folder, options(&config.store, disk), now_ms)?;
         tell(&recovered);
-        journal.post(&Record::Start(start(now_ms)))?;
+        let start = start(now_ms);
+        let boot_id = start.boot_id.clone();
+        journal.post(&Record::Start(start))?;
         let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
         let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
         let admin_token = match &config.server.admin_token {
@@ -96,7 +100,7 @@ impl App {
             clock: clock.clone(),
         };
         let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
-        let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone());
+        let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
         let server = &config.server;
         Ok(Self {
             limiter: Limiter::local(clock.clone()),
@@ -167,6 +171,12 @@ impl From<OpenError> for AppError {
     }
 }
 
+impl From<ReadError> for AppError {
+    fn from(error: ReadError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         Self::Unwritable(error)
@@ -177,6 +187,7 @@ impl fmt::Display for AppError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(error) => write!(out, "{error}"),
+            Self::Unreadable(error) => write!(out, "what was spent under caps cannot be read: {error}"),
             Self::Unwritable(error) => write!(out, "the ledger cannot be written: {error}"),
             Self::Upstream(error) => write!(out, "an upstream cannot be prepared: {error}"),
             Self::File { path, error } => write!(out, "{} cannot be kept: {error}", path.display()),

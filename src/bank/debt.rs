@@ -1,5 +1,6 @@
 //! [`Debt`]: an attempt whose open record stands, so that it needs a close record, whatever happens.
 
+use super::local::Held;
 use super::tab::{STATUS_CLIENT_LEFT, Tab};
 use crate::domain::entry::{Attempt, Entry, Outcome};
 use crate::domain::ids::RequestId;
@@ -27,12 +28,14 @@ pub struct Debt {
     /// Gone once it is settled.
     tab: Option<Tab>,
     open: Open,
+    /// What is held in scopes with caps, until it is settled.
+    held: Option<Held>,
     departed: bool,
 }
 
 impl Debt {
-    pub(super) const fn new(tab: Tab, open: Open) -> Self {
-        Self { tab: Some(tab), open, departed: false }
+    pub(super) const fn new(tab: Tab, open: Open, held: Option<Held>) -> Self {
+        Self { tab: Some(tab), open, held, departed: false }
     }
 
     /// The request is about to be sent: from now on it may be billed.
@@ -72,6 +75,7 @@ impl Debt {
     /// Ends the request with this attempt. A second time does nothing.
     pub fn settle(&mut self, closing: Closing) {
         let Some(mut tab) = self.tab.take() else { return };
+        let closing = self.priced(closing);
         let close = Close {
             attempt: self.open.attempt,
             at_ms: tab.bank().clock.now_ms(),
@@ -93,13 +97,25 @@ impl Debt {
             usage_source: closing.usage_source,
             cost: closing.cost,
         });
+        // The ledger has it before the hold ends, so that a crash in between counts it once.
         tab.post(Some(&close));
+        if let Some(held) = self.held.take() {
+            tab.bank().local.settle(held, closing.cost.unwrap_or_default());
+        }
+    }
+
+    /// What a capped scope may have to pay is never unknown: then it is the quote.
+    const fn priced(&self, closing: Closing) -> Closing {
+        match (&self.held, closing.cost) {
+            (Some(_), None) => Closing { cost: self.open.quote, ..closing },
+            (Some(_) | None, _) => closing,
+        }
     }
 
     /// Takes the attempt back before it departed: our own no.
     pub(super) fn recall(mut self, refusal: &Refusal) {
         if let Some(entry) = self.entry() {
-            entry.status = refusal.cause.status();
+            entry.status = refusal.status();
             entry.reason = refusal.cause.code().into();
         }
         self.settle(Closing {

@@ -6,22 +6,29 @@
 //!
 //! Invariant: each tab becomes exactly one entry, and each debt one open and one close record.
 
+pub mod windows;
+pub mod local;
+mod rebuild;
 pub mod tab;
 pub mod debt;
 pub mod refusals;
 pub mod rates;
 pub mod booked;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::domain::adjustment::Adjustment;
+use crate::domain::cap::Capped;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::store::{Close, Health, Journal, Recovered, StoreError};
+use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Seat, StoreError};
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::{Record, Scribe};
+use local::{Denied, Held, Local, Standing, Wish};
 use rates::Rates;
 use refusals::Refusals;
 
@@ -36,19 +43,61 @@ pub struct Bank {
     clock: Clock,
     refusals: Mutex<Refusals>,
     rates: Mutex<Rates>,
+    local: Local,
 }
 
 impl Bank {
-    /// A bank over `journal`. What a dead process left open is settled at its quote at once.
-    #[must_use]
-    pub fn new(journal: Journal, recovered: &Recovered, scribe: Arc<Scribe>, clock: Clock) -> Self {
+    /// A bank over `journal`. What a dead process left open is settled at its quote at once, and counts in caps at it;
+    /// after a loss of power (`boot_id` is another than last time) so does what may have been lost.
+    ///
+    /// # Errors
+    /// The part of the journal that caps count cannot be read.
+    pub fn new(
+        journal: Journal,
+        recovered: &Recovered,
+        scribe: Arc<Scribe>,
+        clock: Clock,
+        config: &Config,
+        boot_id: &str,
+    ) -> Result<Self, ReadError> {
+        let local = rebuild::rebuild(config, recovered, clock.now_ms())?;
+        if recovered.last_start.as_ref().is_some_and(|last| *last.boot_id != *boot_id) {
+            rebuild::post_at_risk(&local, config, &journal, clock.now_ms());
+        }
         for unfinished in &recovered.unfinished {
             if let Some((_, entry)) = journal.expire(unfinished, clock.now_ms()) {
                 scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
             }
         }
         let rates = Mutex::new(Rates::new(&recovered.rates));
-        Self { journal, scribe, clock, refusals: Mutex::default(), rates }
+        Ok(Self { journal, scribe, clock, refusals: Mutex::default(), rates, local })
+    }
+
+    /// Every window of every scope with a cap, now.
+    #[must_use]
+    pub fn standings(&self) -> Vec<Standing> {
+        self.local.standings(self.clock.now_ms())
+    }
+
+    /// How many requests caps have refused, and how many charges were above their hold.
+    #[must_use]
+    pub fn cap_counts(&self) -> (u64, u64) {
+        (self.local.refusals.load(Ordering::Relaxed), self.local.overruns.load(Ordering::Relaxed))
+    }
+
+    /// A cap has refused a request.
+    pub fn note_cap_refusal(&self) {
+        self.local.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn hold(&self, open: &Open, capped: &[Capped]) -> Result<(Option<Held>, Seat), Denied<StoreError>> {
+        let write = || self.journal.admit(open);
+        let Some(quote) = open.quote.filter(|_| !capped.is_empty()) else {
+            return write().map(|seat| (None, seat)).map_err(Denied::Unwritten);
+        };
+        let wish = Wish { capped, at_ms: open.at_ms, quote, unsynced: self.journal.unsynced() };
+        let (held, seat) = self.local.hold(wish, || write().map(|seat| (seat.number(), seat)))?;
+        Ok((Some(held), seat))
     }
 
     /// The time, unix milliseconds.
@@ -84,13 +133,14 @@ impl Bank {
         self.journal.flush().await
     }
 
-    /// Posts a correction, and waits until it is durable.
+    /// Posts a correction, counts it in the caps of `config`, and waits until it is durable.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn adjust(&self, adjustment: &Adjustment) -> Result<(), StoreError> {
+    pub async fn adjust(&self, adjustment: &Adjustment, config: &Config) -> Result<(), StoreError> {
         let record = crate::store::Record::Adjustment(Box::new(adjustment.clone()));
         let seat = self.journal.post(&record)?;
+        rebuild::adjust(&self.local, config, adjustment);
         self.journal.synced(seat).await
     }
 

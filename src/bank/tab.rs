@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::debt::Debt;
+use super::local::Denied;
 use super::{Bank, refusal_of};
+use crate::domain::cap::{Capped, Exceeded};
 use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
@@ -28,6 +30,15 @@ pub struct Tab {
     /// What it has taken of rate limits, once it is admitted.
     grant: Option<Grant>,
     _presence: Presence,
+}
+
+/// Why an attempt was not opened.
+#[derive(Debug)]
+pub enum NotOpened {
+    /// A cap has no room.
+    Exceeded(Box<Tab>, Box<Exceeded>),
+    /// The ledger cannot take it. The request has its entry.
+    Refused(Refusal),
 }
 
 /// A request in flight, as metrics and limits count it: from its arrival to its settlement.
@@ -77,24 +88,26 @@ impl Tab {
     /// Our own no: nothing more is dispatched. What earlier attempts cost stays.
     pub fn refuse(mut self, refusal: &Refusal) {
         let entry = self.entry();
-        entry.status = refusal.cause.status();
+        entry.status = refusal.status();
         entry.outcome = Outcome::Refused;
         entry.reason = refusal.cause.code().into();
         self.post(None);
     }
 
-    /// Writes the open record of the next attempt and waits until it survives this process.
+    /// Holds the quote in every scope with a cap, writes the open record of the next attempt and waits until it survives
+    /// this process; or the power's loss, where more than a small part of a cap would be lost with it.
     ///
     /// # Errors
-    /// The journal cannot be written, or is too far behind. The request has its entry then, as refused with 503.
-    pub async fn open(mut self, quote: Option<Usd>) -> Result<Debt, Refusal> {
-        let now_ms = self.bank.clock.now_ms();
+    /// A cap has no room: the tab is given back. Or the journal cannot be written, or is too far behind: the request has
+    /// its entry then, as refused with 503.
+    pub async fn open(mut self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
         let entry = self.entry();
         let ordinal = u8::try_from(entry.attempts.len()).unwrap_or(u8::MAX);
         entry.quote = quote;
         let open = Open {
             attempt: AttemptId { request: entry.id, ordinal },
-            at_ms: now_ms,
+            // The arrival, as in the entry: both must lie in the same window of a cap.
+            at_ms: entry.at_ms,
             account: entry.account.clone(),
             upstream: entry.upstream.clone(),
             model: entry.model.clone(),
@@ -103,22 +116,25 @@ impl Tab {
             dialect: entry.dialect,
         };
         let bank = self.bank.clone();
-        let place = match bank.journal.admit(&open) {
-            Ok(place) => place,
-            Err(error) => {
+        let (held, place) = match bank.hold(&open, capped) {
+            Ok(held) => held,
+            Err(Denied::Exceeded(exceeded)) => return Err(NotOpened::Exceeded(Box::new(self), exceeded)),
+            Err(Denied::Unwritten(error)) => {
                 let refusal = refusal_of(&error);
                 self.refuse(&refusal);
-                return Err(refusal);
+                return Err(NotOpened::Refused(refusal));
             }
         };
+        let must_sync = held.as_ref().is_some_and(|held| held.must_sync);
         // From here on a record stands, so that the debt must exist even if the client leaves during the wait.
-        let debt = Debt::new(self, open);
-        match bank.journal.written(place).await {
+        let debt = Debt::new(self, open, held);
+        let stands = if must_sync { bank.journal.synced(place).await } else { bank.journal.written(place).await };
+        match stands {
             Ok(()) => Ok(debt),
             Err(error) => {
                 let refusal = refusal_of(&error);
                 debt.recall(&refusal);
-                Err(refusal)
+                Err(NotOpened::Refused(refusal))
             }
         }
     }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::args::{Check, EXIT_FAILED};
 use super::{load, print, tell};
 use crate::config::{Config, Key, Upstream};
-use crate::domain::account::Account;
+use crate::domain::account::{Account, Scope};
+use crate::domain::cap::OnExceed;
 
 /// Prints the config, or what applies to one key, and returns the exit code.
 #[must_use]
@@ -48,13 +49,32 @@ fn sheet(config: &Config, key: &Key) -> String {
         ("user", none(account.user.as_deref().unwrap_or_default())),
         ("tags", none(&tags.join(", "))),
         ("attribute", attribute.to_owned()),
-        ("caps", "none are enforced by this version".to_owned()),
     ] {
         line(name, &value, &mut out);
     }
+    caps(config, key, &mut out);
     limits(config, account, &mut out);
     config.upstreams.iter().for_each(|upstream| line("upstream", &described(upstream), &mut out));
     out
+}
+
+/// The caps that every request of the key meets; those of models only if it asks for one.
+fn caps(config: &Config, key: &Key, out: &mut String) {
+    let mut found = config.capped(&key.account, "");
+    found.retain(|capped| !matches!(capped.scope, Scope::Model(_)));
+    found.extend(config.caps.models.iter().map(|(_, capped)| capped.clone()));
+    if found.is_empty() {
+        return line("caps", "none", out);
+    }
+    for capped in found {
+        let limits: Vec<String> =
+            capped.policy.limits.iter().map(|limit| format!("{} ${}", limit.window, limit.usd)).collect();
+        let near = match capped.policy.on_exceed {
+            OnExceed::Refuse => "then refused",
+            OnExceed::Shrink => "then limited to the affordable output",
+        };
+        line("cap", &format!("{} {}: {}; {near}", capped.scope.kind(), capped.scope.name(), limits.join(", ")), out);
+    }
 }
 
 /// A line for each scope whose limits the key's requests count in.

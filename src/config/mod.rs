@@ -17,12 +17,14 @@ mod presets;
 mod connections;
 mod parts;
 pub mod limits;
+mod caps;
 mod resolve;
 mod render;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use caps::Caps;
 pub use connections::{Authorities, Identity, KeyPair, Listen, Network, Proxy, ProxyUse, ServerTls, Way};
 pub use error::{Complaint, Errors, Place};
 pub use glob::{Glob, GlobError};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
+use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
@@ -53,6 +54,8 @@ pub struct Config {
     pub limits: LimitBook,
     /// Prices by model, laid field by field over the built-in book.
     pub prices: BTreeMap<Box<str>, Override>,
+    /// Who may spend how much.
+    pub caps: Caps,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }
@@ -142,6 +145,8 @@ pub struct Store {
 pub struct Money {
     /// The zone of calendar days, weeks and months, by its IANA name.
     pub time_zone: TimeZone,
+    /// The status of a request that a cap refuses: 400, 402, 403 or 429.
+    pub refusal_status: u16,
     /// What happens upstream when a client leaves in mid-stream.
     pub on_client_abort: OnClientAbort,
     /// Longest time that an abandoned stream is read on for its usage.

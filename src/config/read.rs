@@ -38,6 +38,26 @@ impl<'a> Section<'a> {
         outer.entries.iter().map(open).collect()
     }
 
+    /// The same as [`Section::sections`], where another reader has checked the keys already.
+    pub(super) fn unchecked(&self, name: &str) -> Vec<(&'a str, Section<'a>)> {
+        let outer = self.table(name);
+        outer.entries.iter().map(|entry| (&*entry.name, outer.table(&entry.name))).collect()
+    }
+
+    /// The tables that `key` is a list of, each with only `keys` in it.
+    pub(super) fn tables(&self, key: &str, keys: &Keys) -> Vec<Section<'a>> {
+        let tables = |value: &'a Value| {
+            value.list()?.iter().map(|item| Some((item.value.table()?, &item.place))).collect::<Option<Vec<_>>>()
+        };
+        let open = |(entries, place): (&'a [Entry], &Place)| {
+            let section =
+                Section { path: self.path_of(key), place: place.clone(), entries, complaints: self.complaints };
+            section.check(keys);
+            section
+        };
+        self.typed(key, "a list of tables", tables).unwrap_or_default().into_iter().map(open).collect()
+    }
+
     /// The table under `key` as pairs of text, such as tags.
     pub(super) fn pairs(&self, key: &str) -> Vec<(&'a str, &'a str, &'a Place)> {
         let table = self.table(key);

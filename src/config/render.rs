@@ -3,13 +3,16 @@
 //! Invariant: what is printed reads back as the same config once the stars are replaced by the secrets' sources.
 
 use std::fmt::{self, Display, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::caps::Caps;
 use super::connections::{Authorities, Network, ServerTls};
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
+use crate::domain::cap::{Policy, Window};
 use crate::domain::price::Override;
 
 /// Bytes in a mebibyte.
@@ -33,24 +36,25 @@ impl Page<'_> {
             self.upstream(upstream)?;
         }
         let limits = &config.limits;
-        self.policy("organisation", limits.organisation.as_deref())?;
-        self.policy("defaults.key", limits.default_key.as_deref())?;
-        self.policy("defaults.user", limits.default_user.as_deref())?;
-        self.policy("defaults.passthrough", limits.default_passthrough.as_deref())?;
+        self.policies(config)?;
         for team in &config.teams {
             self.head("teams", team)?;
             self.limits(limits.teams.get(team).map(|limits| &**limits))?;
+            self.caps(config.caps.teams.get(team))?;
         }
         // A user whom only a key names has no section, so that the defaults apply.
         for (user, team) in config.users.iter().filter(|(user, _)| limits.users.contains_key(*user)) {
             self.head("users", user)?;
             self.maybe("team", team.as_deref().map(quoted))?;
             self.limits(limits.users.get(user).and_then(Option::as_deref))?;
+            self.caps(config.caps.users.get(user))?;
         }
         for (id, key) in &config.keys {
             self.key(id, key)?;
             self.limits(limits.keys.get(id).and_then(Option::as_deref))?;
+            self.caps(config.caps.keys.get(id))?;
         }
+        self.other_caps(&config.caps)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
 
@@ -84,6 +88,7 @@ impl Page<'_> {
         self.line("retention_days", store.retention_days.unwrap_or(0))?;
         self.0.write_str("\n[money]\n")?;
         self.line("time_zone", quoted(money.time_zone.iana_name().unwrap_or("UTC")))?;
+        self.line("refusal_status", money.refusal_status)?;
         self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;
         self.line("drain_s_max", money.drain_max.as_secs())?;
         self.line("drain_mib_max", money.drain_bytes_max / MIB)?;
@@ -148,15 +153,59 @@ impl Page<'_> {
         self.line("attribute", key.attribute)
     }
 
-    /// A section that holds nothing but what callers are allowed.
-    fn policy(&mut self, section: &str, limits: Option<&Limits>) -> fmt::Result {
-        let Some(limits) = limits else { return Ok(()) };
-        writeln!(self.0, "\n[{section}]")?;
-        self.limits(Some(limits))
+    /// The sections that hold nothing but what callers are allowed.
+    fn policies(&mut self, config: &Config) -> fmt::Result {
+        let (caps, limits) = (&config.caps, &config.limits);
+        for (section, caps, limits) in [
+            ("organisation", &caps.organisation, &limits.organisation),
+            ("defaults.key", &caps.default_key, &limits.default_key),
+            ("defaults.user", &caps.default_user, &limits.default_user),
+            ("defaults.passthrough", &caps.default_passthrough, &limits.default_passthrough),
+        ] {
+            if caps.is_some() || limits.is_some() {
+                writeln!(self.0, "\n[{section}]")?;
+                self.limits(limits.as_deref())?;
+                self.caps(caps.as_ref())?;
+            }
+        }
+        Ok(())
     }
 
     fn limits(&mut self, limits: Option<&Limits>) -> fmt::Result {
         self.maybe("limits", limits.map(|limits| format!("{{ {limits} }}")))
+    }
+
+    /// The caps of what callers ask for and are marked with.
+    fn other_caps(&mut self, caps: &Caps) -> fmt::Result {
+        for (glob, capped) in &caps.models {
+            self.head("models", glob.as_str())?;
+            self.caps(Some(&capped.policy))?;
+        }
+        for (tag, policy) in &caps.tags {
+            self.head("tags", tag)?;
+            self.caps(Some(policy))?;
+        }
+        Ok(())
+    }
+
+    fn caps(&mut self, policy: Option<&Arc<Policy>>) -> fmt::Result {
+        let Some(policy) = policy else { return Ok(()) };
+        let (mut fixed, mut rolling) = (Vec::new(), Vec::new());
+        for limit in &policy.limits {
+            match limit.window {
+                Window::Rolling { hours } => {
+                    rolling.push(format!("{{ usd = {}, hours = {hours} }}", quoted(limit.usd)));
+                }
+                window @ (Window::Day | Window::Week | Window::Month | Window::Total) => {
+                    fixed.push(format!("{window} = {}", quoted(limit.usd)));
+                }
+            }
+        }
+        if !rolling.is_empty() {
+            fixed.push(format!("rolling = [{}]", rolling.join(", ")));
+        }
+        self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
+        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

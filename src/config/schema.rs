@@ -16,7 +16,10 @@ pub(super) struct Keys {
     pub later: &'static [&'static str],
 }
 
-const POLICY: &[&str] = &["caps", "alerts", "on_exceed", "enforcement"];
+/// What a section that holds nothing else may say of its callers.
+const POLICY: Keys = Keys { now: &["limits", "caps", "on_exceed", "enforcement"], later: LATER };
+
+const LATER: &[&str] = &["alerts"];
 
 pub(super) const ROOT: Keys = Keys {
     now: &[
@@ -32,8 +35,10 @@ pub(super) const ROOT: Keys = Keys {
         "users",
         "keys",
         "prices",
+        "models",
+        "tags",
     ],
-    later: &["models", "tags", "routing", "cache"],
+    later: &["routing", "cache"],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -69,8 +74,8 @@ pub(super) const STORE: Keys =
     Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
 
 pub(super) const MONEY: Keys = Keys {
-    now: &["time_zone", "on_client_abort", "drain_s_max", "drain_mib_max"],
-    later: &["refusal_status", "hold_expiry_s", "unsynced_share"],
+    now: &["time_zone", "refusal_status", "on_client_abort", "drain_s_max", "drain_mib_max"],
+    later: &["hold_expiry_s", "unsynced_share"],
 };
 
 pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[] };
@@ -100,11 +105,18 @@ pub(super) const UPSTREAM: Keys = Keys {
     later: &[],
 };
 
-pub(super) const ORGANISATION: Keys = Keys { now: &["limits"], later: POLICY };
+pub(super) const ORGANISATION: Keys = POLICY;
 
 pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const DEFAULT: Keys = Keys { now: &["limits"], later: POLICY };
+pub(super) const DEFAULT: Keys = POLICY;
+
+/// Models and tags, which are limited by nothing but caps.
+pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
+
+pub(super) const CAPS: Keys = Keys { now: &["day", "week", "month", "total", "rolling"], later: &[] };
+
+pub(super) const ROLLING: Keys = Keys { now: &["usd", "hours"], later: &[] };
 
 pub(super) const LIMITS: Keys = Keys {
     now: &[
@@ -118,11 +130,14 @@ pub(super) const LIMITS: Keys = Keys {
     later: &[],
 };
 
-pub(super) const TEAM: Keys = Keys { now: &["limits"], later: POLICY };
+pub(super) const TEAM: Keys = POLICY;
 
-pub(super) const USER: Keys = Keys { now: &["team", "limits"], later: POLICY };
+pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement"], later: LATER };
 
-pub(super) const KEY: Keys = Keys { now: &["secret", "team", "user", "tags", "attribute", "limits"], later: POLICY };
+pub(super) const KEY: Keys = Keys {
+    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement"],
+    later: LATER,
+};
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use super::cap::Exceeded;
 use super::fault::Fault;
 use super::limit::Limited;
 
@@ -41,6 +42,12 @@ pub enum Cause {
     UpstreamUnreachable,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// A spend cap has no room for it.
+    CapExceeded,
+    /// Its cost is not known, and its caller has a spend cap.
+    Unpriced,
+    /// Its cost has no bound, and its caller has a spend cap.
+    Unbounded,
     /// The ledger cannot be written, so that nothing may be spent.
     StoreUnavailable,
     /// More requests or bodies are in flight than may be.
@@ -60,6 +67,8 @@ pub struct Refusal {
     pub param: Option<&'static str>,
     /// After how many seconds asking again makes sense; none: no hint is given.
     pub retry_after_s: Option<u32>,
+    /// The cap that has no room, and the status that config wants for that.
+    pub exceeded: Option<Box<(Exceeded, u16)>>,
     /// The method that the path takes, where another was used.
     pub allow: Option<&'static str>,
     /// The limit that was reached, if it was one.
@@ -68,7 +77,7 @@ pub struct Refusal {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -83,6 +92,9 @@ impl Cause {
         Self::NoUpstream,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
+        Self::CapExceeded,
+        Self::Unpriced,
+        Self::Unbounded,
         Self::StoreUnavailable,
         Self::Overloaded,
         Self::Draining,
@@ -92,7 +104,7 @@ impl Cause {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::Malformed => 400,
+            Self::Malformed | Self::CapExceeded | Self::Unpriced | Self::Unbounded => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound | Self::NoUpstream => 404,
@@ -126,7 +138,10 @@ impl Cause {
             | Self::HeadersTooLarge
             | Self::UnsupportedEncoding
             | Self::BodyTimeout
-            | Self::NoUpstream => Fault::Client,
+            | Self::NoUpstream
+            | Self::CapExceeded
+            | Self::Unpriced
+            | Self::Unbounded => Fault::Client,
         }
     }
 
@@ -148,6 +163,9 @@ impl Cause {
             Self::NoUpstream => "no_upstream",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::CapExceeded => "cap_exceeded",
+            Self::Unpriced => "model_unpriced",
+            Self::Unbounded => "unbounded",
             Self::StoreUnavailable => "store_unavailable",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
@@ -166,7 +184,28 @@ impl Cause {
 impl Refusal {
     /// A no with its sentence.
     pub fn new(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { cause, message: message.into(), param: None, retry_after_s: None, allow: None, limited: None }
+        Self {
+            cause,
+            message: message.into(),
+            param: None,
+            retry_after_s: None,
+            exceeded: None,
+            allow: None,
+            limited: None,
+        }
+    }
+
+    /// A spend cap has no room; answered with `status`.
+    #[must_use]
+    pub fn exceeded(exceeded: Exceeded, status: u16) -> Self {
+        let refusal = Self::new(Cause::CapExceeded, exceeded.to_string());
+        Self { exceeded: Some(Box::new((exceeded, status))), ..refusal }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.exceeded.as_ref().map_or(self.cause.status(), |exceeded| exceeded.1)
     }
 
     /// The same, naming the field at fault.

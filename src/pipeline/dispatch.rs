@@ -22,12 +22,12 @@ use super::read::{self, Call};
 use super::route::Decision;
 use super::settle::{Bill, End};
 use crate::app::App;
-use crate::config::IncludeUsage;
+use crate::config::{IncludeUsage, Upstream};
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
-use crate::protocol::splice::{ask_for_usage, splice};
+use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_output_limit, splice};
 use crate::protocol::strip::UsageEvents;
 use crate::upstream::client::{ResponseFuture, SendError};
 use crate::upstream::headers::scrub_request;
@@ -78,7 +78,12 @@ pub async fn dispatch(
     mut bill: Bill,
 ) -> Result<Answer, Refusal> {
     let provider = &decision.provider;
-    let (pieces, usage_events) = spliced(&mut arrival, call, decision);
+    let limit = bill.output_limit();
+    let Some((pieces, usage_events)) = spliced(&mut arrival, call, decision, limit) else {
+        // The hold counts on the limit, so that without it nothing may leave.
+        bill.settle(End::Unreachable, &Facts::default());
+        return Err(Refusal::new(Cause::Malformed, "no output limit can be put into this body"));
+    };
     let Ok(address) = provider.address(&arrival.path, arrival.head.uri.query()) else {
         bill.settle(End::Unreachable, &Facts::default());
         return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
@@ -104,26 +109,50 @@ pub async fn dispatch(
     Ok(Answer { response, bill, usage_events })
 }
 
-/// The body with what has to be spliced in. A compressed one goes on decoded then: every provider reads it, and packing it
-/// again would cost time that nobody gains.
-fn spliced(arrival: &mut Arrival, call: Call, decision: &Decision) -> (Vec<Bytes>, UsageEvents) {
-    let config = &decision.provider.config;
-    let takes_it = matches!(arrival.endpoint.operation, Operation::ChatCompletions | Operation::Completions);
-    let wanted = config.include_usage == IncludeUsage::Splice
-        && takes_it
-        && call.ask.stream
-        && !(&*config.provider == AZURE && is_of_another_maker(&decision.model));
-    let edit = wanted.then(|| ask_for_usage(&call.ask)).flatten();
+/// The body with what has to be spliced in; `None` where `limit` has no place. A compressed one goes on decoded then: every
+/// provider reads it, and packing it again would cost time that nobody gains.
+fn spliced(
+    arrival: &mut Arrival,
+    call: Call,
+    decision: &Decision,
+    limit: Option<u64>,
+) -> Option<(Vec<Bytes>, UsageEvents)> {
+    let operation = arrival.endpoint.operation;
+    let usage = wants_usage(operation, &call, decision).then(|| ask_for_usage(&call.ask)).flatten();
+    let events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
+    let mut edits: Vec<Edit> = usage.into_iter().collect();
     let text = call.plain.as_ref().unwrap_or(&call.pieces);
-    match edit.and_then(|edit| splice(text, vec![edit])) {
+    if let Some(tokens) = limit {
+        let chat = chat_limit(&decision.provider.config);
+        edits.extend(set_output_limit(&call.ask, text, operation, chat, tokens)?);
+    }
+    if edits.is_empty() {
+        return Some((call.pieces, events));
+    }
+    match splice(text, edits) {
         Some(pieces) => {
             if call.plain.is_some() {
                 arrival.head.headers.remove(CONTENT_ENCODING);
             }
-            (pieces, UsageEvents::Drop)
+            Some((pieces, events))
         }
-        None => (call.pieces, UsageEvents::Pass),
+        None if limit.is_some() => None,
+        None => Some((call.pieces, UsageEvents::Pass)),
     }
+}
+
+/// Whether the stream is to tell its usage although the client did not ask for that.
+fn wants_usage(operation: Operation, call: &Call, decision: &Decision) -> bool {
+    let config = &decision.provider.config;
+    config.include_usage == IncludeUsage::Splice
+        && matches!(operation, Operation::ChatCompletions | Operation::Completions)
+        && call.ask.stream
+        && !(&*config.provider == AZURE && is_of_another_maker(&decision.model))
+}
+
+/// OpenAI's reasoning models refuse `max_tokens`; many others know nothing else.
+pub fn chat_limit(config: &Upstream) -> ChatLimit {
+    if &*config.provider == "openai" { ChatLimit::MaxCompletionTokens } else { ChatLimit::MaxTokens }
 }
 
 /// Whether a model on Azure is none of OpenAI's: those send their usage unasked (recorded: Grok, DeepSeek), and some

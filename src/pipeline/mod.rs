@@ -54,6 +54,7 @@ use identify::Caller;
 use read::Call;
 use respond::Told;
 use route::Decision;
+use settle::Bill;
 
 /// Answers one request of a client.
 pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
@@ -83,7 +84,15 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    match send(&app, arrival, call, admission, &decision, tab).await {
+    let bill = match reserve::reserve(&app, &arrival, &call, &decision, tab).await {
+        Ok(bill) => bill,
+        Err(refusal) => {
+            let mut response = unheard(&app, arrival, &refusal).await;
+            admission.write(response.headers_mut());
+            return response;
+        }
+    };
+    match send(&app, arrival, call, admission, &decision, bill).await {
         Ok(response) => response,
         Err(refusal) => {
             let mut response = respond::refuse(&refusal, dialect, id);
@@ -119,16 +128,16 @@ async fn send(
     call: Call,
     admission: Admission,
     decision: &Decision,
-    tab: Tab,
+    bill: Bill,
 ) -> Result<Response<Body>, Refusal> {
     let told = Told {
         id: arrival.id,
         requested: decision.requested.clone(),
         model: decision.model.clone(),
         reason: decision.reason,
+        output_limit: bill.output_limit(),
         admission,
     };
-    let bill = reserve::reserve(app, &arrival, &call, decision, tab).await?;
     let answer = dispatch::dispatch(app, arrival, call, decision, bill).await?;
     deliver::deliver(app, answer, decision, &told).await
 }

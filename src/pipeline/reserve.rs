@@ -1,18 +1,27 @@
-//! Reserve: the worst case is worked out and written down before anything is sent.
+//! Reserve: the worst case is worked out, held in every scope with a cap, and written down before anything is sent.
+//!
+//! Invariant: nothing leaves for a capped scope whose worst case is not held.
+
+use std::sync::Arc;
+
+use http::HeaderName;
 
 use super::arrive::Arrival;
+use super::dispatch::chat_limit;
 use super::read::Call;
 use super::route::Decision;
 use super::settle::{Bill, Pricing};
 use crate::app::App;
 use crate::bank::booked::Claim;
-use crate::bank::tab::Tab;
+use crate::bank::tab::{NotOpened, Tab};
+use crate::domain::cap::{Capped, Exceeded, OnExceed};
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::price::{self, Context, Model, Prompt};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::Ask;
-use crate::protocol::bounds::{Bounds, ModelFacts};
+use crate::protocol::bounds::{Bounds, ModelFacts, Unbounded};
+use crate::protocol::splice::set_output_limit;
 
 /// The longest name of a batch or file that is told apart from others; providers' have about 40 bytes.
 const BATCH_ID_BYTES_MAX: usize = 256;
@@ -20,16 +29,45 @@ const BATCH_ID_BYTES_MAX: usize = 256;
 /// After how many seconds a client may ask again whose request the ledger could not serve.
 const STORE_RETRY_S: u32 = 5;
 
-/// Quotes the request and opens its attempt.
+/// Tokens below which an answer is of no use, so that a request is refused rather than limited further.
+const OUTPUT_MIN: u64 = 256;
+
+/// How often a limit is worked out anew, since others take from the same room meanwhile.
+const SHRINKS_MAX: usize = 8;
+
+/// A header by which a request limits its own cost.
+const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
+
+/// What a request can cost.
+#[derive(Clone, Copy, Debug)]
+struct Worst {
+    quote: Usd,
+    input: u64,
+    /// The limit for one answer that the quote counts on.
+    limit: Option<u64>,
+}
+
+/// All that a quote depends on.
+struct Case<'a> {
+    call: &'a Call,
+    decision: &'a Decision,
+    operation: Operation,
+    model: Option<Arc<Model>>,
+    facts: ModelFacts,
+    context: Context<'a>,
+}
+
+/// Quotes the request, holds the quote in every scope with a cap, and opens the attempt.
 ///
 /// # Errors
-/// The ledger cannot be written. The request has its entry then.
+/// A cap has no room, what it would cost cannot be known in front of a cap, or the ledger cannot be written. The request
+/// has its entry then.
 pub async fn reserve(
     app: &App,
     arrival: &Arrival,
     call: &Call,
     decision: &Decision,
-    tab: Tab,
+    mut tab: Tab,
 ) -> Result<Bill, Refusal> {
     let claim = match claim(app, arrival, decision).await {
         Ok(claim) => claim,
@@ -39,39 +77,206 @@ pub async fn reserve(
         }
     };
     let snapshot = &arrival.snapshot;
-    let model = match decision.model.is_empty() {
-        true => None,
-        false => snapshot.book.find(&decision.provider.config.provider, None, &decision.model),
+    let case = Case::of(arrival, call, decision);
+    let operation = case.operation;
+    let capped = match case.is_free() {
+        true => Vec::new(),
+        false => snapshot.config.capped(&tab.entry().account, &decision.model),
     };
-    let operation = arrival.endpoint.operation;
-    let facts = model.as_deref().map_or_else(ModelFacts::default, |model| facts(model, decision, operation));
-    let bounds = Bounds::of(&call.ask, &facts, operation.generates() || operation.is_media(), None);
-    let context = Context {
-        at_ms: arrival.at_ms,
-        requested_service_tier: call.ask.service_tier.as_deref(),
-        geo: call.ask.geo.as_deref(),
-        speed: call.ask.speed.as_deref(),
-        residency: decision.provider.residency(),
-        ..Context::default()
+    let mut worst = match case.admit(arrival, &capped) {
+        Ok(worst) => worst,
+        Err(refusal) => return Err(refuse(app, tab, refusal)),
     };
-    let quote = match &model {
-        _ if operation.is_free() || decision.provider.config.free => Some(Usd::ZERO),
-        Some(model) => quote(model, &bounds, &call.ask, &context),
-        None => None,
+    let mut tries = 0;
+    let debt = loop {
+        tries += 1;
+        match tab.open(worst.map(|worst| worst.quote), &capped).await {
+            Ok(debt) => break debt,
+            Err(NotOpened::Refused(refusal)) => return Err(refusal),
+            Err(NotOpened::Exceeded(same, exceeded)) => {
+                tab = *same;
+                let may_shrink = exceeded.on_exceed == OnExceed::Shrink && tries < SHRINKS_MAX;
+                let Some(smaller) = may_shrink.then(|| case.affordable(exceeded.room())).flatten() else {
+                    let refusal = Refusal::exceeded(*exceeded, snapshot.config.money.refusal_status);
+                    return Err(refuse(app, tab, refusal));
+                };
+                worst = Some(smaller);
+            }
+        }
     };
     let pricing = Pricing {
         snapshot: snapshot.clone(),
         provider: decision.provider.clone(),
         operation,
         model: decision.model.clone(),
-        input_bound: bounds.input_tokens,
+        input_bound: worst.map_or_else(|| case.bounds(None).input_tokens, |worst| worst.input),
         may_reason: call.ask.features.reasoning,
         is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
+        is_capped: !capped.is_empty(),
+        output_limit: worst.and_then(|worst| worst.limit),
         claim,
     };
-    let debt = tab.open(quote).await?;
     Ok(Bill::new(debt, pricing, app.bank.clone()))
+}
+
+impl<'a> Case<'a> {
+    fn of(arrival: &'a Arrival, call: &'a Call, decision: &'a Decision) -> Self {
+        let model = match decision.model.is_empty() {
+            true => None,
+            false => arrival.snapshot.book.find(&decision.provider.config.provider, None, &decision.model),
+        };
+        let operation = arrival.endpoint.operation;
+        let facts = model.as_deref().map_or_else(ModelFacts::default, |model| facts(model, decision, operation));
+        let context = Context {
+            at_ms: arrival.at_ms,
+            requested_service_tier: call.ask.service_tier.as_deref(),
+            geo: call.ask.geo.as_deref(),
+            speed: call.ask.speed.as_deref(),
+            residency: decision.provider.residency(),
+            ..Context::default()
+        };
+        Self { call, decision, operation, model, facts, context }
+    }
+
+    /// Whether it costs nothing, whatever it asks for.
+    fn is_free(&self) -> bool {
+        self.operation.is_free() || self.decision.provider.config.free
+    }
+
+    fn bounds(&self, limit: Option<u64>) -> Bounds {
+        let generates = self.operation.generates() || self.operation.is_media();
+        let bounds = Bounds::of(&self.call.ask, &self.facts, generates, limit);
+        // Each text or list of tokens in a list of prompts gets answers of its own.
+        let prompts = match self.operation == Operation::Completions {
+            true => u64::from(self.call.ask.features.messages).max(1),
+            false => 1,
+        };
+        Bounds { output_tokens: bounds.output_tokens.map(|tokens| tokens.saturating_mul(prompts)), ..bounds }
+    }
+
+    /// The worst case; `None` where it has no bound or no price.
+    fn worst(&self, limit: Option<u64>) -> Option<Worst> {
+        let bounds = self.bounds(limit);
+        let input = bounds.input_tokens;
+        if self.is_free() {
+            return Some(Worst { quote: Usd::ZERO, input, limit });
+        }
+        let quote = quote(self.model.as_deref()?, &bounds, &self.call.ask, &self.context)?;
+        Some(Worst { quote, input, limit })
+    }
+
+    /// The worst case of a request that may go on to be held.
+    fn admit(&self, arrival: &Arrival, capped: &[Capped]) -> Result<Option<Worst>, Refusal> {
+        let own_max = max_cost(arrival)?;
+        let worst = self.worst(None);
+        if capped.is_empty() && own_max.is_none() {
+            return Ok(worst);
+        }
+        let bounded = worst.filter(|_| self.is_free() || boundless(self.operation).is_none());
+        let Some(worst) = bounded else { return Err(self.unknown(capped)) };
+        let Some(cap) = own_max.filter(|max| worst.quote > *max) else { return Ok(Some(worst)) };
+        let shrinks = !capped.is_empty() && capped.iter().all(|capped| capped.policy.on_exceed == OnExceed::Shrink);
+        let smaller = shrinks.then(|| self.affordable(cap)).flatten();
+        smaller.map(Some).ok_or_else(|| {
+            let (spent, held) = (Usd::ZERO, Usd::ZERO);
+            let (scope, window, resets_ms, on_exceed) = (None, None, None, OnExceed::Refuse);
+            let exceeded = Exceeded { scope, window, cap, spent, held, quote: worst.quote, resets_ms, on_exceed };
+            Refusal::exceeded(exceeded, arrival.snapshot.config.money.refusal_status)
+        })
+    }
+
+    /// Why there is no quote, which a capped caller needs.
+    fn unknown(&self, capped: &[Capped]) -> Refusal {
+        let whose = capped.first().map_or_else(
+            || "this request limits its cost".to_owned(),
+            |capped| match capped.scope.name() {
+                "" => format!("the {} has a spend cap", capped.scope.kind()),
+                name => format!("the {} {name:?} has a spend cap", capped.scope.kind()),
+            },
+        );
+        let why = self.bounds(None).unbounded.filter(|_| self.model.is_some()).map(Unbounded::name);
+        if let Some(why) = boundless(self.operation).or(why) {
+            let message = format!("unbounded: {why}: the cost of this request has no upper bound, and {whose}");
+            return Refusal::new(Cause::Unbounded, message);
+        }
+        let message =
+            format!("model_unpriced: model {:?} has no price for this request, and {whose}", self.decision.model);
+        Refusal::new(Cause::Unpriced, message).about("model")
+    }
+
+    /// The largest output limit with which the request costs no more than `room`, if it is of use.
+    fn affordable(&self, room: Usd) -> Option<Worst> {
+        if !self.operation.generates() {
+            return None;
+        }
+        let fits = |limit: u64| self.worst(Some(limit)).filter(|worst| worst.quote <= room);
+        let asked = [self.call.ask.output_limit, self.facts.max_output].into_iter().flatten().min()?;
+        let mut best = fits(OUTPUT_MIN).filter(|_| OUTPUT_MIN < asked)?;
+        // The body must take a limit, before anybody counts on it.
+        let config = &self.decision.provider.config;
+        let text = self.call.plain.as_ref().unwrap_or(&self.call.pieces);
+        set_output_limit(&self.call.ask, text, self.operation, chat_limit(config), OUTPUT_MIN)?;
+        let (mut low, mut high) = (OUTPUT_MIN, asked);
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            match fits(middle) {
+                Some(worst) => (best, low) = (worst, middle),
+                None => high = middle,
+            }
+        }
+        Some(best)
+    }
+}
+
+/// Why nothing in a request bounds what the operation costs.
+const fn boundless(operation: Operation) -> Option<&'static str> {
+    match operation {
+        Operation::ImageGenerations
+        | Operation::ImageEdits
+        | Operation::ImageVariations
+        | Operation::Transcriptions
+        | Operation::Translations
+        | Operation::Speech => Some("media"),
+        Operation::Batches | Operation::FileContent | Operation::BatchResults => Some("batch"),
+        Operation::CachedContents => Some("stored_cache"),
+        Operation::Interactions => Some("interactions"),
+        Operation::Unknown => Some("unknown_path"),
+        Operation::ChatCompletions
+        | Operation::Completions
+        | Operation::Responses
+        | Operation::StoredResponse
+        | Operation::ResponsesInputTokens
+        | Operation::Embeddings
+        | Operation::Messages
+        | Operation::CountTokens
+        | Operation::GenerateContent
+        | Operation::GeminiCountTokens
+        | Operation::EmbedContent
+        | Operation::Moderations
+        | Operation::Files
+        | Operation::StoredBatch
+        | Operation::StoredCache
+        | Operation::StoredInteraction
+        | Operation::Models => None,
+    }
+}
+
+/// Our own no, which costs nothing and stands in the ledger.
+fn refuse(app: &App, tab: Tab, refusal: Refusal) -> Refusal {
+    if matches!(refusal.cause, Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded) {
+        app.bank.note_cap_refusal();
+    }
+    tab.refuse(&refusal);
+    refusal
+}
+
+/// What the request says that it may cost.
+fn max_cost(arrival: &Arrival) -> Result<Option<Usd>, Refusal> {
+    let Some(value) = arrival.head.headers.get(MAX_COST) else { return Ok(None) };
+    let parsed = value.to_str().ok().and_then(|text| Usd::parse(text.trim()).ok());
+    let odd = || Refusal::new(Cause::Malformed, "x-tollgate-max-cost-usd is no amount such as 0.05");
+    parsed.map(Some).ok_or_else(odd)
 }
 
 /// Leave to bill the batch whose results are asked for. The id is what stands in front of the last step of the path, as in

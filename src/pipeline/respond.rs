@@ -16,6 +16,7 @@ use crate::protocol::error_body;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requested-model");
+const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -38,6 +39,8 @@ pub struct Told {
     pub model: std::sync::Arc<str>,
     /// The rule that chose it.
     pub reason: &'static str,
+    /// The output limit that a spend cap imposed.
+    pub output_limit: Option<u64>,
     /// How the caller's limits stand.
     pub admission: Admission,
 }
@@ -47,6 +50,9 @@ impl Told {
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
+        if let Some(tokens) = self.output_limit {
+            headers.insert(MAX_TOKENS, HeaderValue::from(tokens));
+        }
         if !self.model.is_empty() {
             // A name that cannot stand in a header came from the client, who knows it.
             if let Ok(model) = HeaderValue::from_str(&self.model) {
@@ -72,7 +78,7 @@ pub fn write_cost(cost: Usd, headers: &mut HeaderMap) {
 pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Body> {
     let rendered = error_body::render(dialect, refusal, id);
     let mut response = Response::new(Body::whole(rendered));
-    *response.status_mut() = StatusCode::from_u16(refusal.cause.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(error_body::CONTENT_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -77,6 +77,10 @@ pub struct Pricing {
     pub is_stream: bool,
     /// The service tier that was asked for.
     pub service_tier: Option<Box<str>>,
+    /// Whether a scope with a cap pays: what is not known exactly costs the hold.
+    pub is_capped: bool,
+    /// The output limit that a cap imposed, in tokens.
+    pub output_limit: Option<u64>,
     /// Leave to bill the batch whose results are fetched.
     pub claim: Option<Claim>,
 }
@@ -159,7 +163,7 @@ impl Bill {
     /// The answer broke off before its head went out: the client gets this instead.
     pub fn note_refusal(&mut self, refusal: &Refusal) {
         if let Some(entry) = self.debt.entry() {
-            entry.status = refusal.cause.status();
+            entry.status = refusal.status();
         }
     }
 
@@ -175,6 +179,12 @@ impl Bill {
     #[must_use]
     pub const fn operation(&self) -> Operation {
         self.pricing.operation
+    }
+
+    /// The output limit that a cap imposed, in tokens.
+    #[must_use]
+    pub const fn output_limit(&self) -> Option<u64> {
+        self.pricing.output_limit
     }
 
     /// Whether a stream was asked for.
@@ -313,7 +323,7 @@ impl Bill {
             None => Usage { input: self.pricing.input_bound, ..Usage::default() },
         };
         usage.output = facts.text_bytes.max(facts.usage.as_ref().map_or(0, |seen| seen.output));
-        if facts.reasoned || self.pricing.may_reason {
+        if facts.reasoned || self.pricing.may_reason || self.pricing.is_capped {
             return self.at_quote(UsageSource::Counted, usage);
         }
         let model = self.model(facts.served_model.as_deref());

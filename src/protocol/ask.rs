@@ -49,6 +49,12 @@ pub struct Ask {
     pub output_limit: Option<u64>,
     /// Where output limits stand.
     pub limit_spans: Vec<Range<usize>>,
+    /// Where an output limit is `null`, which is none.
+    pub null_limits: Vec<Range<usize>>,
+    /// Whether an output limit is given in a way that parsers may read differently.
+    pub limit_is_odd: bool,
+    /// Where the value of `generationConfig` stands.
+    pub settings: Option<Range<usize>>,
     /// How many answers the provider makes: the larger of `n`, `best_of`, `candidateCount` and 1.
     pub choices: u64,
     /// The service tier asked for.

@@ -27,19 +27,21 @@ fn openai(refusal: &Refusal, id: RequestId) -> String {
     let message = quoted(&format!("{} (request {id})", refusal.message));
     let kind = openai_type(refusal.cause);
     let param = refusal.param.map_or_else(|| "null".to_owned(), quoted);
-    let (code, limit) = (openai_code(refusal.cause), limit_member(refusal));
-    format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":{param},"code":"{code}"{limit}}}}}"#)
+    let code = openai_code(refusal.cause);
+    let (limit, cap) = (limit_member(refusal), cap(refusal));
+    format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":{param},"code":"{code}"{limit}{cap}}}}}"#)
 }
 
 fn anthropic(refusal: &Refusal, id: RequestId) -> String {
     let (kind, message) = (anthropic_type(refusal.cause), quoted(&refusal.message));
-    let limit = limit_member(refusal);
-    format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}{limit}}},"request_id":"{id}"}}"#)
+    let (limit, cap) = (limit_member(refusal), cap(refusal));
+    format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}{limit}{cap}}},"request_id":"{id}"}}"#)
 }
 
 fn google(refusal: &Refusal, id: RequestId) -> String {
-    let (code, status) = (refusal.cause.status(), google_status(refusal.cause));
+    let (code, status) = (refusal.status(), google_status(refusal.cause));
     let message = quoted(&format!("{} (request {id})", refusal.message));
+    let cap = members(refusal).map_or_else(String::new, |members| format!(",{members}"));
     let reason = refusal.cause.code().to_ascii_uppercase();
     let limit: String =
         fields(refusal).into_iter().map(|(key, value)| format!(r#","{key}":{}"#, quoted(&value))).collect();
@@ -47,7 +49,7 @@ fn google(refusal: &Refusal, id: RequestId) -> String {
         format!(r#",{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{wait_s}s"}}"#)
     });
     format!(
-        r#"{{"error":{{"code":{code},"message":{message},"status":"{status}","details":[{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}","domain":"tollgate","metadata":{{"request_id":"{id}"{limit}}}}}{retry}]}}}}"#
+        r#"{{"error":{{"code":{code},"message":{message},"status":"{status}","details":[{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}","domain":"tollgate","metadata":{{"request_id":"{id}"{limit}{cap}}}}}{retry}]}}}}"#
     )
 }
 
@@ -76,6 +78,30 @@ fn limit_member(refusal: &Refusal) -> String {
     )
 }
 
+/// What a cap's refusal tells machines, as one more member of the error.
+fn cap(refusal: &Refusal) -> String {
+    members(refusal).map_or_else(String::new, |members| format!(r#","tollgate":{{{members}}}"#))
+}
+
+fn members(refusal: &Refusal) -> Option<String> {
+    let (exceeded, _) = refusal.exceeded.as_deref()?;
+    let (kind, name) = exceeded.scope_words();
+    let window = exceeded.window.map_or_else(|| "request".to_owned(), |window| window.to_string());
+    let mut members = format!(r#""scope":"{kind}","name":{},"window":"{window}""#, quoted(name));
+    for (name, usd) in [
+        ("cap_usd", exceeded.cap),
+        ("spent_usd", exceeded.spent),
+        ("held_usd", exceeded.held),
+        ("quote_usd", exceeded.quote),
+    ] {
+        members.push_str(&format!(r#","{name}":"{usd}""#));
+    }
+    if let Some(at) = exceeded.resets() {
+        members.push_str(&format!(r#","resets_at":"{at}""#));
+    }
+    Some(members)
+}
+
 /// A JSON string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -93,7 +119,10 @@ const fn openai_type(cause: Cause) -> &'static str {
         | Cause::HeadersTooLarge
         | Cause::UnsupportedEncoding
         | Cause::BodyTimeout
+        | Cause::Unpriced
+        | Cause::Unbounded
         | Cause::NoUpstream => "invalid_request_error",
+        Cause::CapExceeded => "insufficient_quota",
         Cause::RateLimited => "rate_limit_error",
         Cause::UpstreamUnreachable
         | Cause::UpstreamTimeout
@@ -109,6 +138,7 @@ const fn openai_code(cause: Cause) -> &'static str {
         Cause::Unauthorized => "invalid_api_key",
         Cause::NoUpstream => "model_not_found",
         Cause::Overloaded => "server_is_overloaded",
+        Cause::CapExceeded => "insufficient_quota",
         Cause::RateLimited => "rate_limit_exceeded",
         Cause::Forbidden
         | Cause::NotFound
@@ -121,6 +151,8 @@ const fn openai_code(cause: Cause) -> &'static str {
         | Cause::BodyTimeout
         | Cause::UpstreamUnreachable
         | Cause::UpstreamTimeout
+        | Cause::Unpriced
+        | Cause::Unbounded
         | Cause::StoreUnavailable
         | Cause::Draining => cause.code(),
     }
@@ -138,6 +170,9 @@ const fn anthropic_type(cause: Cause) -> &'static str {
         | Cause::Malformed
         | Cause::HeadersTooLarge
         | Cause::UnsupportedEncoding
+        | Cause::CapExceeded
+        | Cause::Unpriced
+        | Cause::Unbounded
         | Cause::BodyTimeout => "invalid_request_error",
         Cause::UpstreamTimeout => "timeout_error",
         Cause::Overloaded | Cause::Draining => "overloaded_error",
@@ -150,7 +185,7 @@ const fn google_status(cause: Cause) -> &'static str {
         Cause::Unauthorized => "UNAUTHENTICATED",
         Cause::Forbidden => "PERMISSION_DENIED",
         Cause::NotFound | Cause::NoUpstream => "NOT_FOUND",
-        Cause::UpgradeRequired => "FAILED_PRECONDITION",
+        Cause::UpgradeRequired | Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded => "FAILED_PRECONDITION",
         Cause::RateLimited => "RESOURCE_EXHAUSTED",
         Cause::MethodNotAllowed
         | Cause::Malformed

@@ -10,6 +10,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::ask::{Ask, IncludeUsage};
+use crate::domain::operation::Operation;
 
 /// New bytes for a span; an empty span inserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,92 @@ pub fn ask_for_usage(ask: &Ask) -> Option<Edit> {
         IncludeUsage::Explicit(_) | IncludeUsage::Odd => return None,
     };
     Some(Edit { span, with: Bytes::from_static(with.as_bytes()) })
+}
+
+/// The field of chat completions that limits the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLimit {
+    /// `max_completion_tokens`: OpenAI's own, which its reasoning models insist on.
+    MaxCompletionTokens,
+    /// `max_tokens`, which everybody else knows.
+    MaxTokens,
+}
+
+/// The edits that limit the output to `tokens`: in the fields that the client used, else in the operation's own.
+///
+/// `None` where the limit has no place: an operation without output, or a body that parsers may read differently.
+#[must_use]
+pub fn set_output_limit(
+    ask: &Ask,
+    rope: &[Bytes],
+    operation: Operation,
+    chat: ChatLimit,
+    tokens: u64,
+) -> Option<Vec<Edit>> {
+    if ask.limit_is_odd || ask.is_empty {
+        return None;
+    }
+    let given = || ask.limit_spans.iter().chain(&ask.null_limits).cloned();
+    let number: Bytes = tokens.to_string().into();
+    if given().next().is_some() {
+        return Some(given().map(|span| Edit { span, with: number.clone() }).collect());
+    }
+    let at = |at: usize, text: String| Edit { span: at..at, with: text.into() };
+    let name = match (operation, chat) {
+        (Operation::ChatCompletions, ChatLimit::MaxCompletionTokens) => "max_completion_tokens",
+        (Operation::ChatCompletions, ChatLimit::MaxTokens) | (Operation::Completions | Operation::Messages, _) => {
+            "max_tokens"
+        }
+        (Operation::Responses, _) => "max_output_tokens",
+        (Operation::GenerateContent, _) => return settings_limit(ask, rope, tokens).map(|edit| vec![edit]),
+        (
+            Operation::StoredResponse
+            | Operation::ResponsesInputTokens
+            | Operation::Embeddings
+            | Operation::CountTokens
+            | Operation::GeminiCountTokens
+            | Operation::EmbedContent
+            | Operation::ImageGenerations
+            | Operation::ImageEdits
+            | Operation::ImageVariations
+            | Operation::Transcriptions
+            | Operation::Translations
+            | Operation::Speech
+            | Operation::Moderations
+            | Operation::Files
+            | Operation::FileContent
+            | Operation::Batches
+            | Operation::StoredBatch
+            | Operation::BatchResults
+            | Operation::CachedContents
+            | Operation::StoredCache
+            | Operation::Interactions
+            | Operation::StoredInteraction
+            | Operation::Models
+            | Operation::Unknown,
+            _,
+        ) => return None,
+    };
+    Some(vec![at(ask.insert_at, format!("\"{name}\":{tokens},"))])
+}
+
+/// The output limit of Gemini, which stands in an object of its own.
+fn settings_limit(ask: &Ask, rope: &[Bytes], tokens: u64) -> Option<Edit> {
+    let limit = format!("\"maxOutputTokens\":{tokens}");
+    let Some(span) = ask.settings.clone() else {
+        let text = format!("\"generationConfig\":{{{limit}}},");
+        return Some(Edit { span: ask.insert_at..ask.insert_at, with: text.into() });
+    };
+    let mut bytes = rope.iter().flat_map(|piece| piece.iter().copied()).skip(span.start);
+    match bytes.next()? {
+        b'{' => {
+            let first = bytes.find(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))?;
+            let comma = if first == b'}' { "" } else { "," };
+            Some(Edit { span: span.start + 1..span.start + 1, with: format!("{limit}{comma}").into() })
+        }
+        b'n' => Some(Edit { span, with: format!("{{{limit}}}").into() }),
+        _ => None,
+    }
 }
 
 /// The path with another model in it, percent-encoded. `None`: the range is not in the path.

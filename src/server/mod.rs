@@ -9,4 +9,5 @@ pub mod http2;
 mod guard;
 pub mod accept;
 pub mod surfaces;
+pub mod clients;
 pub mod run;

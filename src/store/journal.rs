@@ -195,6 +195,12 @@ impl Journal {
         Tip(self.shared.clone())
     }
 
+    /// The number of the first record that is not durable.
+    #[must_use]
+    pub fn unsynced(&self) -> u64 {
+        self.shared.synced_seq()
+    }
+
     /// How it is.
     #[must_use]
     pub fn health(&self) -> Health {

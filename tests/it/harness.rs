@@ -68,7 +68,8 @@ fn config_of(text: &str, folder: &Path) -> String {
 }
 
 impl House {
-    fn presence(&self) -> Presence {
+    /// A place among the requests in flight.
+    pub fn presence(&self) -> Presence {
         Presence { gauge: self.app.metrics.in_flight.enter(), place: self.app.requests.take().unwrap() }
     }
 
@@ -77,7 +78,7 @@ impl House {
         entry.id = self.app.mint.request_id(entry.at_ms);
         let id = entry.id;
         let tab = Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence());
-        let mut debt = tab.open(closing.cost).await.unwrap();
+        let mut debt = tab.open(closing.cost, &[]).await.unwrap();
         debt.depart();
         debt.settle(closing);
         id
@@ -85,7 +86,7 @@ impl House {
 
     /// Lets `entry` run through a bank that may be unable to write it.
     pub async fn settle_into_the_void(&self, entry: Entry) {
-        drop(Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence()).open(None).await);
+        drop(Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence()).open(None, &[]).await);
     }
 
     /// Asks the admin listener from this machine, with the token.

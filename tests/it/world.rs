@@ -198,7 +198,9 @@ pub async fn provider() -> (SocketAddr, Arc<Mock>) {
 
 fn config(provider: SocketAddr, folder: &TempDir, extra: &str, silence_max: Duration) -> Config {
     let text = config_text(provider, folder, extra);
-    let env: Environment = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned())).into();
+    let mut env: Environment = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned())).into();
+    let variables = extra.lines().filter_map(|line| line.strip_prefix("env.")?.split_once('='));
+    env.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     for upstream in &mut config.upstreams {
         let upstream = Arc::get_mut(upstream).unwrap();
@@ -220,7 +222,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A config with the mock behind the upstreams `openai`, `anthropic` and `gemini`; lines of `extra` that begin with
-/// `server.` go into that section, and `//PROVIDER` in it stands for the provider's address.
+/// `server.` go into that section, `env.NAME=VALUE` is a variable, and `//PROVIDER` in it stands for the provider's address.
 pub fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
     let extra = extra.replace("//PROVIDER", &format!("//{provider}"));
     format!(
@@ -262,6 +264,10 @@ base_url = "http://{provider}"
             .filter(|line| line.starts_with("server."))
             .map(|line| line.replacen("server.", "", 1) + "\n")
             .collect::<String>(),
-        extra = extra.lines().filter(|line| !line.starts_with("server.")).collect::<Vec<_>>().join("\n"),
+        extra = extra
+            .lines()
+            .filter(|line| !line.starts_with("server.") && !line.starts_with("env."))
+            .collect::<Vec<_>>()
+            .join("\n"),
     )
 }

@@ -8,6 +8,7 @@ mod server;
 mod upstreams;
 mod callers;
 mod limits;
+mod caps;
 mod prices;
 
 use super::error::Complaints;
@@ -31,10 +32,12 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let network = connections::network(&root, &setting.vault);
     let upstreams = upstreams::upstreams(&root, &network, &setting.vault);
     let callers = callers::callers(&root, &setting.vault);
+    let (store, caps) = (server::store(&root), caps::caps(&root));
+    caps::check_retention(&root, &caps, store.retention_days.is_some());
     Config {
         file: None,
         server,
-        store: server::store(&root),
+        store,
         money: server::money(&root),
         log: server::log(&root),
         network,
@@ -44,6 +47,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         keys: callers.keys,
         limits: limits::limits(&root),
         prices: prices::prices(&root),
+        caps,
         by_digest: callers.by_digest,
     }
 }
@@ -52,6 +56,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
 pub(super) mod words {
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
+    use crate::domain::cap::OnExceed;
     use crate::domain::operation::Dialect;
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
@@ -60,6 +65,8 @@ pub(super) mod words {
         [("refuse", UnknownPaths::Refuse), ("forward", UnknownPaths::Forward)];
     pub(in super::super) const ON_CLIENT_ABORT: [(&str, OnClientAbort); 2] =
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
+    pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
+        [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =

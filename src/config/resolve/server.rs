@@ -79,7 +79,12 @@ pub(super) fn money(root: &Section<'_>) -> Money {
     let zone = |name: &str| {
         TimeZone::get(name).map_err(|_| "not a time zone; use an IANA name such as \"Europe/Berlin\"".to_owned())
     };
+    let refusal_status = section.number("refusal_status", 400, 400..=429);
+    if ![400, 402, 403, 429].contains(&refusal_status) {
+        section.complain("refusal_status", "must be 400, 402, 403 or 429");
+    }
     Money {
+        refusal_status: u16::try_from(refusal_status).unwrap_or(400),
         time_zone: section.parsed("time_zone", zone).unwrap_or(TimeZone::UTC),
         on_client_abort: section.choice("on_client_abort", &ON_CLIENT_ABORT, OnClientAbort::Drain),
         drain_max: seconds(&section, "drain_s_max", 120),

@@ -126,6 +126,7 @@ impl Collector {
     /// The whole ask of a body of so many bytes.
     pub(super) fn finish(mut self, bytes: usize) -> Ask {
         let ask = &mut self.ask;
+        ask.limit_is_odd = self.limit_is_odd;
         if self.limit_is_odd {
             ask.output_limit = None;
         }
@@ -158,7 +159,10 @@ impl Collector {
             },
             Root::OutputLimit(name) => self.output_limit(name, value),
             // Parsers differ in which of two they take.
-            Root::Settings => self.limit_is_odd |= std::mem::replace(&mut self.has_settings, true),
+            Root::Settings => {
+                self.limit_is_odd |= std::mem::replace(&mut self.has_settings, true);
+                ask.settings = Some(value.start..value.end);
+            }
             Root::Choices => match values::count(value.raw) {
                 Some(count) => ask.choices = ask.choices.max(count),
                 None => ask.odd |= is_set,
@@ -227,6 +231,8 @@ impl Collector {
         self.limit_is_odd |= self.limits & bit != 0;
         self.limits |= bit;
         if value.first == b'n' {
+            self.ask.null_limits.push(value.start..value.end);
+            self.limit_is_odd |= self.ask.null_limits.len() > LIMITS_MAX;
             return;
         }
         if self.ask.limit_spans.len() < LIMITS_MAX {

@@ -114,7 +114,7 @@ async fn check_shows_what_is_meant_and_no_secret() {
     assert!(talk.contains("tollgate.toml: ok, config "), "{talk}");
     let (exit, sheet, _) = run(folder, &format!("check {FILE} --key ci")).await;
     assert_eq!(exit, 0);
-    assert!(sheet.contains("team       search\n") && sheet.contains("none are enforced by this version"), "{sheet}");
+    assert!(sheet.contains("team       search\n") && sheet.contains("caps       none\nlimits     none\n"), "{sheet}");
     assert!(![out, talk, sheet].iter().any(|text| text.contains(KEY) || text.contains(TOKEN)));
 }
 

@@ -4,20 +4,29 @@ use std::path::PathBuf;
 
 use tollgate::config::{Config, DEFAULT_FILE};
 
+use crate::papers::Papers;
+
 use super::{KEY, env, errors, secrets};
 
-/// The shipped file, and the same with every commented-out key said.
-fn shipped() -> (String, String) {
+/// The shipped file, and the same with every commented-out key said; the files that it names then are those of `papers`.
+fn shipped(papers: &Papers) -> (String, String) {
     let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DEFAULT_FILE)).unwrap();
     let said =
         |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#'])).unwrap_or(line).to_owned();
     let all = text.lines().map(said).collect::<Vec<_>>().join("\n");
+    let path = |name: &str| papers.path(name);
+    let named = [("server", "server"), ("clients", "ca"), ("company", "ca"), ("openai", "ca"), ("tollgate", "client")];
+    let all = named.iter().fold(all, |all, (example, paper)| {
+        all.replace(&format!("tls/{example}.pem"), &path(&format!("{paper}.pem")))
+            .replace(&format!("tls/{example}.key"), &path(&format!("{paper}.key")))
+    });
     (text, all)
 }
 
 #[test]
 fn the_shipped_file_works_as_it_stands_and_says_every_key_with_its_default() {
-    let (text, all) = shipped();
+    let papers = Papers::new();
+    let (text, all) = shipped(&papers);
     let some = env(&[
         ("OPENAI_API_KEY", "sk-canary"),
         ("DEEPSEEK_API_KEY", "sk-x"),
@@ -31,30 +40,45 @@ fn the_shipped_file_works_as_it_stands_and_says_every_key_with_its_default() {
     let full = Config::parse(&all, DEFAULT_FILE, &some).unwrap_or_else(|errors| panic!("{errors}"));
     let mut server = full.server.clone();
     server.admin_token = None;
+    assert_eq!(server.tls.take().unwrap().handshake_timeout.as_secs(), 10);
     let default = Config::builtin(&some).unwrap();
     assert_eq!((server, &full.store, &full.money), (default.server.clone(), &default.store, &default.money));
     assert_eq!((full.log.format, full.log.level), (default.log.format, default.log.level));
     let mut openai = (**full.upstream("openai").unwrap()).clone();
     openai.models.clear();
+    (openai.way.ca, openai.way.identity) = ([None, None], None);
     assert_eq!(openai, **default.upstream("openai").unwrap());
 }
 
 #[test]
 fn the_shipped_file_names_every_key_that_is_enforced() {
-    let (_, all) = shipped();
+    let papers = Papers::new();
+    let (_, all) = shipped(&papers);
     let unknown = |section: &str| errors(&format!("[{section}]\nzzzzzzzzzzzzzzzzzzzz = 1\n"));
-    for section in ["server", "store", "money", "log", "upstreams.openai", "keys.ci", "prices.my-finetune"] {
+    for section in [
+        "server",
+        "server.tls",
+        "network",
+        "store",
+        "money",
+        "log",
+        "upstreams.openai",
+        "keys.ci",
+        "prices.my-finetune",
+    ] {
         let text = unknown(section);
         let listed = text.split("known here: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
         for key in listed.split(", ") {
-            assert!(all.lines().any(|line| line.starts_with(&format!("{key} = "))), "{section}.{key}");
+            let said = [format!("{key} = "), format!("[{section}.{key}]")];
+            assert!(all.lines().any(|line| said.iter().any(|said| line.starts_with(said))), "{section}.{key}");
         }
     }
 }
 
 #[test]
 fn what_is_printed_reads_back_and_holds_no_secret() {
-    let (_, all) = shipped();
+    let papers = Papers::new();
+    let (_, all) = shipped(&papers);
     let variables = [
         ("OPENAI_API_KEY", "sk-canary"),
         ("DEEPSEEK_API_KEY", "sk-canary2"),
@@ -82,11 +106,22 @@ fn what_is_printed_reads_back_and_holds_no_secret() {
 
 #[test]
 fn a_cut_file_is_an_error_or_a_config_but_never_a_panic() {
-    let (_, all) = shipped();
+    let papers = Papers::new();
+    let (_, all) = shipped(&papers);
     for cut in (0..all.len()).step_by(41).filter(|cut| all.is_char_boundary(*cut)) {
         for text in [&all[..cut], &all[cut..]] {
             let Err(errors) = Config::parse(text, "t", &secrets()) else { continue };
             assert!(errors.to_string().lines().all(|line| line.starts_with("t:")), "{errors}");
         }
     }
+}
+
+#[test]
+fn the_example_for_containers_works() {
+    let path = "config/examples/compose.toml";
+    let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let variables = env(&[("TOLLGATE_KEY_APP", KEY), ("OPENAI_API_KEY", "sk-x")]);
+    let config = Config::parse(&text, path, &variables).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.key(KEY).is_some() && config.upstream("openai").is_some_and(|upstream| upstream.api_key.is_some()));
+    assert!(!config.server.allow_passthrough_credentials);
 }

@@ -1,0 +1,379 @@
+//! [`Local`]: what capped scopes have spent and what is held for them: one mutex over one map.
+//!
+//! The ledger knows the spend of every scope, capped or not. Here stands only what a check needs: the windows of scopes
+//! with caps, rebuilt from the ledger at each start, so that a cap on an old key counts its real spend.
+//!
+//! Invariant: spent + held + quote <= cap in every window of every scope of a request at once, or nothing is taken.
+//! Invariant: a hold, and what replaces it, count in the window in which the request arrived.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::tz::TimeZone;
+
+use super::lock;
+use super::windows::{PARTS, Windows};
+use crate::domain::account::Scope;
+use crate::domain::adjustment::Direction;
+use crate::domain::cap::{Capped, Exceeded, OnExceed, Policy, Window};
+use crate::domain::money::Usd;
+
+/// Windows that are kept for late requests and for a clock that is set back.
+const WINDOWS_KEPT: u64 = 4;
+
+/// Holds that a power loss may take are at most this part of a cap: one in a hundred.
+const UNSYNCED_SHARE: (u64, u64) = (1, 100);
+
+/// Spend and holds of capped scopes.
+#[derive(Debug)]
+pub struct Local {
+    state: Mutex<State>,
+    /// Requests that a cap has refused.
+    pub refusals: AtomicU64,
+    /// Charges above their hold.
+    pub overruns: AtomicU64,
+}
+
+/// A request for a hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The scopes with caps.
+    pub capped: &'a [Capped],
+    /// When the request arrived, unix milliseconds.
+    pub at_ms: u64,
+    /// The most that it can cost.
+    pub quote: Usd,
+    /// The number of the first record of the journal that is not durable.
+    pub unsynced: u64,
+}
+
+/// Money that is set aside. It must be given to [`Local::settle`], once.
+#[derive(Debug)]
+#[must_use]
+pub struct Held {
+    slots: Vec<Slot>,
+    quote: Usd,
+    /// Whether so much is held without being durable that the open record must be synced before the dispatch.
+    pub must_sync: bool,
+}
+
+/// Why nothing is held.
+#[derive(Debug)]
+pub enum Denied<E> {
+    /// It does not fit.
+    Exceeded(Box<Exceeded>),
+    /// It fits, and could not be written down.
+    Unwritten(E),
+}
+
+/// One window of one scope, now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The scope.
+    pub scope: Scope,
+    /// The window.
+    pub window: Window,
+    /// The cap.
+    pub cap: Usd,
+    /// What was spent.
+    pub spent: Usd,
+    /// What is held.
+    pub held: Usd,
+    /// When the window ends, unix milliseconds.
+    pub resets_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    index: HashMap<Scope, usize>,
+    safes: Vec<Safe>,
+    windows: Windows,
+}
+
+#[derive(Debug)]
+struct Safe {
+    scope: Scope,
+    cells: Vec<Cell>,
+    least_cap: Usd,
+    fresh: Fresh,
+}
+
+#[derive(Debug)]
+struct Cell {
+    window: Window,
+    cap: Usd,
+    parts: BTreeMap<u64, Sums>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    charged: Usd,
+    credited: Usd,
+    held: Usd,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    safe: usize,
+    cell: usize,
+    part: u64,
+}
+
+/// Holds that may not be durable yet, in two generations, each with the last record that belongs to it.
+#[derive(Debug, Default)]
+struct Fresh {
+    old: (Usd, u64),
+    new: (Usd, u64),
+    /// Whether the journal durably knows the scope, so that a start after a power loss can find it.
+    is_known: bool,
+}
+
+impl Local {
+    /// Nothing spent, with the calendar of `zone`. `named` scopes are shown before they spend anything.
+    #[must_use]
+    pub fn new(zone: TimeZone, named: &[Capped]) -> Self {
+        let mut state = State { index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone) };
+        for capped in named {
+            state.open(&capped.scope, &capped.policy);
+        }
+        Self { state: Mutex::new(state), refusals: AtomicU64::default(), overruns: AtomicU64::default() }
+    }
+
+    /// Holds `quote` in every window of every scope. `write` takes the open record, and gives its number.
+    ///
+    /// # Errors
+    /// It does not fit, or cannot be written; nothing is held then.
+    pub fn hold<T, E>(
+        &self,
+        wish: Wish<'_>,
+        write: impl FnOnce() -> Result<(u64, T), E>,
+    ) -> Result<(Held, T), Denied<E>> {
+        let mut state = lock(&self.state);
+        let mut slots = Vec::with_capacity(wish.capped.len() * 2);
+        let mut worst: Option<Exceeded> = None;
+        for capped in wish.capped {
+            state.check(capped, &wish, &mut slots, &mut worst);
+        }
+        if let Some(exceeded) = worst {
+            return Err(Denied::Exceeded(Box::new(exceeded)));
+        }
+        let (number, written) = write().map_err(Denied::Unwritten)?;
+        let mut must_sync = false;
+        let mut last = usize::MAX;
+        for slot in &slots {
+            let sums = state.sums(*slot);
+            sums.held = sums.held.plus(wish.quote);
+            if slot.safe != last {
+                last = slot.safe;
+                must_sync |= state.safes[slot.safe].note_fresh(wish.quote, number, wish.unsynced);
+            }
+        }
+        Ok((Held { slots, quote: wish.quote, must_sync }, written))
+    }
+
+    /// Ends a hold: `charge` takes its place in full, also where it is more.
+    pub fn settle(&self, held: Held, charge: Usd) {
+        if charge > held.quote {
+            self.overruns.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut state = lock(&self.state);
+        for slot in held.slots {
+            let sums = state.sums(slot);
+            sums.held = sums.held.less(held.quote);
+            sums.charged = sums.charged.plus(charge);
+        }
+    }
+
+    /// Counts money that the ledger knows of.
+    pub fn post(&self, capped: &[Capped], at_ms: u64, amount: Usd, direction: Direction) {
+        let mut state = lock(&self.state);
+        for capped in capped {
+            let safe = state.open(&capped.scope, &capped.policy);
+            state.safes[safe].fresh.is_known = true;
+            for cell in 0..state.safes[safe].cells.len() {
+                let window = state.safes[safe].cells[cell].window;
+                let part = state.windows.part(window, at_ms);
+                let sums = state.sums(Slot { safe, cell, part });
+                match direction {
+                    Direction::Charge => sums.charged = sums.charged.plus(amount),
+                    Direction::Credit => sums.credited = sums.credited.plus(amount),
+                }
+            }
+        }
+    }
+
+    /// What a power loss may have taken, for each scope that the ledger knows.
+    #[must_use]
+    pub fn at_risk(&self) -> Vec<(Scope, Usd)> {
+        let state = lock(&self.state);
+        let known = state.safes.iter().filter(|safe| safe.fresh.is_known);
+        known.map(|safe| (safe.scope.clone(), safe.share())).collect()
+    }
+
+    /// The first moment whose spend some window of `policies` counts at `now_ms`.
+    #[must_use]
+    pub fn since<'p>(&self, policies: impl Iterator<Item = &'p Policy>, now_ms: u64) -> u64 {
+        let mut state = lock(&self.state);
+        let windows = policies.flat_map(|policy| policy.limits.iter().map(|limit| limit.window));
+        windows.map(|window| state.windows.since(window, now_ms)).min().unwrap_or(now_ms)
+    }
+
+    /// Every window of every scope, now.
+    #[must_use]
+    pub fn standings(&self, now_ms: u64) -> Vec<Standing> {
+        let mut state = lock(&self.state);
+        let State { safes, windows, .. } = &mut *state;
+        let mut all = Vec::new();
+        for safe in safes {
+            for cell in &safe.cells {
+                let sums = cell.sum(windows.part(cell.window, now_ms));
+                all.push(Standing {
+                    scope: safe.scope.clone(),
+                    window: cell.window,
+                    cap: cell.cap,
+                    spent: sums.charged.less(sums.credited),
+                    held: sums.held,
+                    resets_ms: cell.resets(windows, now_ms),
+                });
+            }
+        }
+        all.sort_by(|a, b| (&a.scope, a.window).cmp(&(&b.scope, b.window)));
+        all
+    }
+}
+
+impl State {
+    /// The safe of a scope, with a cell for each of its caps.
+    fn open(&mut self, scope: &Scope, policy: &Policy) -> usize {
+        let at = match self.index.get(scope) {
+            Some(at) => *at,
+            None => {
+                let at = self.safes.len();
+                self.index.insert(scope.clone(), at);
+                let (cells, least_cap) = (Vec::new(), Usd::ZERO);
+                self.safes.push(Safe { scope: scope.clone(), cells, least_cap, fresh: Fresh::default() });
+                at
+            }
+        };
+        let safe = &mut self.safes[at];
+        for limit in &policy.limits {
+            match safe.cells.iter_mut().find(|cell| cell.window == limit.window) {
+                Some(cell) => cell.cap = limit.usd,
+                None => safe.cells.push(Cell { window: limit.window, cap: limit.usd, parts: BTreeMap::new() }),
+            }
+        }
+        safe.least_cap = policy.limits.iter().map(|limit| limit.usd).min().unwrap_or_default();
+        at
+    }
+
+    fn check(&mut self, capped: &Capped, wish: &Wish<'_>, slots: &mut Vec<Slot>, worst: &mut Option<Exceeded>) {
+        let safe = self.open(&capped.scope, &capped.policy);
+        for (index, cell) in self.safes[safe].cells.iter_mut().enumerate() {
+            let part = self.windows.part(cell.window, wish.at_ms);
+            slots.push(Slot { safe, cell: index, part });
+            cell.forget_old();
+            let sums = cell.sum(part);
+            let spent = sums.charged.less(sums.credited);
+            // What costs nothing stays usable at an exhausted cap; a cap that config has dropped is only counted on.
+            let applies = capped.policy.limits.iter().any(|limit| limit.window == cell.window);
+            if !applies || wish.quote == Usd::ZERO || spent.plus(sums.held).plus(wish.quote) <= cell.cap {
+                continue;
+            }
+            let exceeded = Exceeded {
+                scope: Some(capped.scope.clone()),
+                window: Some(cell.window),
+                cap: cell.cap,
+                spent,
+                held: sums.held,
+                quote: wish.quote,
+                resets_ms: cell.resets(&mut self.windows, wish.at_ms),
+                on_exceed: capped.policy.on_exceed,
+            };
+            let rank = |exceeded: &Exceeded| (exceeded.on_exceed == OnExceed::Shrink, exceeded.room());
+            if worst.as_ref().is_none_or(|worst| rank(&exceeded) < rank(worst)) {
+                *worst = Some(exceeded);
+            }
+        }
+    }
+
+    fn sums(&mut self, slot: Slot) -> &mut Sums {
+        self.safes[slot.safe].cells[slot.cell].parts.entry(slot.part).or_default()
+    }
+}
+
+impl Cell {
+    /// What counts together with `part`. Of a rolling window also the parts after it: a clock may have been set back,
+    /// and no later window may hold more than the cap either.
+    fn sum(&self, part: u64) -> Sums {
+        let from = match self.window {
+            Window::Rolling { .. } => part.saturating_sub(PARTS),
+            Window::Day | Window::Week | Window::Month | Window::Total => {
+                return self.parts.get(&part).copied().unwrap_or_default();
+            }
+        };
+        self.parts.range(from..).fold(Sums::default(), |sum, (_, next)| Sums {
+            charged: sum.charged.plus(next.charged),
+            credited: sum.credited.plus(next.credited),
+            held: sum.held.plus(next.held),
+        })
+    }
+
+    /// Windows long past need no memory.
+    fn forget_old(&mut self) {
+        let kept = match self.window {
+            Window::Rolling { .. } => WINDOWS_KEPT * (PARTS + 1),
+            Window::Day | Window::Week | Window::Month | Window::Total => WINDOWS_KEPT,
+        };
+        while self.parts.len() as u64 > kept {
+            let Some(first) = self.parts.first_entry() else { return };
+            if first.get().held > Usd::ZERO {
+                return;
+            }
+            first.remove();
+        }
+    }
+
+    fn resets(&self, windows: &mut Windows, at_ms: u64) -> Option<u64> {
+        match self.window {
+            Window::Rolling { .. } => {
+                let from = windows.part(self.window, at_ms).saturating_sub(PARTS);
+                let (oldest, _) = self.parts.range(from..).next()?;
+                Windows::leaves_ms(self.window, *oldest)
+            }
+            Window::Day | Window::Week | Window::Month | Window::Total => windows.end(self.window, at_ms),
+        }
+    }
+}
+
+impl Safe {
+    /// Counts a hold whose record is `number`; true if too much would be lost with the power.
+    fn note_fresh(&mut self, quote: Usd, number: u64, unsynced: u64) -> bool {
+        if quote == Usd::ZERO {
+            return false;
+        }
+        let fresh = &mut self.fresh;
+        fresh.turn(unsynced);
+        fresh.new = (fresh.new.0.plus(quote), number);
+        let at_risk = fresh.old.0.plus(fresh.new.0);
+        !fresh.is_known || at_risk > self.share()
+    }
+
+    const fn share(&self) -> Usd {
+        Usd::from_pico(self.least_cap.pico() / UNSYNCED_SHARE.1 as u128 * UNSYNCED_SHARE.0 as u128)
+    }
+}
+
+impl Fresh {
+    /// Forgets what has become durable.
+    fn turn(&mut self, unsynced: u64) {
+        let durable = |part: &(Usd, u64)| part.0 > Usd::ZERO && part.1 < unsynced;
+        if durable(&self.new) {
+            (self.old, self.new, self.is_known) = ((Usd::ZERO, 0), (Usd::ZERO, 0), true);
+        } else if durable(&self.old) {
+            (self.old, self.new, self.is_known) = (self.new, (Usd::ZERO, 0), true);
+        } else if self.old.0 == Usd::ZERO {
+            self.old = std::mem::take(&mut self.new);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What caps have counted, read from the ledger at a start.
+//!
+//! Only the part of the journal is read that some window still counts.
+//!
+//! Invariant: what is counted here is what was counted before the process ended, and requests without an entry count at
+//! their quote.
+
+use super::local::Local;
+use crate::config::Config;
+use crate::domain::account::Scope;
+use crate::domain::adjustment::{Adjustment, Direction};
+use crate::domain::cap::Capped;
+use crate::domain::money::Usd;
+use crate::store::{Journal, ReadError, Reader, Record, Recovered, Unsettled};
+
+/// A clock may be set back by so much, and an old window must still be known: milliseconds.
+const LOOK_BACK_MS: u64 = 2 * 86_400_000;
+
+/// Counts everything that caps of `config` count at `now_ms`.
+pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
+    let local = Local::new(config.money.time_zone.clone(), &config.caps.named());
+    if config.caps.is_empty() {
+        return Ok(local);
+    }
+    let policies = || config.caps.policies().map(|policy| &**policy);
+    let since = [now_ms, now_ms.saturating_sub(LOOK_BACK_MS)].map(|at_ms| local.since(policies(), at_ms));
+    let from_ms = since.into_iter().min().unwrap_or(0);
+    for located in Reader::open(&config.store.path).range(from_ms, u64::MAX)? {
+        match located?.record {
+            Record::Entry(entry) => {
+                let capped = config.capped(&entry.account, &entry.model);
+                local.post(&capped, entry.at_ms, entry.cost.unwrap_or_default(), Direction::Charge);
+            }
+            Record::Unsettled(lost) => {
+                local.post(&only(config, &lost.scope), lost.at_ms, lost.amount, Direction::Charge);
+            }
+            Record::Adjustment(adjustment) => adjust(&local, config, &adjustment),
+            Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Dropped(_) => {}
+        }
+    }
+    for request in &recovered.unfinished {
+        let Some((open, _)) = request.attempts.first() else { continue };
+        let capped = config.capped(&open.account, &open.model);
+        local.post(&capped, open.at_ms, request.quote().unwrap_or_default(), Direction::Charge);
+    }
+    Ok(local)
+}
+
+/// Posts what a loss of power may have taken: opens that were written and not yet durable.
+pub(super) fn post_at_risk(local: &Local, config: &Config, journal: &Journal, now_ms: u64) {
+    for (scope, amount) in local.at_risk().into_iter().filter(|(_, amount)| *amount > Usd::ZERO) {
+        local.post(&only(config, &scope), now_ms, amount, Direction::Charge);
+        // A journal that takes no record takes no request either.
+        let _seat = journal.post(&Record::Unsettled(Unsettled { at_ms: now_ms, scope, amount }));
+    }
+}
+
+/// Counts a correction in the caps of those whom it names.
+pub(super) fn adjust(local: &Local, config: &Config, adjustment: &Adjustment) {
+    let mut capped = config.capped(&adjustment.account, &adjustment.model);
+    if adjustment.model.is_empty() {
+        // A pattern that fits everything fits no model as well.
+        capped.retain(|capped| !matches!(capped.scope, Scope::Model(_)));
+    }
+    local.post(&capped, adjustment.at_ms, adjustment.amount, adjustment.direction);
+}
+
+fn only(config: &Config, scope: &Scope) -> Vec<Capped> {
+    let policy = config.policy_of(scope).cloned();
+    policy.map(|policy| Capped { scope: scope.clone(), policy }).into_iter().collect()
+}

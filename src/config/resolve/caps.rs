@@ -1,0 +1,122 @@
+//! `caps`, `on_exceed` and `enforcement` of every scope. Where a section may also have limits, their reader checks its keys.
+
+use std::sync::Arc;
+
+use super::words::ON_EXCEED;
+use crate::config::caps::{Caps, Named};
+use crate::config::glob::Glob;
+use crate::config::read::Section;
+use crate::config::schema::{CAPPED, CAPS, ROLLING};
+use crate::domain::account::Scope;
+use crate::domain::cap::{Capped, Limit, OnExceed, Policy, Window};
+use crate::domain::money::Usd;
+
+/// Rolling caps of one scope.
+const ROLLING_MAX: usize = 4;
+
+pub(super) fn caps(root: &Section<'_>) -> Caps {
+    let organisation = root.within("organisation");
+    let defaults = root.within("defaults");
+    let default = |name| policy(&defaults.within(name));
+    Caps {
+        organisation: policy(&organisation),
+        teams: named(root, "teams"),
+        users: named(root, "users"),
+        keys: named(root, "keys"),
+        models: models(root),
+        tags: tags(root),
+        default_key: default("key"),
+        default_user: default("user"),
+        default_passthrough: default("passthrough"),
+    }
+}
+
+/// A total is the sum of the whole ledger, so that nothing of it may be dropped.
+pub(super) fn check_retention(root: &Section<'_>, caps: &Caps, drops: bool) {
+    let is_total = |policy: &Arc<Policy>| policy.limits.iter().any(|limit| limit.window == Window::Total);
+    if drops && caps.policies().any(is_total) {
+        root.complain("store", "retention_days would drop what a total cap counts; leave out one of the two");
+    }
+}
+
+fn named(root: &Section<'_>, kind: &str) -> Named {
+    root.unchecked(kind).iter().filter_map(|(name, section)| Some(((*name).into(), policy(section)?))).collect()
+}
+
+fn tags(root: &Section<'_>) -> Named {
+    let sections = root.sections("tags", &CAPPED);
+    for (tag, section) in &sections {
+        if !tag.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty()) {
+            section.complain_whole("a tag is named as in [tags.\"feature=search\"]");
+        }
+    }
+    sections.iter().filter_map(|(tag, section)| Some(((*tag).into(), policy(section)?))).collect()
+}
+
+fn models(root: &Section<'_>) -> Vec<(Glob, Capped)> {
+    let sections = root.sections("models", &CAPPED);
+    let model = |(pattern, section): &(&str, Section<'_>)| match Glob::parse(pattern) {
+        Ok(glob) => Some((glob, Capped { scope: Scope::Model((*pattern).into()), policy: policy(section)? })),
+        Err(error) => {
+            section.complain_whole(error);
+            None
+        }
+    };
+    sections.iter().filter_map(model).collect()
+}
+
+/// The caps of a section; none if it has none.
+fn policy(section: &Section<'_>) -> Option<Arc<Policy>> {
+    let on_exceed = on_exceed(section);
+    section.choice("enforcement", &[("ceiling", ())], ());
+    let caps = section.section("caps", &CAPS);
+    let mut limits = Vec::new();
+    for (key, window) in
+        [("day", Window::Day), ("week", Window::Week), ("month", Window::Month), ("total", Window::Total)]
+    {
+        limits.extend(amount(&caps, key).map(|usd| Limit { window, usd }));
+    }
+    let rolling = caps.tables("rolling", &ROLLING);
+    if rolling.len() > ROLLING_MAX {
+        caps.complain("rolling", format!("at most {ROLLING_MAX}"));
+    }
+    for table in rolling {
+        let hours = table.number_maybe("hours", 1..=8_784);
+        let Some((hours, usd)) = hours.zip(amount(&table, "usd")) else {
+            caps.complain("rolling", "each is { usd = \"5.00\", hours = 5 }");
+            continue;
+        };
+        let window = Window::Rolling { hours: u32::try_from(hours).unwrap_or(u32::MAX) };
+        if limits.iter().any(|limit| limit.window == window) {
+            caps.complain("rolling", format!("{hours} hours are given twice"));
+        }
+        limits.push(Limit { window, usd });
+    }
+    if limits.is_empty() {
+        if section.find("caps").is_some() {
+            section.complain("caps", "names no cap; as in caps = { day = \"20.00\" }");
+        }
+        if section.find("on_exceed").is_some() {
+            section.complain("on_exceed", "there are no caps here that it could apply to");
+        }
+        return None;
+    }
+    Some(Arc::new(Policy { limits, on_exceed }))
+}
+
+fn on_exceed(section: &Section<'_>) -> OnExceed {
+    match section.text("on_exceed") {
+        Some("cache-only") => later(section),
+        Some(text) if text.starts_with("downgrade:") => later(section),
+        Some(_) | None => section.choice("on_exceed", &ON_EXCEED, OnExceed::Refuse),
+    }
+}
+
+fn later(section: &Section<'_>) -> OnExceed {
+    section.complain("on_exceed", "not enforced by this version of tollgate, so it is refused rather than ignored");
+    OnExceed::Refuse
+}
+
+fn amount(section: &Section<'_>, key: &str) -> Option<Usd> {
+    section.parsed(key, Usd::parse)
+}

@@ -1,0 +1,140 @@
+//! Caps: how much may be spent in which window, and what a request is told that does not fit.
+//!
+//! No clock and no time zone: when a window begins is the bank's business.
+
+use std::fmt;
+
+use super::account::Scope;
+use super::calendar::instant;
+use super::money::Usd;
+
+/// The time over which spend is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Window {
+    /// A calendar day.
+    Day,
+    /// A calendar week from Monday.
+    Week,
+    /// A calendar month.
+    Month,
+    /// The last so many hours, in 60 buckets, of which the oldest is counted whole.
+    Rolling {
+        /// How many hours.
+        hours: u32,
+    },
+    /// Everything ever spent: prepaid money.
+    Total,
+}
+
+/// So much in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The window.
+    pub window: Window,
+    /// The most that may be spent in it.
+    pub usd: Usd,
+}
+
+/// What happens to a request whose worst case does not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExceed {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// Its output is limited to what is affordable, if that is enough to be of use.
+    Shrink,
+}
+
+/// The caps of one scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// All of them hold at once.
+    pub limits: Vec<Limit>,
+    /// What happens near them.
+    pub on_exceed: OnExceed,
+}
+
+/// A scope that has caps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capped {
+    /// What is counted. A pattern of models stands as a model with the pattern's text.
+    pub scope: Scope,
+    /// Its caps.
+    pub policy: std::sync::Arc<Policy>,
+}
+
+/// Why a request does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The scope; none for the limit that the request names for itself.
+    pub scope: Option<Scope>,
+    /// The window; none for a single request.
+    pub window: Option<Window>,
+    /// The cap.
+    pub cap: Usd,
+    /// What was spent in the window.
+    pub spent: Usd,
+    /// What requests in flight may yet cost.
+    pub held: Usd,
+    /// What this request may cost.
+    pub quote: Usd,
+    /// When the window ends, unix milliseconds.
+    pub resets_ms: Option<u64>,
+    /// What the scope's policy says.
+    pub on_exceed: OnExceed,
+}
+
+impl Exceeded {
+    /// What is left.
+    #[must_use]
+    pub const fn room(&self) -> Usd {
+        self.cap.less(self.spent).less(self.held)
+    }
+
+    /// The kind of scope and its name, for machines.
+    #[must_use]
+    pub fn scope_words(&self) -> (&'static str, &str) {
+        self.scope.as_ref().map_or(("request", ""), |scope| (scope.kind(), scope.name()))
+    }
+
+    /// When the window ends, as a UTC time stamp.
+    #[must_use]
+    pub fn resets(&self) -> Option<String> {
+        self.resets_ms.map(instant)
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Day => out.write_str("day"),
+            Self::Week => out.write_str("week"),
+            Self::Month => out.write_str("month"),
+            Self::Rolling { hours } => write!(out, "rolling_{hours}h"),
+            Self::Total => out.write_str("total"),
+        }
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scope, window)) = self.scope.as_ref().zip(self.window) else {
+            return write!(
+                out,
+                "this request may cost up to ${}, more than the ${} of x-tollgate-max-cost-usd",
+                self.quote, self.cap
+            );
+        };
+        let (kind, name) = (scope.kind(), scope.name());
+        write!(out, "the spend cap of the {kind}")?;
+        if !name.is_empty() {
+            write!(out, " {name:?}")?;
+        }
+        write!(out, " ({window}, ${}) has no room for this request, which may cost up to ${}", self.cap, self.quote)?;
+        write!(out, ": ${} spent, ${} held for requests in flight", self.spent, self.held)?;
+        match self.resets() {
+            Some(at) => write!(out, "; it resets at {at}"),
+            None => out.write_str("; it does not reset"),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! [`Clients`]: the listener that clients connect to, of whichever kind config names.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinHandle;
+
+use super::tls::Door;
+use super::{accept, surfaces};
+use crate::app::App;
+use crate::config::{Listen, Server};
+use crate::upstream::client::SetupError;
+
+/// Where clients connect.
+#[derive(Debug)]
+pub enum Clients {
+    /// In plain text.
+    Plain(TcpListener),
+    /// Over TLS.
+    Tls(TcpListener, Door),
+    /// Through the file system, and where in it.
+    Local(UnixListener, PathBuf),
+}
+
+impl Clients {
+    /// Binds what config names.
+    ///
+    /// # Errors
+    /// The address is taken, or a certificate or key cannot be used.
+    pub async fn bind(server: &Server) -> Result<Self, SetupError> {
+        Ok(match (&server.listen, &server.tls) {
+            (Listen::Tcp(address), None) => Self::Plain(TcpListener::bind(address).await?),
+            (Listen::Tcp(address), Some(tls)) => {
+                let door = Door::new(tls)?;
+                Self::Tls(TcpListener::bind(address).await?, door)
+            }
+            (Listen::Unix(path), _) => Self::Local(socket(path, server.socket_mode)?, path.clone()),
+        })
+    }
+
+    /// Where they connect, with the port that was free.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn place(&self) -> io::Result<Listen> {
+        match self {
+            Self::Plain(listener) | Self::Tls(listener, _) => listener.local_addr().map(Listen::Tcp),
+            Self::Local(_, path) => Ok(Listen::Unix(path.clone())),
+        }
+    }
+
+    /// Serves them until the drain begins.
+    pub fn serve(self, app: Arc<App>) -> JoinHandle<()> {
+        match self {
+            Self::Plain(listener) => tokio::spawn(accept::tcp(app, listener, surfaces::client)),
+            Self::Tls(listener, door) => tokio::spawn(accept::tls(app, listener, door, surfaces::client)),
+            Self::Local(listener, path) => tokio::spawn(async move {
+                accept::local(app, listener, surfaces::client).await;
+                // Left behind, it would look as if somebody listened.
+                let _removed = std::fs::remove_file(path);
+            }),
+        }
+    }
+}
+
+/// A socket in the file system. One that nobody listens at any more is replaced, and nothing else is.
+fn socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(_) => std::fs::remove_file(path)?,
+        },
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(listener)
+}

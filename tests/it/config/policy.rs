@@ -1,0 +1,47 @@
+//! What callers are allowed: caps and limits that cannot be enforced as they are said.
+
+use super::{check, errors, parsed};
+
+#[test]
+fn a_cap_that_cannot_be_enforced_is_refused() {
+    check(&[
+        ("[organisation]\ncaps = {}", "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }"),
+        (
+            "[organisation]\ncaps = { day = 5 }",
+            "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }\n2:16: organisation.caps.day: must be a string, not an integer",
+        ),
+        (
+            "[organisation]\ncaps = { dya = \"5\" }",
+            "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }\n2:10: organisation.caps.dya: unknown key; known here: day, week, month, total, rolling",
+        ),
+        (
+            "[organisation]\ncaps = { day = \"5\" }\nenforcement = \"metered\"",
+            "3:15: organisation.enforcement: must be \"ceiling\"",
+        ),
+        ("[teams.a]\non_exceed = \"shrink\"", "2:13: teams.a.on_exceed: there are no caps here that it could apply to"),
+        ("[tags.search]\ncaps = { day = \"5\" }", "1:7: tags.search: a tag is named as in [tags.\"feature=search\"]"),
+        ("[money]\nrefusal_status = 404", "2:18: money.refusal_status: must be 400, 402, 403 or 429"),
+    ]);
+}
+
+#[test]
+fn limits_are_checked() {
+    check(&[
+        (
+            "[organisation]\nlimits = { rpm = 1 }",
+            "2:12: organisation.limits.rpm: unknown key; known here: requests_per_minute, requests_per_day, tokens_per_minute, in_flight, operations, cached_token_percent",
+        ),
+        ("[teams.a]\nlimits = { in_flight = 0 }", "2:24: teams.a.limits.in_flight: must be from 1 to 1000000000000"),
+        ("[defaults.keys]", "1:11: defaults.keys: unknown key; did you mean \"key\"?"),
+        (
+            "[defaults.user]\nlimits = { cached_token_percent = 101 }",
+            "2:35: defaults.user.limits.cached_token_percent: must be from 0 to 100",
+        ),
+        ("[teams.a]\nlimits = 5", "2:10: teams.a.limits: must be a table, not an integer"),
+    ]);
+    let error = errors("[users.u]\nlimits = { operations = { emb = 1 } }");
+    assert!(error.starts_with("2:27: users.u.limits.operations: \"emb\" is no operation; known: audio, "), "{error}");
+    let config =
+        parsed("[teams.a]\nlimits = {}\n[users.u]\nlimits = { operations = { images = 5, \"chat.completions\" = 1 } }");
+    assert!(config.limits.teams.is_empty() && config.limits.any);
+}
