@@ -57,9 +57,7 @@ fn after(damage: impl FnOnce(&Path)) -> u64 {
         assert_eq!(folded(&kept.ledger(folder.path()), 0..u64::MAX), naive(&entries(), 0..u64::MAX));
     };
     equal(&kept);
-    for _ in 0..4 {
-        kept.clerk.round();
-    }
+    kept.ready();
     equal(&kept);
     let state = kept.clerk.state();
     assert!(state.is_ready, "{state:?}");
@@ -146,8 +144,7 @@ fn an_index_of_another_journal_is_set_aside() {
     let kept = keep(folder.path(), small(), open_sled, None, NOW_MS);
     let others: Vec<Entry> = (0..40).map(|number| entry_at(number + 1_000, number)).collect();
     kept.post(others.iter().cloned());
-    kept.clerk.round();
-    kept.clerk.round();
+    kept.ready();
     assert_eq!(kept.clerk.state().set_aside, 1);
     assert_eq!(folded(&kept.ledger(folder.path()), 0..u64::MAX), naive(&others, 0..u64::MAX));
     assert!(folder.path().join("index-set-aside").is_dir());
@@ -179,7 +176,6 @@ fn while_a_command_reads_the_index_a_start_does_without() {
     assert_eq!((state.is_ready, state.set_aside), (false, 0), "{state:?}");
     assert_eq!(folded(&kept.ledger(folder.path()), 0..u64::MAX), naive(&entries(), 0..u64::MAX));
     drop(reading);
-    kept.clerk.round();
-    assert!(kept.clerk.state().is_ready);
+    kept.ready();
     kept.stop();
 }

@@ -62,7 +62,7 @@ fn check(folder: &Path, round: u64, acknowledged: u64) -> u64 {
     assert_eq!(report.totals.of(&Scope::Organisation).spent, naive.spend, "round {round}");
     assert_eq!(sum(&Ledger::open(folder)), naive, "round {round}");
     let kept = keep(folder, small(), open_sled, None, now_ms(round));
-    kept.clerk.round();
+    kept.ready();
     assert_eq!(sum(&kept.ledger(folder)), naive, "round {round}");
     let compared = kept.ledger(folder).compare().unwrap().unwrap();
     assert_eq!(compared.differing, 0, "round {round}");

@@ -41,8 +41,7 @@ fn old_files_go_and_their_sums_stay() {
     // An index that is lost afterwards is built from archives and what is left.
     fs::remove_dir_all(folder.path().join("index")).unwrap();
     let kept = keep(folder.path(), small(), open_sled, Some(3), until_ms);
-    kept.clerk.round();
-    assert!(kept.clerk.state().is_ready);
+    kept.ready();
     assert_eq!(folded(&kept.ledger(folder.path()), 0..u64::MAX), expect);
     kept.stop();
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use tollgate::clock::Clock;
 use tollgate::domain::entry::Entry;
@@ -49,6 +50,16 @@ impl Kept {
             self.journal.post(&Record::Entry(Box::new(entry))).unwrap();
         }
         runtime.block_on(self.journal.flush()).unwrap();
+    }
+
+    /// Waits until the index is ready: sled lets go of its lock a little after an index was closed.
+    pub fn ready(&self) {
+        let start = Instant::now();
+        while !self.clerk.state().is_ready {
+            assert!(start.elapsed().as_secs() < 20, "{:?}", self.clerk.state());
+            self.clerk.round();
+        }
+        self.clerk.round();
     }
 
     pub fn stop(self) {
