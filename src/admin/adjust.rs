@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::report::unreadable;
+use super::report::{flushed, unreadable};
 use super::{Answer, reply};
 use crate::app::App;
 use crate::domain::account::Account;
@@ -130,6 +130,8 @@ pub(super) async fn answer(app: &Arc<App>, body: &[u8]) -> Answer {
     };
     let (ledger, at_ms) = (app.ledger(), app.clock.now_ms());
     let id = app.mint.request_id(at_ms);
+    // A request whose answer has just ended may be corrected at once.
+    flushed(app).await;
     let made = tokio::task::spawn_blocking(move || asked.adjustment(&ledger, id, at_ms)).await;
     let adjustment = match made {
         Ok(Ok(adjustment)) => adjustment,
