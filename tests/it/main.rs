@@ -21,6 +21,7 @@ mod index;
 mod journal;
 mod limits;
 mod mock;
+mod near;
 mod packed;
 mod papers;
 mod prices;
