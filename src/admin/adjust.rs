@@ -159,6 +159,7 @@ pub(super) async fn answer(app: &Arc<App>, body: &[u8]) -> Answer {
 async fn adjustment_of(app: &Arc<App>, asked: Asked) -> Result<Adjustment, NoAdjustment> {
     if let Some(id) = asked.request() {
         app.bank.expire_now(id);
+        // A request whose answer has just ended may be corrected at once.
         flushed(app).await;
     }
     let (ledger, at_ms) = (app.ledger(), app.clock.now_ms());

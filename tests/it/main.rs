@@ -22,6 +22,7 @@ mod journal;
 mod left_open;
 mod limits;
 mod mock;
+mod near;
 mod packed;
 mod papers;
 mod prices;
