@@ -94,6 +94,21 @@ impl Tab {
         self.post(None);
     }
 
+    /// Ends the request with an answer that nobody was asked for: it cost nothing. The entry says the rest.
+    ///
+    /// # Errors
+    /// The ledger cannot take the entry as fast as it should: the request is refused instead, and has its entry.
+    pub fn answer(mut self, outcome: Outcome) -> Result<(), Refusal> {
+        if let Err(error) = self.bank.journal.able() {
+            let refusal = refusal_of(&error);
+            self.refuse(&refusal);
+            return Err(refusal);
+        }
+        self.entry().outcome = outcome;
+        self.post(None);
+        Ok(())
+    }
+
     /// Holds the quote in every scope with a cap, writes the open record of the next attempt and waits until it survives
     /// this process; or the power's loss, where more than a small part of a cap would be lost with it.
     ///

@@ -118,7 +118,7 @@ fn spliced(
     limit: Option<u64>,
 ) -> Option<(Vec<Bytes>, UsageEvents)> {
     let operation = arrival.endpoint.operation;
-    let usage = wants_usage(operation, &call, decision).then(|| ask_for_usage(&call.ask)).flatten();
+    let usage = usage_edit(operation, &call, decision);
     let events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
     let mut edits: Vec<Edit> = usage.into_iter().collect();
     let text = call.plain.as_ref().unwrap_or(&call.pieces);
@@ -139,6 +139,11 @@ fn spliced(
         None if limit.is_some() => None,
         None => Some((call.pieces, UsageEvents::Pass)),
     }
+}
+
+/// The edit that makes the stream tell its usage, where the client did not ask for that.
+pub fn usage_edit(operation: Operation, call: &Call, decision: &Decision) -> Option<Edit> {
+    wants_usage(operation, call, decision).then(|| ask_for_usage(&call.ask)).flatten()
 }
 
 /// Whether the stream is to tell its usage although the client did not ask for that.

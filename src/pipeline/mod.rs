@@ -6,6 +6,7 @@
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
+//! recall    the same answer again, if it is kept: then the request ends here
 //! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
 //! dispatch  splice, scrub, send, wait for the head
 //! deliver   whole answers at once, streams through the tap, which settles when they end
@@ -22,6 +23,8 @@ pub mod read;
 pub mod decode;
 pub mod admit;
 pub mod route;
+pub mod keep;
+pub mod recall;
 pub mod reserve;
 pub mod dispatch;
 pub mod deliver;
@@ -51,7 +54,9 @@ use admit::Admission;
 use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
+use keep::Recording;
 use read::Call;
+use recall::Recalled;
 use respond::Told;
 use route::Decision;
 use settle::Bill;
@@ -84,6 +89,12 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
+    let mut told = Told::of(id, &decision, admission);
+    let (tab, recording) = match recall::recall(&app, &arrival, &caller, &call, &decision, &mut told, tab) {
+        Ok(Recalled::Answer(response)) => return response,
+        Ok(Recalled::Ask(tab, recording)) => (tab, recording),
+        Err(refusal) => return told.refuse(&refusal, dialect),
+    };
     let bill = match reserve::reserve(&app, &arrival, &call, &decision, tab).await {
         Ok(bill) => bill,
         Err(refusal) => {
@@ -92,13 +103,10 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return response;
         }
     };
-    match send(&app, arrival, call, admission, &decision, bill).await {
+    told.output_limit = bill.output_limit();
+    match send(&app, arrival, call, &decision, bill, &told, recording).await {
         Ok(response) => response,
-        Err(refusal) => {
-            let mut response = respond::refuse(&refusal, dialect, id);
-            admission.write(response.headers_mut());
-            response
-        }
+        Err(refusal) => told.refuse(&refusal, dialect),
     }
 }
 
@@ -126,20 +134,13 @@ async fn send(
     app: &Arc<App>,
     arrival: Arrival,
     call: Call,
-    admission: Admission,
     decision: &Decision,
     bill: Bill,
+    told: &Told,
+    recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
-    let told = Told {
-        id: arrival.id,
-        requested: decision.requested.clone(),
-        model: decision.model.clone(),
-        reason: decision.reason,
-        output_limit: bill.output_limit(),
-        admission,
-    };
     let answer = dispatch::dispatch(app, arrival, call, decision, bill).await?;
-    deliver::deliver(app, answer, decision, &told).await
+    deliver::deliver(app, answer, decision, told, recording).await
 }
 
 /// A request's line in the ledger, with all that its head tells.
