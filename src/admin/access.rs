@@ -60,6 +60,7 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Config
             | Route::Verify
             | Route::Adjustments
+            | Route::Reconcile
             | Route::OpenApi,
         )
         | None => false,
