@@ -29,6 +29,7 @@ mod raw;
 mod recordings;
 mod recordings_ledger;
 mod recordings_meter;
+mod reload;
 mod responses;
 mod sdk;
 mod secrets;
