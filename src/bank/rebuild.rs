@@ -28,8 +28,11 @@ pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Re
     for located in Reader::open(&config.store.path).range(from_ms, u64::MAX)? {
         match located?.record {
             Record::Entry(entry) => {
-                let capped = config.capped(&entry.account, &entry.model);
-                local.post(&capped, entry.at_ms, entry.cost.unwrap_or_default(), Direction::Charge);
+                // Each attempt was held for its own model.
+                for attempt in &entry.attempts {
+                    let capped = config.capped(&entry.account, &attempt.model);
+                    local.post(&capped, entry.at_ms, attempt.cost.unwrap_or_default(), Direction::Charge);
+                }
             }
             Record::Unsettled(lost) => {
                 local.post(&only(config, &lost.scope), lost.at_ms, lost.amount, Direction::Charge);
@@ -39,9 +42,11 @@ pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Re
         }
     }
     for request in &recovered.unfinished {
-        let Some((open, _)) = request.attempts.first() else { continue };
-        let capped = config.capped(&open.account, &open.model);
-        local.post(&capped, open.at_ms, request.quote().unwrap_or_default(), Direction::Charge);
+        for (open, close) in &request.attempts {
+            let capped = config.capped(&open.account, &open.model);
+            let cost = close.as_ref().map_or(open.quote, |close| close.cost);
+            local.post(&capped, open.at_ms, cost.unwrap_or_default(), Direction::Charge);
+        }
     }
     Ok(local)
 }
