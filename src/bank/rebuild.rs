@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::domain::account::Scope;
 use crate::domain::adjustment::{Adjustment, Direction};
 use crate::domain::cap::Capped;
+use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::store::{Journal, ReadError, Reader, Record, Recovered, Unsettled};
 
@@ -18,7 +19,7 @@ const LOOK_BACK_MS: u64 = 2 * 86_400_000;
 
 /// Counts everything that caps of `config` count at `now_ms`.
 pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
-    let local = Local::new(config.money.time_zone.clone(), &config.caps.named());
+    let local = Local::new(config.money.time_zone.clone(), &config.caps.named(), config.money.unsynced_share);
     if config.caps.is_empty() {
         return Ok(local);
     }
@@ -67,7 +68,9 @@ pub(super) fn adjust(local: &Local, config: &Config, adjustment: &Adjustment) {
         // A pattern that fits everything fits no model as well.
         capped.retain(|capped| !matches!(capped.scope, Scope::Model(_)));
     }
-    local.post(&capped, adjustment.at_ms, adjustment.amount, adjustment.direction);
+    // Money that is given back for a request makes room in the window that the request took it from, and in no other.
+    let at_ms = adjustment.request.map_or(adjustment.at_ms, RequestId::at_ms);
+    local.post(&capped, at_ms, adjustment.amount, adjustment.direction);
 }
 
 fn only(config: &Config, scope: &Scope) -> Vec<Capped> {
