@@ -1,10 +1,11 @@
 //! WHAT THE OPERATOR SEES: readiness, numbers, reports, single requests and the config, over HTTP.
 //!
-//! It changes nothing but by adjustments, and it calls no upstream: a probe costs nothing.
+//! It changes nothing but by adjustments and reloads, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to, [`lookup`] what one request was, [`audit`] whether all of it is sound,
-//! [`adjust`] how it is corrected, [`export`] and [`reconcile`] what a provider says of the same, and `page` what a browser gets.
+//! [`adjust`] how it is corrected, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
+//! read again, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -22,6 +23,7 @@ mod export_json;
 mod export_csv;
 pub mod export;
 pub mod reconcile;
+mod reload;
 mod page;
 mod caps;
 
@@ -63,6 +65,7 @@ enum Route<'a> {
     Lookup(&'a str),
     Caps,
     Config,
+    Reload,
     Verify,
     Adjustments,
     Reconcile,
@@ -84,6 +87,9 @@ pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
 /// Where it is compared with a provider's export.
 pub const RECONCILE: &str = "/admin/v1/ledger/reconcile";
 
+/// Where the config is read again.
+pub const RELOAD: &str = "/admin/v1/reload";
+
 /// The largest body of a request, but for exports.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -94,7 +100,7 @@ where
 {
     let (head, body) = request.into_parts();
     let route = Route::of(head.uri.path());
-    if let Err(denied) = access::check(&app.admin_token, door, &head, route) {
+    if let Err(denied) = access::check(&app.admin_token.load(), door, &head, route) {
         return denied.answer();
     }
     let Some(route) = route else {
@@ -103,6 +109,12 @@ where
     };
     if matches!(route, Route::Adjustments | Route::Reconcile) {
         return post(app, route, &head, body).await;
+    }
+    if route == Route::Reload {
+        return match head.method {
+            Method::POST => reload::answer(app).await,
+            _ => reply::wrong_method("a reload is asked for with POST", "POST"),
+        };
     }
     if head.method != Method::GET && head.method != Method::HEAD {
         return reply::wrong_method("this can only be read, with GET", "GET, HEAD");
@@ -115,9 +127,9 @@ where
         Route::Report => report::answer(app, head.uri.query().unwrap_or_default()).await,
         Route::Lookup(id) => lookup::answer(app, id).await,
         Route::Caps => caps::answer(app),
-        Route::Config => reply::text("application/toml; charset=utf-8", app.snapshot.load().config.render_starred()),
+        Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
-        Route::OpenApi | Route::Adjustments | Route::Reconcile => open_api(),
+        Route::OpenApi | Route::Adjustments | Route::Reconcile | Route::Reload => open_api(),
     }
 }
 
@@ -134,6 +146,7 @@ impl<'a> Route<'a> {
             ADJUSTMENTS => Self::Adjustments,
             RECONCILE => Self::Reconcile,
             "/admin/v1/config" => Self::Config,
+            RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
             other => Self::Lookup(other.strip_prefix(REQUESTS).filter(|id| !id.is_empty() && !id.contains('/'))?),
         })

@@ -236,7 +236,7 @@ async fn ask_until_killed(client: HttpClient, address: std::net::SocketAddr, wor
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_a_loop_it_loses_nothing_and_invents_nothing() {
     let rounds: usize = std::env::var("TOLLGATE_KILL_ROUNDS").map_or(10, |rounds| rounds.parse().unwrap());
-    let place = Place::new("").await;
+    let place = Place::new("[money]\nhold_expiry_s = 0").await;
     let answered = Answered::default();
     let mut start = Duration::ZERO;
     for round in 0..rounds {
