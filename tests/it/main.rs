@@ -31,6 +31,7 @@ mod recordings;
 mod recordings_ledger;
 mod recordings_meter;
 mod responses;
+mod rights;
 mod sdk;
 mod secrets;
 mod tapes;
