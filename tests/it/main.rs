@@ -31,6 +31,7 @@ mod raw;
 mod recordings;
 mod recordings_ledger;
 mod recordings_meter;
+mod reload;
 mod responses;
 mod rights;
 mod sdk;
