@@ -119,8 +119,8 @@ async fn prepare(
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let decision = route::route(arrival, caller, &call)?;
-    permit::decision(arrival, caller, &decision)?;
+    let mut decision = route::route(arrival, caller, &call)?;
+    permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
     entry.requested_model = decision.requested.clone();
     decision.first.note(entry);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::arrive::Arrival;
 use super::identify::Caller;
 use super::read::Call;
-use super::route::Decision;
+use super::route::{Candidate, Decision};
 use crate::config::Permit;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
@@ -66,18 +66,28 @@ pub fn body(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<(), Refus
     Ok(())
 }
 
-/// Looks at where the request is about to go; also for a retry elsewhere and another model.
+/// Looks at where the request is about to go, and takes out where else it may not go.
 ///
 /// # Errors
 /// The key may not use the upstream, or the model that was decided on.
-pub fn decision(arrival: &Arrival, caller: &Caller, decision: &Decision) -> Result<(), Refusal> {
+pub fn decision(arrival: &Arrival, caller: &Caller, decision: &mut Decision) -> Result<(), Refusal> {
+    candidate(arrival, caller, &decision.first)?;
+    decision.others.retain(|other| candidate(arrival, caller, other).is_ok());
+    Ok(())
+}
+
+/// Looks at one place where the request may go.
+///
+/// # Errors
+/// The key may not use the upstream, or the model.
+pub fn candidate(arrival: &Arrival, caller: &Caller, candidate: &Candidate) -> Result<(), Refusal> {
     let policy = &caller.policy;
-    let upstream = &decision.provider.config.name;
+    let upstream = &candidate.provider.config.name;
     if !policy.allows_upstream(upstream) {
         return Err(forbidden(format!("this key may not use the upstream {upstream:?}")));
     }
     match policy.limits_models() {
-        true => model(policy, arrival.endpoint.operation, &decision.model),
+        true => model(policy, arrival.endpoint.operation, &candidate.model),
         false => Ok(()),
     }
 }
