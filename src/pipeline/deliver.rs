@@ -9,11 +9,11 @@ use http::{Response, Version};
 use http_body::Body as _;
 
 use super::body::Body;
-use super::dispatch::Answer;
+use super::flight::Answer;
 use super::flow::Flow;
 use super::keep::Recording;
 use super::respond::{Told, announced_length, write_cost};
-use super::route::Decision;
+use super::route::Candidate;
 use super::settle::End;
 use super::tap::Tap;
 use crate::app::App;
@@ -30,16 +30,16 @@ const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 pub async fn deliver(
     app: &Arc<App>,
     answer: Answer,
-    decision: &Decision,
+    candidate: &Candidate,
     told: &Told,
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut head, body) = answer.response.into_parts();
     let has_body = !body.is_end_stream();
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
-    flow.silence_max = decision.provider.config.idle_timeout;
+    flow.silence_max = candidate.provider.config.idle_timeout;
     flow.recording = recording.map(|mut recording| {
-        recording.begin(&head, &decision.provider.config.name, &decision.model);
+        recording.begin(&head, &candidate.provider.config.name, &candidate.model);
         recording
     });
     drop_hop_by_hop(&mut head.headers);

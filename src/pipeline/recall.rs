@@ -13,12 +13,12 @@ use http::{HeaderMap, Response};
 
 use super::arrive::Arrival;
 use super::body::Body;
-use super::dispatch::usage_edit;
 use super::identify::Caller;
 use super::keep::Recording;
+use super::parcel::usage_edit;
 use super::read::Call;
 use super::respond::{Told, write_cost};
-use super::route::Decision;
+use super::route::Candidate;
 use super::settle::Pricing;
 use crate::app::App;
 use crate::bank::tab::Tab;
@@ -90,7 +90,7 @@ pub fn recall(
     arrival: &Arrival,
     caller: &Caller,
     call: &Call,
-    decision: &Decision,
+    candidate: &Candidate,
     told: &mut Told,
     mut tab: Tab,
 ) -> Result<Recalled, Refusal> {
@@ -103,8 +103,8 @@ pub fn recall(
     if !is_on && wish != Wish::Only {
         return Ok(Recalled::Ask(tab, None));
     }
-    let policy = if wish == Wish::Bypass { None } else { policy_of(arrival, caller, call, decision) };
-    let case = policy.and_then(|policy| Some((policy, case_of(arrival, caller, call, decision, policy)?)));
+    let policy = if wish == Wish::Bypass { None } else { policy_of(arrival, caller, call, candidate) };
+    let case = policy.and_then(|policy| Some((policy, case_of(arrival, caller, call, candidate, policy)?)));
     let Some((policy, case)) = case else {
         told.cache = Some(CacheUse::Bypass);
         return match wish {
@@ -114,7 +114,7 @@ pub fn recall(
     };
     let found = if wish == Wish::Refresh { None } else { app.cache.find(&case.key, &case.namespace) };
     if let Some(kept) = found.filter(|kept| kept.is_fresh(arrival.at_ms)) {
-        return hit(arrival, call, decision, &case, &kept, told, tab).map(Recalled::Answer);
+        return hit(arrival, call, candidate, &case, &kept, told, tab).map(Recalled::Answer);
     }
     (told.cache, tab.entry().cache) = (Some(CacheUse::Miss), CacheUse::Miss);
     if wish == Wish::Only {
@@ -124,8 +124,8 @@ pub fn recall(
         namespace: case.namespace,
         key: caller.account.key.clone(),
         team: caller.account.team.clone(),
-        upstream: decision.provider.config.name.clone(),
-        model: decision.model.clone(),
+        upstream: candidate.provider.config.name.clone(),
+        model: candidate.model.clone(),
         operation: arrival.endpoint.operation,
     };
     let recording = Recording::new(app.cache.clone(), case.key, about, policy.ttl, cache.answer_bytes_max);
@@ -162,11 +162,11 @@ fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
 }
 
 /// What holds for the request, if anything may be kept of it as far as its kind tells.
-fn policy_of<'a>(arrival: &'a Arrival, caller: &Caller, call: &Call, decision: &Decision) -> Option<&'a CachePolicy> {
+fn policy_of<'a>(arrival: &'a Arrival, caller: &Caller, call: &Call, candidate: &Candidate) -> Option<&'a CachePolicy> {
     let case = CacheCase {
         operation: arrival.endpoint.operation,
-        model: &decision.model,
-        upstream: &decision.provider.config.name,
+        model: &candidate.model,
+        upstream: &candidate.provider.config.name,
         team: caller.account.team.as_deref(),
     };
     let (ask, features) = (&call.ask, &call.ask.features);
@@ -182,7 +182,13 @@ fn policy_of<'a>(arrival: &'a Arrival, caller: &Caller, call: &Call, decision: &
 }
 
 /// The request's key, if it has one and policy lets its answer be kept.
-fn case_of(arrival: &Arrival, caller: &Caller, call: &Call, decision: &Decision, policy: &CachePolicy) -> Option<Case> {
+fn case_of(
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    candidate: &Candidate,
+    policy: &CachePolicy,
+) -> Option<Case> {
     let cache = &arrival.snapshot.config.cache;
     let operation = arrival.endpoint.operation;
     let text = whole(call.plain.as_ref().unwrap_or(&call.pieces), cache.request_bytes_max)?;
@@ -197,14 +203,14 @@ fn case_of(arrival: &Arrival, caller: &Caller, call: &Call, decision: &Decision,
         return None;
     }
     let is_asked = call.ask.include_usage == IncludeUsage::Explicit(true);
-    let is_spliced = usage_edit(operation, call, decision).is_some();
+    let is_spliced = usage_edit(operation, call, candidate).is_some();
     let namespace = namespace(caller, cache.scope);
-    let (config, tells_usage) = (&decision.provider.config, is_asked || is_spliced);
+    let (config, tells_usage) = (&candidate.provider.config, is_asked || is_spliced);
     let mut key = KeyMaker::new(&namespace);
     key.part(config.name.as_bytes());
     key.part(config.base_url.authority.as_str().as_bytes());
     key.part(config.base_url.prefix.as_bytes());
-    key.part(decision.model.as_bytes());
+    key.part(candidate.model.as_bytes());
     key.part(arrival.endpoint.dialect.name().as_bytes());
     key.part(operation.name().as_bytes());
     key.part(&[u8::from(call.ask.stream), u8::from(tells_usage)]);
@@ -277,7 +283,7 @@ fn add_headers(headers: &HeaderMap, operation: Operation, key: &mut KeyMaker) {
 fn hit(
     arrival: &Arrival,
     call: &Call,
-    decision: &Decision,
+    candidate: &Candidate,
     case: &Case,
     kept: &Kept,
     told: &mut Told,
@@ -290,7 +296,7 @@ fn hit(
     entry.status = 200;
     entry.first_byte_ms = Some(elapsed_ms);
     entry.served_model.clone_from(&kept.facts.served_model);
-    entry.saved = worth(arrival, call, decision, kept);
+    entry.saved = worth(arrival, call, candidate, kept);
     tab.answer(Outcome::CacheHit)?;
     let mut response = Response::new(Body::whole(replayed(kept, case.usage_events)));
     let headers = response.headers_mut();
@@ -301,15 +307,15 @@ fn hit(
 }
 
 /// What the answer would have cost now, or where nothing was reported what it was charged.
-fn worth(arrival: &Arrival, call: &Call, decision: &Decision, kept: &Kept) -> Usd {
+fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> Usd {
     if !kept.facts.usage_final {
         return kept.cost.unwrap_or_default();
     }
     let pricing = Pricing {
         snapshot: arrival.snapshot.clone(),
-        provider: decision.provider.clone(),
+        provider: candidate.provider.clone(),
         operation: arrival.endpoint.operation,
-        model: decision.model.clone(),
+        model: candidate.model.clone(),
         input_bound: 0,
         may_reason: false,
         is_stream: call.ask.stream,

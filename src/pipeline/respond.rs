@@ -57,8 +57,8 @@ impl Told {
         Self {
             id,
             requested: decision.requested.clone(),
-            model: decision.model.clone(),
-            reason: decision.reason,
+            model: decision.first.model.clone(),
+            reason: decision.first.reason,
             output_limit: None,
             admission,
             cache: None,
