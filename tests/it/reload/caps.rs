@@ -65,7 +65,7 @@ async fn caps_come_and_go_under_load_and_the_books_stay_right() {
     let world = Arc::new(World::start("").await);
     let ask = async |world: Arc<World>, turn: usize| {
         for round in 0..12 {
-            let body = if (turn + round) % 2 == 0 { WHOLE } else { STREAM };
+            let body = if (turn + round).is_multiple_of(2) { WHOLE } else { STREAM };
             let answer = world.send(world.post(CHAT, body)).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
