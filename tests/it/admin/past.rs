@@ -74,9 +74,9 @@ async fn every_line_is_told_over_both_ways_and_they_add_up_to_the_net() {
     let house = app(CONFIG);
     let folder = house.folder.path().to_owned();
     // More than fits one part of an answer.
-    for number in 0..300_u64 {
-        let team = ["search", "chat", ""][number as usize % 3];
-        house.settle(entry(team, number), closing(u128::from(number) * 1_000_000_007)).await;
+    for number in 0..300_usize {
+        let team = ["search", "chat", ""][number % 3];
+        house.settle(entry(team, number as u64), closing(number as u128 * 1_000_000_007)).await;
     }
     house.app.bank.flush().await.unwrap();
     let file = "--config tollgate.toml";
