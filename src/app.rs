@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::cache::Room;
+use crate::cache::flight::Flights;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret, Upstream};
 use crate::domain::operation::Dialect;
@@ -62,6 +63,8 @@ pub struct App {
     pub limiter: Limiter,
     /// Answers that are kept.
     pub cache: Arc<Room>,
+    /// Answers that several wait for.
+    pub flights: Arc<Flights>,
     /// Bytes of request bodies in memory.
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.

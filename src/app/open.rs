@@ -106,6 +106,7 @@ impl App {
         let server = &config.server;
         Ok(Self {
             cache: Arc::new(Room::new(snapshot.config.cache.memory_bytes)),
+            flights: Arc::default(),
             limiter: Limiter::local(clock.clone()),
             clock,
             mint,

@@ -55,6 +55,17 @@ impl KeyMaker {
 }
 
 impl Key {
+    /// Its bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Its first byte, by which keys are spread.
+    pub(super) fn first(&self) -> usize {
+        usize::from(self.0[0])
+    }
+
     /// The key that [`fmt::Display`] wrote.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -9,6 +9,7 @@
 
 mod key;
 mod kept;
+pub mod flight;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -30,6 +30,8 @@ pub struct Cache {
     pub answer_bytes_max: usize,
     /// Bytes of a request's body; a longer one is not looked up.
     pub request_bytes_max: usize,
+    /// Bytes of an answer that identical requests in flight share; 0 lets each ask for itself.
+    pub join_bytes_max: usize,
     /// What holds where no rule fits.
     pub general: CachePolicy,
     /// `[[cache.rules]]`, in their order.

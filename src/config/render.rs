@@ -236,6 +236,7 @@ impl Page<'_> {
         self.line("scope", word(&words::CACHE_SCOPE, cache.scope))?;
         self.line("answer_kib_max", cache.answer_bytes_max / 1024)?;
         self.line("request_kib_max", cache.request_bytes_max / 1024)?;
+        self.line("join_kib_max", cache.join_bytes_max / 1024)?;
         for rule in &cache.rules {
             self.0.write_str("\n[[cache.rules]]\n")?;
             self.list("models", rule.models.iter().map(Glob::as_str))?;

@@ -115,7 +115,17 @@ pub(super) const UPSTREAM: Keys = Keys {
 };
 
 pub(super) const CACHE: Keys = Keys {
-    now: &["mode", "store_sampled", "ttl_s", "memory_mib", "scope", "answer_kib_max", "request_kib_max", "rules"],
+    now: &[
+        "mode",
+        "store_sampled",
+        "ttl_s",
+        "memory_mib",
+        "scope",
+        "answer_kib_max",
+        "request_kib_max",
+        "join_kib_max",
+        "rules",
+    ],
     later: &[],
 };
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::join::Passenger;
 use super::tap::Tap;
 
 /// A response body.
@@ -17,6 +18,8 @@ pub enum Body {
     Whole(Bytes),
     /// An upstream's answer, as it arrives.
     Flowing(Box<Tap>),
+    /// An answer that several read.
+    Joined(Box<Passenger>),
 }
 
 /// Why a body ends early: the connection is closed without an end, since a whole answer was promised and did not come.
@@ -29,6 +32,16 @@ impl Body {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         if bytes.is_empty() { Self::Empty } else { Self::Whole(bytes) }
+    }
+
+    /// Whether it is known that nothing follows.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(_) | Self::Joined(_) => false,
+            Self::Flowing(tap) => tap.is_over(),
+        }
     }
 }
 
@@ -46,6 +59,7 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Flowing(tap) => tap.poll_frame(context),
+            Self::Joined(passenger) => passenger.poll_frame(context),
         }
     }
 
@@ -58,6 +72,7 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Flowing(tap) => tap.size_hint(),
+            Self::Joined(_) => SizeHint::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::cache::flight::Paid;
 use crate::cache::{About, Kept, Key, Room};
 use crate::domain::money::Usd;
 use crate::protocol::facts::{Ending, Facts};
@@ -35,6 +36,9 @@ pub struct Recording {
     about: About,
     ttl: Duration,
     bytes_max: usize,
+    /// Where others wait to be told what it cost.
+    paid: Option<Paid>,
+    is_success: bool,
     /// Gone once it is known that the answer is not kept.
     tape: Option<Tape>,
 }
@@ -50,11 +54,17 @@ impl Recording {
     /// A recording that will be kept under `key`, unless it has more than `bytes_max` bytes.
     #[must_use]
     pub fn new(room: Arc<Room>, key: Key, about: About, ttl: Duration, bytes_max: usize) -> Self {
-        Self { room, key, about, ttl, bytes_max, tape: Some(Tape::default()) }
+        Self { room, key, about, ttl, bytes_max, paid: None, is_success: false, tape: Some(Tape::default()) }
+    }
+
+    /// Tells `paid` what the answer cost, if it turns out to be whole and good.
+    pub fn tell_cost(&mut self, paid: Paid) {
+        self.paid = Some(paid);
     }
 
     /// The head has come from `upstream`, which was asked for `model`.
     pub fn begin(&mut self, head: &Parts, upstream: &str, model: &str) {
+        self.is_success = head.status.is_success();
         if head.status != StatusCode::OK || upstream != &*self.about.upstream || model != &*self.about.model {
             self.tape = None;
         }
@@ -75,6 +85,10 @@ impl Recording {
 
     /// The body has come to its end, this was learned from it, and so much was charged for it.
     pub fn keep(self, facts: Facts, cost: Option<Usd>, now_ms: u64) {
+        if let Some(paid) = self.paid.filter(|_| self.is_success && facts.error.is_none()) {
+            // Nobody else tells it.
+            let _told = paid.set(cost);
+        }
         let Some(tape) = self.tape.filter(|_| is_good(&facts, self.about.operation.generates())) else { return };
         let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
         // A copy, since a piece holds on to the whole buffer that it was read into.

@@ -8,6 +8,7 @@
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
 //! recall    the same answer again, if it is kept: then the request ends here
+//! join      the same answer for all who ask at the same time: one of them goes on
 //! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
 //! dispatch  splice, scrub, send, wait for the head; each attempt has a hold and records of its own
 //! deliver   whole answers at once, streams through the tap, which settles when they end
@@ -27,6 +28,7 @@ pub mod admit;
 pub mod route;
 pub mod keep;
 pub mod recall;
+pub mod join;
 pub mod reserve;
 pub mod parcel;
 pub mod flight;
@@ -47,6 +49,7 @@ use hyper::body::Incoming;
 
 use crate::app::App;
 use crate::bank::tab::{Presence, Tab};
+use crate::cache::flight::Boarding;
 use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::operation::Dialect;
@@ -58,6 +61,7 @@ use admit::Admission;
 use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
+use join::{Errand, Followed};
 use keep::Recording;
 use read::Call;
 use recall::Recalled;
@@ -94,25 +98,63 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         }
     };
     let mut told = Told::of(id, &decision, admission);
-    let (tab, recording) = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
-        Ok(Recalled::Answer(response)) => return response,
-        Ok(Recalled::Ask(tab, recording)) => (tab, recording),
-        Err(refusal) => return told.refuse(&refusal, dialect),
-    };
-    let bill = match reserve::reserve(&app, &arrival, &call, &decision.first, tab).await {
-        Ok(bill) => bill,
-        Err(denied) => {
-            let refusal = denied.refuse(&app);
-            let mut response = unheard(&app, arrival, &refusal).await;
-            admission.write(response.headers_mut());
-            return response;
+    loop {
+        let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
+            Ok(Recalled::Answer(response)) => return response,
+            Ok(Recalled::Ask(tab, recording)) => {
+                let asked = ask(&app, &mut arrival, call, &decision, &mut told, tab, recording).await;
+                return answered(&app, asked, arrival, admission).await;
+            }
+            Ok(Recalled::Share(tab, recording, name)) => (tab, recording, name),
+            Err(refusal) => return told.refuse(&refusal, dialect),
+        };
+        let (mine, recording, name) = shared;
+        match app.flights.board(name, arrival.snapshot.config.cache.join_bytes_max) {
+            Boarding::Lead(lead, seat) => {
+                let refused = told.clone();
+                let errand = Errand { arrival, call, decision, told, tab: mine, recording: Some(recording) };
+                let led = join::lead(&app, errand, lead, seat).await;
+                return led.unwrap_or_else(|refusal| refused.refuse(&refusal, dialect));
+            }
+            Boarding::Follow(seat) => match join::follow(&app, &arrival, &call, seat, &told, mine).await {
+                Ok(Followed::Answer(response)) => return response,
+                Ok(Followed::Again(mine)) => tab = mine,
+                Err(refusal) => return told.refuse(&refusal, dialect),
+            },
         }
-    };
+    }
+}
+
+/// The stages from the reserve on.
+///
+/// # Errors
+/// Our own no. The request has its entry.
+async fn ask(
+    app: &Arc<App>,
+    arrival: &mut Arrival,
+    call: Call,
+    decision: &Decision,
+    told: &mut Told,
+    tab: Tab,
+    recording: Option<Box<Recording>>,
+) -> Result<Response<Body>, Refusal> {
+    let reserved = reserve::reserve(app, arrival, &call, &decision.first, tab).await;
+    let bill = reserved.map_err(|denied| denied.refuse(app))?;
     told.output_limit = bill.output_limit();
-    match send(&app, &mut arrival, call, &decision, bill, &told, recording).await {
+    send(app, arrival, call, decision, bill, told, recording).await
+}
+
+/// The answer, or our own no behind a body that may still be coming in.
+async fn answered(
+    app: &App,
+    asked: Result<Response<Body>, Refusal>,
+    arrival: Arrival,
+    admission: Admission,
+) -> Response<Body> {
+    match asked {
         Ok(response) => response,
         Err(refusal) => {
-            let mut response = unheard(&app, arrival, &refusal).await;
+            let mut response = unheard(app, arrival, &refusal).await;
             admission.write(response.headers_mut());
             response
         }

@@ -70,6 +70,8 @@ pub enum Recalled {
     Answer(Response<Body>),
     /// The upstream has to be asked; what it answers may be kept.
     Ask(Tab, Option<Box<Recording>>),
+    /// The same, and identical requests may wait for it.
+    Share(Tab, Box<Recording>, Key),
 }
 
 /// A request whose answer may be kept.
@@ -79,6 +81,16 @@ struct Case {
     namespace: Namespace,
     /// Whether its stream tells usage that the client does not want to see.
     usage_events: UsageEvents,
+}
+
+impl Case {
+    /// The name of requests that are answered by the same bytes, with the usage event or without it.
+    fn name(&self) -> Key {
+        let mut name = KeyMaker::new(&self.namespace);
+        name.part(self.key.bytes());
+        name.part(&[u8::from(self.usage_events == UsageEvents::Drop)]);
+        name.finish()
+    }
 }
 
 /// Looks for an answer. `told` is what the head of one would say.
@@ -121,7 +133,7 @@ pub fn recall(
         return Err(refused(tab, not_cached("no answer to this request is kept")));
     }
     let about = About {
-        namespace: case.namespace,
+        namespace: case.namespace.clone(),
         key: caller.account.key.clone(),
         team: caller.account.team.clone(),
         upstream: candidate.provider.config.name.clone(),
@@ -129,7 +141,13 @@ pub fn recall(
         operation: arrival.endpoint.operation,
     };
     let recording = Recording::new(app.cache.clone(), case.key, about, policy.ttl, cache.answer_bytes_max);
-    Ok(Recalled::Ask(tab, Some(Box::new(recording))))
+    let recording = Box::new(recording);
+    // Offered tools may be called, and such an answer is nobody else's.
+    let is_shared = wish == Wish::Use && cache.join_bytes_max > 0 && call.ask.features.tools == 0;
+    match is_shared {
+        true => Ok(Recalled::Share(tab, recording, case.name())),
+        false => Ok(Recalled::Ask(tab, Some(recording))),
+    }
 }
 
 fn not_cached(message: &'static str) -> Refusal {

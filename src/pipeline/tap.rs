@@ -60,6 +60,12 @@ impl Tap {
         })
     }
 
+    /// Whether everything has been handed out.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.flow.is_none() && self.ready.is_empty()
+    }
+
     /// How much is to come, where that is known.
     #[must_use]
     pub fn size_hint(&self) -> SizeHint {

@@ -1,6 +1,7 @@
 //! The cache as clients meet it: the same answer again, byte for byte, to those who may have it and to nobody else.
 
 mod isolation;
+mod join;
 mod policy;
 mod replay;
 

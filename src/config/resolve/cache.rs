@@ -28,6 +28,7 @@ pub(super) fn cache(root: &Section<'_>) -> Cache {
         scope: section.choice("scope", &CACHE_SCOPE, CacheScope::Team),
         answer_bytes_max: bytes(section.number("answer_kib_max", 1024, 1..=1 << 18) * KIB),
         request_bytes_max: bytes(section.number("request_kib_max", 1024, 1..=1 << 18) * KIB),
+        join_bytes_max: bytes(section.number("join_kib_max", 1024, 0..=1 << 18) * KIB),
         general,
         rules: section.tables("rules", &CACHE_RULE).iter().map(|section| rule(root, section, general)).collect(),
     };

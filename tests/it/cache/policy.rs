@@ -47,8 +47,8 @@ async fn what_does_not_end_by_itself_is_not_kept() {
         let cases: [(String, &[(&'static str, &str)]); 6] = [
             (format!("{tools}{stream}"), &[]),
             (format!(r#","max_tokens":3{stream}"#), &[("x-mock-tokens", "9")]),
-            (format!(r#","seed":1{stream}"#), &[("x-mock-fault", "status-500")]),
-            (format!(r#","seed":2{stream}"#), &[("x-mock-fault", "status-429")]),
+            (format!(r#","seed":1{stream}"#), &[("x-mock-fault", "500")]),
+            (format!(r#","seed":2{stream}"#), &[("x-mock-fault", "429")]),
             (format!(r#","seed":3{stream}"#), &[("x-mock-fault", "cut")]),
             (format!(r#","seed":4{stream}"#), &[("x-mock-fault", "error-in-stream")]),
         ];

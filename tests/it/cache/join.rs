@@ -1,0 +1,188 @@
+//! Identical requests at the same time: one call of the provider, and the whole answer for each who asks.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tollgate::domain::entry::{CacheUse, Entry, Outcome};
+use tollgate::domain::money::Usd;
+
+use super::{CHAT, ON, chat, with, world};
+use crate::world::World;
+
+/// Clients that ask at once, and connections that they share.
+const CLIENTS: usize = 500;
+const CONNECTIONS: usize = 5;
+
+fn stream(text: &str) -> String {
+    chat(text).replacen('{', r#"{"stream":true,"#, 1)
+}
+
+const GATED: [(&str, &str); 3] = [("x-mock-gate", "here"), ("x-mock-gate-after", "2"), ("x-mock-chunks", "10")];
+
+type Whole = (StatusCode, HeaderMap, Bytes);
+
+async fn in_flight(world: &World, count: i64) {
+    let waiting = async {
+        while world.app.metrics.in_flight.get() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("requests that do not come");
+}
+
+fn uses(entries: &[Entry], cache: CacheUse) -> Vec<&Entry> {
+    entries.iter().filter(|entry| entry.cache == cache).collect()
+}
+
+/// Asks over one connection for many.
+async fn ask_all(world: &World, body: &str) -> Vec<tokio::task::JoinHandle<Whole>> {
+    let mut tasks = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+        for _ in 0..CLIENTS / CONNECTIONS {
+            let (client, request) = (client.clone(), with(world.post(CHAT, body.to_owned()), &GATED));
+            tasks.push(tokio::spawn(async move {
+                let (head, body) = client.request(request).await.unwrap().into_parts();
+                (head.status, head.headers, body.collect().await.unwrap().to_bytes())
+            }));
+        }
+    }
+    tasks
+}
+
+#[tokio::test]
+async fn five_hundred_ask_and_one_is_answered_by_the_provider() {
+    let (world, _) = world(ON).await;
+    let tasks = ask_all(&world, &stream("hello")).await;
+    in_flight(&world, i64::try_from(CLIENTS).unwrap()).await;
+    world.mock.gate("here").open();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    let whole = &answers[0].2;
+    assert!(whole.ends_with(b"data: [DONE]\n\n") && !whole.windows(12).any(|part| part == br#""choices":[]"#));
+    assert!(answers.iter().all(|(status, _, body)| *status == 200 && body == whole));
+    let headers = |cache: &str| answers.iter().filter(|(_, headers, _)| headers["x-tollgate-cache"] == cache).count();
+    assert_eq!((headers("miss"), headers("joined")), (1, CLIENTS - 1));
+    let mut names: Vec<_> = answers.iter().map(|(_, headers, _)| &headers["x-tollgate-request-id"]).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), CLIENTS);
+    let entries = world.entries().await;
+    let (paid, joined) = (uses(&entries, CacheUse::Miss), uses(&entries, CacheUse::Joined));
+    assert_eq!((world.mock.requests_total(), paid.len(), joined.len()), (1, 1, CLIENTS - 1));
+    assert_eq!((paid[0].outcome, paid[0].saved), (Outcome::Complete, Usd::ZERO));
+    for entry in joined {
+        assert_eq!((entry.outcome, entry.cost, entry.saved), (Outcome::Joined, Some(Usd::ZERO), paid[0].cost.unwrap()));
+        assert!(entry.attempts.is_empty() && entry.status == 200);
+    }
+    assert_eq!(world.app.flights.count(), 0);
+    let again = world.send(world.post(CHAT, stream("hello"))).await;
+    assert_eq!((again.header("x-tollgate-cache"), &again.body), ("hit", whole));
+}
+
+#[tokio::test]
+async fn a_leader_that_leaves_hurts_nobody() {
+    let (world, _) = world(ON).await;
+    let lead = world.open(with(world.post(CHAT, stream("hello")), &GATED)).await;
+    assert_eq!(lead.headers()["x-tollgate-cache"], "miss");
+    let mut lead = lead.into_body();
+    let first = lead.frame().await.unwrap().unwrap().into_data().unwrap();
+    // Late, and from the first byte on all the same.
+    let late = world.open(world.post(CHAT, stream("hello"))).await;
+    assert_eq!(late.headers()["x-tollgate-cache"], "joined");
+    drop(lead);
+    world.mock.gate("here").open();
+    let whole = late.into_body().collect().await.unwrap().to_bytes();
+    assert!(whole.starts_with(&first) && whole.ends_with(b"data: [DONE]\n\n"));
+    let entries = world.entries().await;
+    let (paid, joined) = (uses(&entries, CacheUse::Miss), uses(&entries, CacheUse::Joined));
+    assert_eq!((world.mock.requests_total(), paid.len(), joined.len()), (1, 1, 1));
+    assert_eq!((joined[0].outcome, joined[0].saved), (Outcome::Joined, paid[0].cost.unwrap()));
+    assert_eq!(paid[0].cost, Some(world.mock.bill().total()));
+    let again = world.send(world.post(CHAT, stream("hello"))).await;
+    assert_eq!((again.header("x-tollgate-cache"), &again.body), ("hit", &whole));
+}
+
+#[tokio::test]
+async fn when_all_have_left_it_is_as_if_one_had_asked() {
+    let (world, _) = world(ON).await;
+    let bodies = [(); 3].map(|()| with(world.post(CHAT, stream("hello")), &GATED));
+    let mut open = Vec::new();
+    for request in bodies {
+        open.push(world.open(request).await);
+    }
+    drop(open);
+    world.mock.gate("here").open();
+    let entries = world.entries().await;
+    let (paid, joined) = (uses(&entries, CacheUse::Miss), uses(&entries, CacheUse::Joined));
+    assert_eq!((paid.len(), joined.len()), (1, 2));
+    assert!(entries.iter().all(|entry| entry.outcome == Outcome::ClientAbort), "{entries:?}");
+    assert_eq!(paid[0].cost, Some(world.mock.bill().total()));
+    assert_eq!((world.app.flights.count(), world.app.cache.fill().answers), (0, 0));
+}
+
+#[tokio::test]
+async fn what_the_provider_refuses_it_refuses_to_all() {
+    let (world, _) = world(ON).await;
+    let gated = [("x-mock-gate", "here"), ("x-mock-fault", "500")];
+    let requests: Vec<_> = (0..4).map(|_| world.client.request(with(world.post(CHAT, chat("hi")), &gated))).collect();
+    let tasks: Vec<_> = requests.into_iter().map(tokio::spawn).collect();
+    in_flight(&world, 4).await;
+    world.mock.gate("here").open();
+    let mut bodies = Vec::new();
+    for task in tasks {
+        let (head, body) = task.await.unwrap().unwrap().into_parts();
+        assert_eq!(head.status, 500);
+        bodies.push(body.collect().await.unwrap().to_bytes());
+    }
+    assert!(bodies.windows(2).all(|two| two[0] == two[1]));
+    let entries = world.entries().await;
+    assert_eq!((world.mock.requests_total(), entries.len()), (1, 4));
+    assert!(entries.iter().all(|entry| entry.outcome == Outcome::UpstreamError && entry.saved == Usd::ZERO));
+}
+
+#[tokio::test]
+async fn a_cap_refuses_its_own_caller_only() {
+    let caps = "env.POOR=tg_poor_0123456789abcdef\n[keys.poor]\nsecret = { env = \"POOR\" }\nteam = \"search\"\n\
+                [keys.poor.caps]\nday = \"0.000001\"\n";
+    let (world, _) = world(&format!("{ON}{caps}")).await;
+    let poor = [("authorization", "Bearer tg_poor_0123456789abcdef")];
+    let mut tasks = Vec::new();
+    for number in 0..20 {
+        let headers: &[_] = if number % 2 == 0 { &poor } else { &[] };
+        tasks.push(tokio::spawn(world.client.request(with(world.post(CHAT, chat("hi")), headers))));
+    }
+    for (number, task) in tasks.into_iter().enumerate() {
+        let answer = task.await.unwrap().unwrap();
+        let (status, cache) = (answer.status(), answer.headers().get("x-tollgate-cache").cloned());
+        // Whoever has no money is answered with what others have paid for, or refused.
+        assert!(status == 200 || number % 2 == 0 && status == 400, "{number} {status} {cache:?}");
+    }
+    assert_eq!(world.mock.requests_total(), 1);
+}
+
+#[tokio::test]
+async fn tools_refreshes_and_zero_are_not_shared() {
+    let tools = r#","tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]"#;
+    let with_tools = chat("hi").replacen(r#","messages""#, &format!(r#"{tools},"messages""#), 1);
+    let refresh: &[(&'static str, &str)] = &[("x-mock-gate", "here"), ("x-tollgate-cache", "refresh")];
+    for (extra, body, headers) in [
+        ("", with_tools, &[("x-mock-gate", "here")][..]),
+        ("", chat("hi"), refresh),
+        ("join_kib_max = 0\n", chat("hi"), &[("x-mock-gate", "here")]),
+    ] {
+        let (world, _) = world(&format!("{ON}{extra}")).await;
+        let requests: Vec<_> =
+            (0..3).map(|_| world.client.request(with(world.post(CHAT, body.clone()), headers))).collect();
+        let tasks: Vec<_> = requests.into_iter().map(tokio::spawn).collect();
+        world.mock.gate("here").wait_for_arrivals(3).await;
+        world.mock.gate("here").open();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap().headers()["x-tollgate-cache"], "miss");
+        }
+    }
+}
