@@ -18,12 +18,15 @@ use crate::domain::refusal::{Cause, Refusal};
 
 mod collect;
 mod kinds;
+mod notes;
+mod spoken;
 mod tables;
 mod text;
 mod tools;
 mod values;
 
 use collect::Collector;
+pub use spoken::Spoken;
 use tables::Table;
 use text::Utf8;
 
@@ -87,6 +90,8 @@ pub struct Ask {
     pub tool_results: Vec<ToolResult>,
     /// Sizes and kinds.
     pub features: Features,
+    /// Where the last human ask stands, and what it stands in.
+    pub spoken: Spoken,
 }
 
 /// The model in a body.
