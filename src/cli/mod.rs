@@ -11,6 +11,7 @@ mod control;
 pub mod check;
 pub mod report;
 pub mod ledger;
+pub mod explain;
 pub mod health;
 pub mod serve;
 pub mod demo;

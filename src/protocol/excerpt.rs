@@ -14,6 +14,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::{memchr, memmem};
 
+use super::ask::Ask;
+use crate::domain::classify::{Traits, View, traits};
+
 /// Bytes that are read of each end of an ask.
 pub const EDGE_BYTES: usize = 2_000;
 
@@ -77,6 +80,13 @@ pub fn excerpt(rope: &[Bytes], spans: &[Range<usize>]) -> Excerpt {
     }
     without_harness(&mut text);
     Excerpt { text, whole_bytes }
+}
+
+/// What the classifier looks at of a request whose body is `rope`.
+#[must_use]
+pub fn traits_of(rope: &[Bytes], ask: &Ask) -> Traits {
+    let Excerpt { text, whole_bytes } = excerpt(rope, &ask.spoken.ask);
+    traits(View { text: &text, whole_bytes, features: &ask.features, turns: ask.spoken.turns })
 }
 
 /// The bytes at a span, copied only where they arrived in pieces.
