@@ -29,15 +29,21 @@ pub struct Tab {
     arrived_us: u64,
     /// What it has taken of rate limits, once it is admitted.
     grant: Option<Grant>,
+    /// By which caps it is held; whichever are in force, where nobody has asked.
+    mark: Option<u64>,
     _presence: Presence,
 }
 
 /// Why an attempt was not opened.
 #[derive(Debug)]
 pub enum NotOpened {
+    /// Other caps have come into force meanwhile, so that others may have to hold it.
+    Changed(Box<Tab>),
     /// A cap has no room.
     Exceeded(Box<Tab>, Box<Exceeded>),
-    /// The ledger cannot take it. The request has its entry.
+    /// The ledger cannot take it.
+    Unwritten(Box<Tab>, Refusal),
+    /// The ledger has failed in the middle. The request has its entry.
     Refused(Refusal),
 }
 
@@ -54,7 +60,7 @@ impl Tab {
     /// A tab for the request that `entry` begins to describe; `arrived_us` is when it came, on the clock's ticks.
     #[must_use]
     pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64, presence: Presence) -> Self {
-        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, grant: None, _presence: presence }
+        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, grant: None, mark: None, _presence: presence }
     }
 
     /// What is known so far.
@@ -78,6 +84,11 @@ impl Tab {
         self.grant = Some(grant);
     }
 
+    /// The caps that a hold counts in are asked for at this [`Bank::mark`].
+    pub const fn count_by(&mut self, mark: u64) {
+        self.mark = Some(mark);
+    }
+
     /// Milliseconds since the request arrived.
     #[must_use]
     pub fn elapsed_ms(&self) -> u32 {
@@ -94,12 +105,17 @@ impl Tab {
         self.post(None);
     }
 
+    /// Ends the request as its last attempt left it, where no other follows.
+    pub fn finish(mut self) {
+        self.post(None);
+    }
+
     /// Holds the quote in every scope with a cap, writes the open record of the next attempt and waits until it survives
     /// this process; or the power's loss, where more than a small part of a cap would be lost with it.
     ///
     /// # Errors
-    /// A cap has no room: the tab is given back. Or the journal cannot be written, or is too far behind: the request has
-    /// its entry then, as refused with 503.
+    /// A cap has no room, the caps have changed, or the journal cannot be written or is too far behind: nothing is held then, and the tab is given
+    /// back. A journal that fails while the record is on its way ends the request, as refused with 503.
     pub async fn open(mut self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
         let entry = self.entry();
         let ordinal = u8::try_from(entry.attempts.len()).unwrap_or(u8::MAX);
@@ -116,14 +132,17 @@ impl Tab {
             dialect: entry.dialect,
         };
         let bank = self.bank.clone();
-        let (held, place) = match bank.hold(&open, capped) {
+        let held = {
+            let Some(_holding) = bank.adoption.begin(self.mark) else {
+                bank.adoption.opened().await;
+                return Err(NotOpened::Changed(Box::new(self)));
+            };
+            bank.hold(&open, capped)
+        };
+        let (held, place) = match held {
             Ok(held) => held,
             Err(Denied::Exceeded(exceeded)) => return Err(NotOpened::Exceeded(Box::new(self), exceeded)),
-            Err(Denied::Unwritten(error)) => {
-                let refusal = refusal_of(&error);
-                self.refuse(&refusal);
-                return Err(NotOpened::Refused(refusal));
-            }
+            Err(Denied::Unwritten(error)) => return Err(NotOpened::Unwritten(Box::new(self), refusal_of(&error))),
         };
         let must_sync = held.as_ref().is_some_and(|held| held.must_sync);
         // From here on a record stands, so that the debt must exist even if the client leaves during the wait.

@@ -16,8 +16,10 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
+use super::rights::{DefaultRights, Permit, Rights};
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
+use crate::domain::cap::Share;
 use crate::domain::operation::Dialect;
 use crate::domain::price::Override;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// What callers may do whom no section names.
+    pub default_rights: DefaultRights,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }
@@ -153,6 +157,10 @@ pub struct Money {
     pub drain_max: Duration,
     /// Most bytes that are read from an abandoned stream.
     pub drain_bytes_max: u64,
+    /// How old a hold must be that a dead process left, until its request is entered as unsettled.
+    pub hold_expiry: Duration,
+    /// The part of a cap that may be held without being durable.
+    pub unsynced_share: Share,
 }
 
 /// What happens upstream when a client leaves in mid-stream.
@@ -261,6 +269,10 @@ pub struct Key {
     pub attribute: bool,
     /// What callers present.
     pub secret: Secret,
+    /// What it may be used for; nothing is everything.
+    pub rights: Option<Arc<Rights>>,
+    /// From when on it is refused, unix milliseconds.
+    pub expires_ms: Option<u64>,
 }
 
 impl Config {
@@ -282,6 +294,20 @@ impl Config {
     #[must_use]
     pub fn key(&self, presented: &str) -> Option<&Arc<Key>> {
         self.by_digest.0.get(&digest_of(presented))
+    }
+}
+
+impl Key {
+    /// What its callers may do. It is named in the config, so that no default applies.
+    #[must_use]
+    pub fn permit(&self) -> Permit {
+        Permit::new(self.rights.clone(), None)
+    }
+
+    /// Whether it has ended at `now_ms`.
+    #[must_use]
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms)
     }
 }
 

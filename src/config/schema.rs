@@ -74,8 +74,16 @@ pub(super) const STORE: Keys =
     Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
 
 pub(super) const MONEY: Keys = Keys {
-    now: &["time_zone", "refusal_status", "on_client_abort", "drain_s_max", "drain_mib_max"],
-    later: &["hold_expiry_s", "unsynced_share"],
+    now: &[
+        "time_zone",
+        "refusal_status",
+        "on_client_abort",
+        "drain_s_max",
+        "drain_mib_max",
+        "hold_expiry_s",
+        "unsynced_share",
+    ],
+    later: &[],
 };
 
 pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[] };
@@ -109,7 +117,24 @@ pub(super) const ORGANISATION: Keys = POLICY;
 
 pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const DEFAULT: Keys = POLICY;
+/// Callers without a section of their own.
+pub(super) const DEFAULT: Keys = Keys {
+    now: &[
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
+    later: LATER,
+};
+
+pub(super) const DEFAULT_USER: Keys = POLICY;
 
 /// Models and tags, which are limited by nothing but caps.
 pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
@@ -135,7 +160,24 @@ pub(super) const TEAM: Keys = POLICY;
 pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement"], later: LATER };
 
 pub(super) const KEY: Keys = Keys {
-    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement"],
+    now: &[
+        "secret",
+        "team",
+        "user",
+        "tags",
+        "attribute",
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "expires",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
     later: LATER,
 };
 

@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn a_route_goes_where_it_did_well() {
         let none = Outcomes::default();
-        let base = Score { failure_ppm: 300_000, tier_ppm: [200_000, 600_000, 200_000], tier: Tier::Medium, is_sure: true };
+        let base =
+            Score { failure_ppm: 300_000, tier_ppm: [200_000, 600_000, 200_000], tier: Tier::Medium, is_sure: true };
         for (tier, learned, expect) in [
             (Tier::Medium, [none; 3], Tier::Medium),
             (Tier::Medium, [outcomes(20, 0), none, none], Tier::Simple),

@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod price;
 pub mod operation;
 pub mod account;
+pub mod key;
 pub mod cap;
 pub mod features;
 pub mod entry;
@@ -26,7 +27,10 @@ pub mod sums;
 pub mod dimension;
 pub mod report;
 pub mod report_text;
+pub mod reconcile;
+pub mod reconcile_text;
 pub mod focus;
+pub mod near;
 pub mod entry_csv;
 #[cfg(test)]
 pub mod sample;

@@ -25,6 +25,8 @@ mod text;
 mod tools;
 mod values;
 
+pub(super) use kinds::runs_at_client;
+
 use collect::Collector;
 pub use spoken::Spoken;
 use tables::Table;

@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn code_is_counted() {
-        let counts = count(b"write a python function that calls readLine(x_1) and a.b\n```\nx = {y};\n```");
+        let counts = count(b"write a python function that calls readLine(x_1) and ab.c\n```\nx = {y};\n```");
         assert!(counts.code_asked && counts.begins_small);
         assert_eq!((counts.identifiers, counts.fences, counts.braces, counts.equals), (3, 2, 3, 1));
     }

@@ -110,7 +110,11 @@ const ROWS: [Row; 60] = [
     }),
     ("plain_fact", |seen| {
         let counts = &seen.counts;
-        yes(counts.words <= 20 && counts.numbers == 0 && counts.options == 0 && counts.sentences <= 1 && !counts.code_asked)
+        yes(counts.words <= 20
+            && counts.numbers == 0
+            && counts.options == 0
+            && counts.sentences <= 1
+            && !counts.code_asked)
     }),
     ("tools", |seen| log(seen.view.features.tools + 1)),
     ("structured", |seen| yes(seen.view.features.structured)),

@@ -84,7 +84,8 @@ impl Weights {
     /// The weights inside the binary.
     #[must_use]
     pub fn builtin() -> &'static Self {
-        static BUILTIN: LazyLock<Weights> = LazyLock::new(|| Weights::parse(BUILTIN_TEXT).unwrap_or_else(|_| Weights::none()));
+        static BUILTIN: LazyLock<Weights> =
+            LazyLock::new(|| Weights::parse(BUILTIN_TEXT).unwrap_or_else(|_| Weights::none()));
         &BUILTIN
     }
 
@@ -112,7 +113,8 @@ impl Weights {
         let failure_ppm = chance(self.failure.sum(traits));
         let [simple, medium, complex] = &self.tiers;
         let tier_ppm = chances([simple, medium, complex].map(|line| line.sum(traits)));
-        let sure = [Tier::Simple, Tier::Medium, Tier::Complex].into_iter().zip(tier_ppm).find(|(_, ppm)| *ppm >= SURE_PPM);
+        let sure =
+            [Tier::Simple, Tier::Medium, Tier::Complex].into_iter().zip(tier_ppm).find(|(_, ppm)| *ppm >= SURE_PPM);
         Score { failure_ppm, tier_ppm, tier: sure.map_or(Tier::Medium, |(tier, _)| tier), is_sure: sure.is_some() }
     }
 
@@ -168,3 +170,54 @@ impl fmt::Display for BadWeights {
 }
 
 impl std::error::Error for BadWeights {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::traits::{View, traits};
+    use super::*;
+    use crate::domain::features::Features;
+
+    fn of(text: &str) -> Traits {
+        let features = Features::default();
+        traits(View { text: text.as_bytes(), whole_bytes: text.len(), features: &features, turns: 1 })
+    }
+
+    #[test]
+    fn the_weights_in_the_binary_are_small_and_whole() {
+        let weights = Weights::parse(BUILTIN_TEXT).unwrap();
+        assert_eq!(weights.version.len(), 12);
+        assert!(BUILTIN_TEXT.len() < 1 << 20);
+        let length = (0..TRAITS).find(|place| name(*place) == "whole_length").unwrap();
+        assert_eq!(weights.failure.weights[length], 0, "length alone decides nothing");
+    }
+
+    #[test]
+    fn hard_asks_score_higher_than_easy_ones() {
+        let scored = |text: &str| Weights::builtin().score(&of(text)).failure_ppm;
+        let hard = "Ada has 12 crates of 30 apples. She sells half of them for $2 each and twice as many the next day. \
+            How much money did she make in total?";
+        let code = "Write a function to find the longest palindromic subsequence in the given string.";
+        let easy = "Classify the sentiment of this review as positive or negative: I love it.";
+        assert!(scored(hard) > scored(easy) && scored(code) > scored(easy));
+    }
+
+    #[test]
+    fn doubt_means_medium() {
+        let even = Weights::none().score(&of("hm"));
+        assert_eq!((even.tier, even.is_sure, even.failure_ppm), (Tier::Medium, false, 500_000));
+    }
+
+    #[test]
+    fn other_weights_are_refused() {
+        let tiers = r#"[{"bias":0,"weights":[]},{"bias":0,"weights":[]},{"bias":0,"weights":[]}]"#;
+        let other = format!(r#"{{"version":"1","traits":[],"failure":{{"bias":0,"weights":[]}},"tiers":{tiers}}}"#);
+        let heavy = BUILTIN_TEXT.replacen(r#""weights": [0,"#, r#""weights": [131073,"#, 1);
+        for (text, says) in [
+            ("{}", "missing field"),
+            (&*other, "the traits are those of another version"),
+            (&*heavy, "a weight of 131073 is more than 131072"),
+        ] {
+            assert!(Weights::parse(text).unwrap_err().to_string().contains(says), "{says}");
+        }
+    }
+}

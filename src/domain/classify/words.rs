@@ -78,8 +78,8 @@ pub(super) const THEMES: usize = 29;
 /// Their names, in their order.
 pub(super) const THEME_NAMES: [&str; THEMES] = [
     "amount", "unit", "maths", "science", "medicine", "law", "business", "code", "solve", "make", "explain", "extract",
-    "logic", "negation", "choice", "person", "you", "me", "trivia", "daily", "maybe", "plain", "who", "what", "how", "why",
-    "society", "writing", "format",
+    "logic", "negation", "choice", "person", "you", "me", "trivia", "daily", "maybe", "plain", "who", "what", "how",
+    "why", "society", "writing", "format",
 ];
 
 const LISTS: [(Theme, &str); THEMES] = [
@@ -193,8 +193,11 @@ const LISTS: [(Theme, &str); THEMES] = [
         "which following statement statements best correct true answer option options choose select choice described \
         describes example likely primarily refers following: i ii iii iv none above",
     ),
-    (Theme::Person, "he she his her him hers they their them himself herself who john mary tom friend friends brother \
-        sister mother father son daughter wife husband boy girl man woman family kids children student students teacher"),
+    (
+        Theme::Person,
+        "he she his her him hers they their them himself herself who john mary tom friend friends brother \
+        sister mother father son daughter wife husband boy girl man woman family kids children student students teacher",
+    ),
     (Theme::You, "you your yours yourself we our us"),
     (Theme::Me, "i my me mine i'm i've i'd i'll please help need want"),
     (
@@ -213,8 +216,11 @@ const LISTS: [(Theme, &str); THEMES] = [
         something anything thing things clothes bed sleep walk walking run running party dinner lunch breakfast \
         hand hands eyes face weather rain snow",
     ),
-    (Theme::Maybe, "would could might may should likely probably usually often sometimes perhaps possibly typically \
-        generally tend tends seem seems expect expected"),
+    (
+        Theme::Maybe,
+        "would could might may should likely probably usually often sometimes perhaps possibly typically \
+        generally tend tends seem seems expect expected",
+    ),
     (
         Theme::Plain,
         "the a an of to in on at by for with from as and or but is are was were be been being has have had do does did \

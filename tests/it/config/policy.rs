@@ -20,8 +20,42 @@ fn a_cap_that_cannot_be_enforced_is_refused() {
         ),
         ("[teams.a]\non_exceed = \"shrink\"", "2:13: teams.a.on_exceed: there are no caps here that it could apply to"),
         ("[tags.search]\ncaps = { day = \"5\" }", "1:7: tags.search: a tag is named as in [tags.\"feature=search\"]"),
+        ("[money]\nunsynced_share = 1.5", "2:18: money.unsynced_share: must be a decimal from 0 to 1, such as 0.01"),
+        ("[money]\nunsynced_share = 1e-2", "2:18: money.unsynced_share: must be a decimal from 0 to 1, such as 0.01"),
+        ("[money]\nunsynced_share = \"0.1\"", "2:18: money.unsynced_share: must be a number, not a string"),
+        ("[money]\nhold_expiry_s = 90000", "2:17: money.hold_expiry_s: must be from 0 to 86400"),
         ("[money]\nrefusal_status = 404", "2:18: money.refusal_status: must be 400, 402, 403 or 429"),
     ]);
+}
+
+#[test]
+fn what_a_key_may_be_used_for_is_checked() {
+    let key = "[keys.a]\nsecret = { env = \"K\" }\n";
+    let day = "must be a day such as 2027-01-01 or a time such as 2027-01-01T12:00:00Z";
+    let upstreams = "no upstream is called \"opnai\"; there are openai, anthropic, gemini";
+    for (line, expect) in [
+        ("models = [\"gpt-?\"]", "3:11: keys.a.models: \"gpt-?\": the only wildcard is *".to_owned()),
+        ("models = \"gpt\"", "3:10: keys.a.models: must be a list of strings, not a string".to_owned()),
+        ("upstreams = [\"opnai\"]", format!("3:14: keys.a.upstreams: {upstreams}")),
+        ("networks = [\"10.0.0.1/8\"]", "3:13: keys.a.networks: \"10.0.0.1/8\": has bits behind its length; an address alone is ADDRESS/32, or /128".to_owned()),
+        ("expires = \"soon\"", format!("3:11: keys.a.expires: {day}")),
+    ] {
+        assert_eq!(errors(&format!("{key}{line}")), expect, "{line}");
+    }
+    assert!(
+        errors(&format!("{key}operations = [\"chta\"]"))
+            .starts_with("3:15: keys.a.operations: \"chta\": is no operation")
+    );
+    assert!(errors("[defaults.user]\nmodels = []").starts_with("2:1: defaults.user.models: unknown key"));
+}
+
+#[test]
+fn a_share_is_a_decimal() {
+    for (said, meant) in [("0", "0"), ("1", "1"), ("0.010", "0.01"), ("0.000000000001", "0.000000000001")] {
+        let config = parsed(&format!("[money]\nunsynced_share = {said}"));
+        assert_eq!(config.money.unsynced_share.to_string(), meant);
+    }
+    assert_eq!(parsed("").money.unsynced_share.to_string(), "0.01");
 }
 
 #[test]
