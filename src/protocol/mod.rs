@@ -7,6 +7,7 @@ pub mod endpoint;
 mod form;
 pub mod ask;
 pub mod excerpt;
+pub mod canonical;
 pub mod declared;
 pub mod splice;
 pub mod bounds;
