@@ -100,7 +100,20 @@ impl Tab {
     /// # Errors
     /// A cap has no room: the tab is given back. Or the journal cannot be written, or is too far behind: the request has
     /// its entry then, as refused with 503.
-    pub async fn open(mut self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
+    pub async fn open(self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
+        self.open_metered(quote, None, capped).await
+    }
+
+    /// The same, where only `first` of the quote is held at first in scopes whose caps are metered.
+    ///
+    /// # Errors
+    /// See [`Tab::open`].
+    pub async fn open_metered(
+        mut self,
+        quote: Option<Usd>,
+        first: Option<Usd>,
+        capped: &[Capped],
+    ) -> Result<Debt, NotOpened> {
         let entry = self.entry();
         let ordinal = u8::try_from(entry.attempts.len()).unwrap_or(u8::MAX);
         entry.quote = quote;
@@ -116,7 +129,7 @@ impl Tab {
             dialect: entry.dialect,
         };
         let bank = self.bank.clone();
-        let (held, place) = match bank.hold(&open, capped) {
+        let (held, place) = match bank.hold(&open, first, capped) {
             Ok(held) => held,
             Err(Denied::Exceeded(exceeded)) => return Err(NotOpened::Exceeded(Box::new(self), exceeded)),
             Err(Denied::Unwritten(error)) => {

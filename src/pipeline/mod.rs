@@ -23,6 +23,7 @@ pub mod decode;
 pub mod admit;
 pub mod route;
 pub mod reserve;
+pub mod metered;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;

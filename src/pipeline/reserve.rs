@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::arrive::Arrival;
 use super::dispatch::chat_limit;
+use super::metered::Metered;
 use super::read::Call;
 use super::route::Decision;
 use super::settle::{Bill, Pricing};
@@ -88,10 +89,14 @@ pub async fn reserve(
         Err(refusal) => return Err(refuse(app, tab, refusal)),
     };
     let mut tries = 0;
-    let debt = loop {
+    let (debt, metered) = loop {
         tries += 1;
-        match tab.open(worst.map(|worst| worst.quote), &capped).await {
-            Ok(debt) => break debt,
+        // A limit that was imposed is held for in full: there is no room for more.
+        let metered =
+            worst.filter(|worst| worst.limit.is_none()).and_then(|worst| case.metered(arrival, worst, &capped));
+        let first = metered.map(|metered| metered.first());
+        match tab.open_metered(worst.map(|worst| worst.quote), first, &capped).await {
+            Ok(debt) => break (debt, metered),
             Err(NotOpened::Refused(refusal)) => return Err(refusal),
             Err(NotOpened::Exceeded(same, exceeded)) => {
                 tab = *same;
@@ -116,6 +121,7 @@ pub async fn reserve(
         is_capped: !capped.is_empty(),
         output_limit: worst.and_then(|worst| worst.limit),
         claim,
+        metered,
     };
     Ok(Bill::new(debt, pricing, app.bank.clone()))
 }
@@ -164,6 +170,15 @@ impl<'a> Case<'a> {
         }
         let quote = quote(self.model.as_deref()?, &bounds, &self.call.ask, &self.context)?;
         Some(Worst { quote, input, limit })
+    }
+
+    /// How the hold of a stream grows, where it need not be held in full.
+    fn metered(&self, arrival: &Arrival, worst: Worst, capped: &[Capped]) -> Option<Metered> {
+        let bounds = self.bounds(None);
+        let none = Bounds { output_tokens: Some(0), ..bounds };
+        let base = quote(self.model.as_deref()?, &none, &self.call.ask, &self.context)?;
+        let quotes = (base, worst.quote, bounds.output_tokens?);
+        Metered::of(arrival, self.call, &self.decision.model, capped, quotes)
     }
 
     /// The worst case of a request that may go on to be held.

@@ -26,3 +26,4 @@ pub mod coding;
 pub mod meter;
 pub mod strip;
 pub mod terminal;
+pub mod length_stop;
