@@ -1,10 +1,10 @@
 //! WHAT THE OPERATOR SEES: readiness, numbers, reports, single requests and the config, over HTTP.
 //!
-//! It changes nothing but by adjustments, and it calls no upstream: a probe costs nothing.
+//! It changes nothing but by adjustments and reloads, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to, [`lookup`] what one request was, [`audit`] whether all of it is sound,
-//! [`adjust`] how it is corrected, and `page` what a browser gets.
+//! [`adjust`] how it is corrected, `reload` how the config is read again, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -18,6 +18,7 @@ pub mod report;
 pub mod lookup;
 pub mod audit;
 pub mod adjust;
+mod reload;
 mod page;
 mod caps;
 
@@ -58,6 +59,7 @@ enum Route<'a> {
     Lookup(&'a str),
     Caps,
     Config,
+    Reload,
     Verify,
     Adjustments,
     OpenApi,
@@ -75,6 +77,9 @@ pub const VERIFY: &str = "/admin/v1/ledger/verify";
 /// Where it is corrected.
 pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
 
+/// Where the config is read again.
+pub const RELOAD: &str = "/admin/v1/reload";
+
 /// The largest body of a request.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -85,7 +90,7 @@ where
 {
     let (head, body) = request.into_parts();
     let route = Route::of(head.uri.path());
-    if let Err(denied) = access::check(&app.admin_token, door, &head, route) {
+    if let Err(denied) = access::check(&app.admin_token.load(), door, &head, route) {
         return denied.answer();
     }
     let Some(route) = route else {
@@ -94,6 +99,12 @@ where
     };
     if route == Route::Adjustments {
         return adjustments(app, &head.method, body).await;
+    }
+    if route == Route::Reload {
+        return match head.method {
+            Method::POST => reload::answer(app).await,
+            _ => reply::wrong_method("a reload is asked for with POST", "POST"),
+        };
     }
     if head.method != Method::GET && head.method != Method::HEAD {
         return reply::wrong_method("this can only be read, with GET", "GET, HEAD");
@@ -106,9 +117,9 @@ where
         Route::Report => report::answer(app, head.uri.query().unwrap_or_default()).await,
         Route::Lookup(id) => lookup::answer(app, id).await,
         Route::Caps => caps::answer(app),
-        Route::Config => reply::text("application/toml; charset=utf-8", app.snapshot.load().config.render_starred()),
+        Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
-        Route::OpenApi | Route::Adjustments => open_api(),
+        Route::OpenApi | Route::Adjustments | Route::Reload => open_api(),
     }
 }
 
@@ -124,6 +135,7 @@ impl<'a> Route<'a> {
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
             "/admin/v1/config" => Self::Config,
+            RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
             other => Self::Lookup(other.strip_prefix(REQUESTS).filter(|id| !id.is_empty() && !id.contains('/'))?),
         })

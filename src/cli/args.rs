@@ -44,6 +44,9 @@ pub enum Command {
     /// Print spend, tokens and requests from the ledger, also while it is served
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Report),
+    /// Have the server that runs read its config again
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(Reload),
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(Ledger),
@@ -121,6 +124,14 @@ pub struct Report {
     /// The time zone of days by its IANA name [default: money.time_zone of the config]
     #[arg(long, value_name = "ZONE")]
     pub tz: Option<String>,
+}
+
+/// `tollgate reload`
+#[derive(Debug, clap::Args)]
+pub struct Reload {
+    /// The config, for the place of the store.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `tollgate ledger`
@@ -303,6 +314,14 @@ Examples:
   tollgate report --rows --since today | jq -c 'select(.cost_usd == null)'
   tollgate report --format focus --since 2026-11-01 --until 2026-12-01 > focus.csv";
 
+const RELOAD_EXAMPLES: &str = "\
+The whole config takes effect or none of it: what is wrong is printed with its line, and the old one stays in force.
+The same happens on SIGHUP, and by itself within some seconds after the file or a secret's file has changed.
+
+Examples:
+  tollgate check && tollgate reload
+  tollgate reload --config /etc/tollgate.toml";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   tollgate ledger show 01kam3v2x8e9qh5t7c4rwz0ybn
@@ -391,9 +410,16 @@ mod tests {
 
     #[test]
     fn every_command_teaches_by_example() {
-        for line in
-            ["--help", "demo --help", "serve -h", "check -h", "report --help", "ledger show --help", "health --help"]
-        {
+        for line in [
+            "--help",
+            "demo --help",
+            "serve -h",
+            "check -h",
+            "report --help",
+            "reload -h",
+            "ledger show --help",
+            "health --help",
+        ] {
             let help = run(line).unwrap_err();
             assert_eq!(help.exit, EXIT_OK, "{line}");
             assert!(help.text.contains("Examples:\n  tollgate") || help.text.contains("Examples:\n  OPENAI"), "{line}");

@@ -9,6 +9,7 @@ pub mod args;
 mod out;
 mod control;
 pub mod check;
+pub mod reload;
 pub mod report;
 pub mod ledger;
 pub mod health;

@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod price;
 pub mod operation;
 pub mod account;
+pub mod key;
 pub mod cap;
 pub mod features;
 pub mod entry;

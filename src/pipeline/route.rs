@@ -5,19 +5,29 @@ use std::sync::Arc;
 use super::arrive::Arrival;
 use super::identify::Caller;
 use super::read::Call;
+use crate::domain::entry::Entry;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The upstream.
-    pub provider: Arc<Provider>,
     /// The model that was asked for; empty where the operation has none.
     pub requested: Arc<str>,
+    /// Where it goes first.
+    pub first: Candidate,
+    /// Where it goes if that fails, in this order.
+    pub others: Vec<Candidate>,
+}
+
+/// One upstream and one model that may serve a request.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The upstream.
+    pub provider: Arc<Provider>,
     /// The model that is sent.
     pub model: Arc<str>,
-    /// The rule that decided.
+    /// The rule that chose it.
     pub reason: &'static str,
 }
 
@@ -46,5 +56,15 @@ pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    Ok(Decision { provider: provider.clone(), model: requested.clone(), requested, reason })
+    let first = Candidate { provider: provider.clone(), model: requested.clone(), reason };
+    Ok(Decision { requested, first, others: Vec::new() })
+}
+
+impl Candidate {
+    /// Notes in the ledger's entry that the request goes here.
+    pub fn note(&self, entry: &mut Entry) {
+        entry.upstream = self.provider.config.name.clone();
+        entry.model = self.model.clone();
+        entry.reason = self.reason.into();
+    }
 }
