@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Bank;
+use super::{Bank, expiry_ms};
 use crate::config::Config;
 use crate::domain::account::Scope;
 use crate::domain::cap::{Policy, Window};
@@ -30,7 +30,8 @@ impl Bank {
                 "caps count other scopes or windows than before, which only a restart can take from the ledger",
             );
         }
-        self.local.rename(&config.caps.named());
+        self.local.configure(&config.caps.named(), config.money.unsynced_share);
+        self.left.set_expiry(expiry_ms(config));
         Ok(())
     }
 }

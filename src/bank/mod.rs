@@ -77,12 +77,6 @@ impl Bank {
         Ok(bank)
     }
 
-    /// What `config` says of money holds from now on; holds and sums stay as they are.
-    pub fn configure(&self, config: &Config) {
-        self.local.configure(&config.caps.named(), config.money.unsynced_share);
-        self.left.set_expiry(expiry_ms(config));
-    }
-
     /// How many requests of a dead process have no entry yet. Caps count them at their quote.
     #[must_use]
     pub fn left_open(&self) -> usize {
