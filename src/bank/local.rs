@@ -7,8 +7,8 @@
 //! Invariant: a hold, and what replaces it, count in the window in which the request arrived.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::tz::TimeZone;
 
@@ -55,6 +55,8 @@ pub struct Wish<'a> {
 #[derive(Debug)]
 #[must_use]
 pub struct Held {
+    /// Of which sums the slots are.
+    epoch: u64,
     slots: Vec<Slot>,
     quote: Usd,
     /// Whether so much is held without being durable that the open record must be synced before the dispatch.
@@ -93,6 +95,8 @@ pub struct Standing {
 
 #[derive(Debug)]
 struct State {
+    /// How often these sums have been replaced.
+    epoch: u64,
     index: HashMap<Scope, usize>,
     safes: Vec<Safe>,
     windows: Windows,
@@ -145,7 +149,8 @@ impl Local {
     /// Nothing spent, with the calendar of `zone`. `named` scopes are shown before they spend anything.
     #[must_use]
     pub fn new(zone: TimeZone, named: &[Capped], share: Share) -> Self {
-        let mut state = State { index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
+        let mut state =
+            State { epoch: 0, index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
         for capped in named {
             state.open(&capped.scope, &capped.policy);
         }
@@ -182,7 +187,7 @@ impl Local {
                 must_sync |= state.safes[slot.safe].note_fresh(&wish, number, share);
             }
         }
-        Ok((Held { slots, quote: wish.quote, must_sync }, written))
+        Ok((Held { epoch: state.epoch, slots, quote: wish.quote, must_sync }, written))
     }
 
     /// Ends a hold: `charge` takes its place in full, also where it is more.
@@ -191,6 +196,9 @@ impl Local {
             self.overruns.fetch_add(1, Ordering::Relaxed);
         }
         let mut state = lock(&self.state);
+        if held.epoch != state.epoch {
+            return;
+        }
         for slot in held.slots {
             let sums = state.sums(slot);
             sums.held = sums.held.less(slot.amount);
@@ -208,6 +216,10 @@ impl Local {
     /// One of them has no room; everything stays as it was.
     pub fn grow(&self, held: &mut Held, amount: Usd) -> Result<(), NoRoom> {
         let (mut state, amount) = (lock(&self.state), amount.min(held.quote));
+        if held.epoch != state.epoch {
+            // The caps have changed, and it counts in them at its quote.
+            return Ok(());
+        }
         for slot in held.slots.iter().filter(|slot| slot.is_metered) {
             let cell = &state.safes[slot.safe].cells[slot.cell];
             let sums = cell.sum(slot.part);
@@ -265,6 +277,14 @@ impl Local {
         let mut state = lock(&self.state);
         let windows = policies.flat_map(|policy| policy.limits.iter().map(|limit| limit.window));
         windows.map(|window| state.windows.since(window, now_ms)).min().unwrap_or(now_ms)
+    }
+
+    /// Goes on with the sums of `other`. What is held here ends without a trace: there it counts already.
+    pub fn replace(&self, other: Self) {
+        let other = other.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
+        let epoch = state.epoch + 1;
+        *state = State { epoch, ..other };
     }
 
     /// Every window of every scope, now.
