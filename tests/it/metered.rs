@@ -18,8 +18,11 @@ fn usd(text: &str) -> Usd {
     Usd::parse(text).unwrap()
 }
 
+/// A path, a body, and what the mock is told.
+type Stream = (&'static str, String, Vec<(&'static str, String)>);
+
 /// A stream of each dialect that would like to be so long, with one token an event.
-fn streams(max: u64, wanted: u64) -> Vec<(&'static str, String, Vec<(&'static str, String)>)> {
+fn streams(max: u64, wanted: u64) -> Vec<Stream> {
     let mock = vec![("x-mock-tokens", wanted.to_string()), ("x-mock-chunks", wanted.to_string())];
     let hi = r#""messages":[{"role":"user","content":"hi"}]"#;
     vec![
