@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::cache::{About, Kept, Key, KeyMaker, Namespace};
 use crate::config::{CacheCase, CachePolicy, CacheScope};
+use crate::domain::cap::{Capped, Enforcement, OnExceed};
 use crate::domain::entry::{CacheUse, Outcome};
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
@@ -142,12 +143,22 @@ pub fn recall(
     };
     let recording = Recording::new(app.cache.clone(), case.key, about, policy.ttl, cache.answer_bytes_max);
     let recording = Box::new(recording);
-    // Offered tools may be called, and such an answer is nobody else's.
-    let is_shared = wish == Wish::Use && cache.join_bytes_max > 0 && call.ask.features.tools == 0;
-    match is_shared {
+    match wish == Wish::Use && may_be_shared(arrival, caller, call, candidate) {
         true => Ok(Recalled::Share(tab, recording, case.name())),
         false => Ok(Recalled::Ask(tab, Some(recording))),
     }
+}
+
+/// Whether identical requests may wait for the answer. Offered tools may be called, and such an answer is nobody else's; nor is
+/// one that the leader's own money may shorten.
+fn may_be_shared(arrival: &Arrival, caller: &Caller, call: &Call, candidate: &Candidate) -> bool {
+    let config = &arrival.snapshot.config;
+    let shortens = |capped: &Capped| {
+        capped.policy.on_exceed != OnExceed::Refuse || capped.policy.enforcement != Enforcement::Ceiling
+    };
+    config.cache.join_bytes_max > 0
+        && call.ask.features.tools == 0
+        && !config.capped(&caller.account, &candidate.model).iter().any(shortens)
 }
 
 fn not_cached(message: &'static str) -> Refusal {
@@ -341,6 +352,7 @@ fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> 
         is_capped: false,
         output_limit: None,
         claim: None,
+        metered: None,
     };
     pricing.worth(&kept.facts, arrival.at_ms).unwrap_or_default()
 }

@@ -174,6 +174,8 @@ async fn tools_refreshes_and_zero_are_not_shared() {
         ("", with_tools, &[("x-mock-gate", "here")][..]),
         ("", chat("hi"), refresh),
         ("join_kib_max = 0\n", chat("hi"), &[("x-mock-gate", "here")]),
+        // Money that may shorten an answer is its owner's.
+        ("[organisation]\ncaps = { day = \"9\" }\non_exceed = \"shrink\"\n", chat("hi"), &[("x-mock-gate", "here")]),
     ] {
         let (world, _) = world(&format!("{ON}{extra}")).await;
         let requests: Vec<_> =
