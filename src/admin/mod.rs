@@ -21,6 +21,7 @@ pub mod adjust;
 mod reload;
 mod page;
 mod caps;
+mod upstreams;
 
 use std::net::IpAddr;
 use std::sync::Arc;

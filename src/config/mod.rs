@@ -18,6 +18,7 @@ mod connections;
 mod parts;
 pub mod limits;
 mod caps;
+mod resilience;
 mod resolve;
 mod render;
 mod fixed;
@@ -34,6 +35,7 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
+pub use resilience::{Breaking, Fallback, Fallbacks, Retries};
 pub use secret::{Secret, Secrets};
 
 use error::Complaints;

@@ -16,6 +16,7 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
+use super::resilience::{Breaking, Fallbacks, Retries};
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
 use crate::domain::cap::Share;
@@ -57,6 +58,8 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// Who is asked where an upstream has failed.
+    pub fallbacks: Fallbacks,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }
@@ -235,6 +238,10 @@ pub struct Upstream {
     pub pool_idle: Duration,
     /// Unused connections that are kept.
     pub pool_max_idle: usize,
+    /// How often it is asked again.
+    pub retries: Retries,
+    /// When it is left alone.
+    pub breaking: Breaking,
 }
 
 /// Whether `stream_options.include_usage` is added where a client did not say.

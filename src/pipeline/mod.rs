@@ -6,8 +6,8 @@
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
-//! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
-//! dispatch  splice, scrub, send, wait for the head; each attempt has a hold and records of its own
+//! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
+//!           splice, scrub, send, wait for the head     -> each attempt has exactly one open and close record
 //! deliver   whole answers at once, streams through the tap, which settles when they end
 //! ```
 //!
@@ -25,6 +25,7 @@ pub mod route;
 pub mod reserve;
 pub mod parcel;
 pub mod flight;
+pub mod course;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;
@@ -56,7 +57,6 @@ use identify::Caller;
 use read::Call;
 use respond::Told;
 use route::Decision;
-use settle::Bill;
 
 /// Answers one request of a client.
 pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
@@ -86,16 +86,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    let bill = match reserve::reserve(&app, &arrival, &call, &decision.first, tab).await {
-        Ok(bill) => bill,
-        Err(denied) => {
-            let refusal = denied.refuse(&app);
-            let mut response = unheard(&app, arrival, &refusal).await;
-            admission.write(response.headers_mut());
-            return response;
-        }
-    };
-    match send(&app, &mut arrival, call, admission, &decision, bill).await {
+    match send(&app, &mut arrival, call, admission, &decision, tab).await {
         Ok(response) => response,
         Err(refusal) => {
             let mut response = unheard(&app, arrival, &refusal).await;
@@ -129,20 +120,21 @@ async fn send(
     call: Call,
     admission: Admission,
     decision: &Decision,
-    bill: Bill,
+    tab: Tab,
 ) -> Result<Response<Body>, Refusal> {
-    let candidate = &decision.first;
+    let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
+    drop(call);
+    let candidate = served.candidate;
     let told = Told {
         id: arrival.id,
         requested: decision.requested.clone(),
         model: candidate.model.clone(),
         reason: candidate.reason,
-        output_limit: bill.output_limit(),
+        output_limit: served.given.output_limit(),
+        attempts: served.attempts,
         admission,
     };
-    let answer = dispatch::dispatch(app, arrival, &call, candidate, bill).await?;
-    drop(call);
-    deliver::deliver(app, answer, candidate, &told).await
+    deliver::deliver(app, served, &told).await
 }
 
 /// A request's line in the ledger, with all that its head tells.

@@ -18,6 +18,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requested-model");
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// On every answer that Tollgate gives itself, so that it cannot be taken for the provider's; its value is the cause.
@@ -39,6 +40,8 @@ pub struct Told {
     pub model: std::sync::Arc<str>,
     /// The rule that chose it.
     pub reason: &'static str,
+    /// Attempts that were made.
+    pub attempts: usize,
     /// The output limit that a spend cap imposed.
     pub output_limit: Option<u64>,
     /// How the caller's limits stand.
@@ -50,6 +53,9 @@ impl Told {
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
+        if self.attempts > 1 {
+            headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        }
         if let Some(tokens) = self.output_limit {
             headers.insert(MAX_TOKENS, HeaderValue::from(tokens));
         }

@@ -4,6 +4,7 @@
 
 mod abort;
 mod admin;
+mod again;
 mod ask;
 mod bad_body;
 mod bad_head;
@@ -15,6 +16,7 @@ mod config;
 mod demo;
 mod doors;
 mod failing_disk;
+mod fault_matrix;
 mod harness;
 mod identity;
 mod index;

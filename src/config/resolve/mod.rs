@@ -10,6 +10,7 @@ mod callers;
 mod limits;
 mod caps;
 mod prices;
+mod fallbacks;
 
 use super::error::Complaints;
 use super::parts::Config;
@@ -41,6 +42,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         money: server::money(&root),
         log: server::log(&root),
         network,
+        fallbacks: fallbacks::fallbacks(&root, &upstreams),
         upstreams,
         teams: callers.teams,
         users: callers.users,
