@@ -61,6 +61,7 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Reload
             | Route::Verify
             | Route::Adjustments
+            | Route::Reconcile
             | Route::OpenApi,
         )
         | None => false,

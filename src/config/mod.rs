@@ -12,6 +12,9 @@ mod schema;
 mod read;
 mod secret;
 mod glob;
+mod subnet;
+mod rights;
+pub mod moment;
 mod hosts;
 mod presets;
 mod connections;
@@ -36,7 +39,9 @@ pub use parts::{
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
 pub use resilience::{Breaking, Fallback, Fallbacks, Retries};
+pub use rights::{DefaultRights, Permit, Rights};
 pub use secret::{Secret, Secrets};
+pub use subnet::{Subnet, SubnetError};
 
 use error::Complaints;
 use raw::{Entry, Node, Value};

@@ -124,7 +124,24 @@ pub(super) const ORGANISATION: Keys = POLICY;
 
 pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const DEFAULT: Keys = POLICY;
+/// Callers without a section of their own.
+pub(super) const DEFAULT: Keys = Keys {
+    now: &[
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
+    later: LATER,
+};
+
+pub(super) const DEFAULT_USER: Keys = POLICY;
 
 pub(super) const MODEL: Keys =
     Keys { now: &["caps", "on_exceed", "enforcement", "fallback"], later: &["limits", "alerts"] };
@@ -153,7 +170,24 @@ pub(super) const TEAM: Keys = POLICY;
 pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement"], later: LATER };
 
 pub(super) const KEY: Keys = Keys {
-    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement"],
+    now: &[
+        "secret",
+        "team",
+        "user",
+        "tags",
+        "attribute",
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "expires",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
     later: LATER,
 };
 

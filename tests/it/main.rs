@@ -35,6 +35,7 @@ mod recordings_ledger;
 mod recordings_meter;
 mod reload;
 mod responses;
+mod rights;
 mod sdk;
 mod secrets;
 mod tapes;
