@@ -11,6 +11,7 @@ use http_body::Body as _;
 use super::body::Body;
 use super::dispatch::{Given, Kept, Served};
 use super::flow::Flow;
+use super::keep::Recording;
 use super::respond::{Told, announced_length, write_cost};
 use super::settle::End;
 use super::tap::Tap;
@@ -25,7 +26,12 @@ const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 ///
 /// # Errors
 /// The upstream broke off a small whole answer. The request has its entry then.
-pub async fn deliver(app: &Arc<App>, served: Served<'_>, told: &Told) -> Result<Response<Body>, Refusal> {
+pub async fn deliver(
+    app: &Arc<App>,
+    served: Served<'_>,
+    told: &Told,
+    recording: Option<Box<Recording>>,
+) -> Result<Response<Body>, Refusal> {
     let candidate = served.candidate;
     let answer = match served.given {
         Given::Flowing(answer) => answer,
@@ -35,6 +41,10 @@ pub async fn deliver(app: &Arc<App>, served: Served<'_>, told: &Told) -> Result<
     let has_body = !body.is_end_stream();
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
     flow.silence_max = candidate.provider.config.idle_timeout;
+    flow.recording = recording.map(|mut recording| {
+        recording.begin(&head, &candidate.provider.config.name, &candidate.model);
+        recording
+    });
     drop_hop_by_hop(&mut head.headers);
     told.write(&mut head.headers);
     // How the upstream speaks is a matter between it and us.

@@ -7,6 +7,7 @@
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
+//! recall    the same answer again, if it is kept: then the request ends here
 //! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
 //!           splice, scrub, send, wait for the head     -> each attempt has exactly one open and close record
 //! deliver   whole answers at once, streams through the tap, which settles when they end
@@ -24,6 +25,8 @@ pub mod read;
 pub mod decode;
 pub mod admit;
 pub mod route;
+pub mod keep;
+pub mod recall;
 pub mod reserve;
 pub mod parcel;
 pub mod flight;
@@ -56,7 +59,9 @@ use admit::Admission;
 use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
+use keep::Recording;
 use read::Call;
+use recall::Recalled;
 use respond::Told;
 use route::Decision;
 
@@ -88,7 +93,13 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    match send(&app, &mut arrival, call, admission, &decision, tab).await {
+    let mut told = Told::of(id, &decision, admission);
+    let (tab, recording) = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
+        Ok(Recalled::Answer(response)) => return response,
+        Ok(Recalled::Ask(tab, recording)) => (tab, recording),
+        Err(refusal) => return told.refuse(&refusal, dialect),
+    };
+    match send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await {
         Ok(response) => response,
         Err(refusal) => {
             let mut response = unheard(&app, arrival, &refusal).await;
@@ -123,23 +134,17 @@ async fn send(
     app: &Arc<App>,
     arrival: &mut Arrival,
     call: Call,
-    admission: Admission,
     decision: &Decision,
     tab: Tab,
+    told: &mut Told,
+    recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
     let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
     drop(call);
-    let candidate = served.candidate;
-    let told = Told {
-        id: arrival.id,
-        requested: decision.requested.clone(),
-        model: candidate.model.clone(),
-        reason: candidate.reason,
-        output_limit: served.given.output_limit(),
-        attempts: served.attempts,
-        admission,
-    };
-    deliver::deliver(app, served, &told).await
+    told.answered(&served);
+    // What somebody else said is not what the first would say the next time.
+    let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
+    deliver::deliver(app, served, told, recording).await
 }
 
 /// A request's line in the ledger, with all that its head tells.

@@ -7,6 +7,9 @@ use http::{Response, StatusCode};
 
 use super::admit::{Admission, write_standing};
 use super::body::Body;
+use super::dispatch::Served;
+use super::route::Decision;
+use crate::domain::entry::CacheUse;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Dialect;
@@ -19,6 +22,7 @@ const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requeste
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// On every answer that Tollgate gives itself, so that it cannot be taken for the provider's; its value is the cause.
@@ -46,15 +50,49 @@ pub struct Told {
     pub output_limit: Option<u64>,
     /// How the caller's limits stand.
     pub admission: Admission,
+    /// What the cache did, where it is on.
+    pub cache: Option<CacheUse>,
 }
 
 impl Told {
+    /// What is known once it is decided where the request goes.
+    #[must_use]
+    pub fn of(id: RequestId, decision: &Decision, admission: Admission) -> Self {
+        Self {
+            id,
+            requested: decision.requested.clone(),
+            model: decision.first.model.clone(),
+            reason: decision.first.reason,
+            attempts: 0,
+            output_limit: None,
+            admission,
+            cache: None,
+        }
+    }
+
+    /// What is known once somebody has answered.
+    pub fn answered(&mut self, served: &Served<'_>) {
+        (self.model, self.reason) = (served.candidate.model.clone(), served.candidate.reason);
+        (self.attempts, self.output_limit) = (served.attempts, served.given.output_limit());
+    }
+
+    /// Our own no to a request that was admitted.
+    #[must_use]
+    pub fn refuse(&self, refusal: &Refusal, dialect: Dialect) -> Response<Body> {
+        let mut response = refuse(refusal, dialect, self.id);
+        self.admission.write(response.headers_mut());
+        response
+    }
+
     /// Adds Tollgate's own headers to an upstream's.
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
         if self.attempts > 1 {
             headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        }
+        if let Some(cache) = self.cache {
+            headers.insert(CACHE, HeaderValue::from_static(cache.name()));
         }
         if let Some(tokens) = self.output_limit {
             headers.insert(MAX_TOKENS, HeaderValue::from(tokens));
