@@ -95,7 +95,7 @@ impl<'d, 'a> Course<'d, 'a> {
         let may_follow = match failure.end() {
             End::Unreachable => failure.was_sent_out(),
             End::BrokenOff | End::Silent => unanswered,
-            End::Complete | End::ClientLeft | End::Withdrawn | End::Cut => false,
+            End::Complete | End::ClientLeft | End::Withdrawn | End::Cut | End::OutOfMoney => false,
         };
         if may_follow { self.after(Advice { same: true, after_ms: None }) } else { None }
     }
