@@ -20,6 +20,7 @@ mod identity;
 mod index;
 mod journal;
 mod left_open;
+mod lifecycle;
 mod limits;
 mod mock;
 mod near;
