@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
+use super::cache::Cache;
 use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
@@ -58,6 +59,8 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// Which answers are kept.
+    pub cache: Cache,
     /// What callers may do whom no section names.
     pub default_rights: DefaultRights,
     /// Keys by the digest of their secret.
@@ -163,6 +166,8 @@ pub struct Money {
     pub hold_expiry: Duration,
     /// The part of a cap that may be held without being durable.
     pub unsynced_share: Share,
+    /// How many output tokens a metered hold is ahead of what has passed.
+    pub metered_tokens: u64,
 }
 
 /// What happens upstream when a client leaves in mid-stream.
@@ -314,6 +319,13 @@ impl Key {
 }
 
 impl Upstream {
+    /// The region whose surcharge applies: that of OpenAI's regional hosts (`us.api.openai.com`), by
+    /// <https://platform.openai.com/docs/guides/your-data#data-residency-controls>.
+    #[must_use]
+    pub fn residency(&self) -> Option<&str> {
+        self.base_url.authority.host().strip_suffix(".api.openai.com")
+    }
+
     /// Whether `models` names `model`.
     #[must_use]
     pub fn serves(&self, model: &str) -> bool {

@@ -37,8 +37,9 @@ pub(super) const ROOT: Keys = Keys {
         "prices",
         "models",
         "tags",
+        "cache",
     ],
-    later: &["routing", "cache"],
+    later: &["routing"],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -84,6 +85,7 @@ pub(super) const MONEY: Keys = Keys {
         "drain_mib_max",
         "hold_expiry_s",
         "unsynced_share",
+        "metered_tokens",
     ],
     later: &[],
 };
@@ -114,6 +116,14 @@ pub(super) const UPSTREAM: Keys = Keys {
     ],
     later: &[],
 };
+
+pub(super) const CACHE: Keys = Keys {
+    now: &["mode", "store_sampled", "ttl_s", "memory_mib", "scope", "answer_kib_max", "request_kib_max", "rules"],
+    later: &[],
+};
+
+pub(super) const CACHE_RULE: Keys =
+    Keys { now: &["models", "operations", "upstreams", "teams", "mode", "store_sampled", "ttl_s"], later: &[] };
 
 pub(super) const ORGANISATION: Keys = POLICY;
 
@@ -192,8 +202,14 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 5] =
-    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 6] = [
+    ("cache", &CACHE),
+    ("server", &SERVER),
+    ("network", &NETWORK),
+    ("store", &STORE),
+    ("money", &MONEY),
+    ("log", &LOG),
+];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

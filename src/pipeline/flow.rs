@@ -17,12 +17,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::abandon::{self, Permit};
+use super::keep::Recording;
 use super::settle::{Bill, End};
 use crate::app::App;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::drain::Phase;
-use crate::protocol::meter::{Head, Meter, Position};
+use crate::protocol::length_stop::{Stand, length_stop};
+use crate::protocol::meter::{Head, Meter, Position, Seen};
 use crate::protocol::strip::{UsageEvents, Watch};
 use crate::protocol::terminal::terminal_error;
 
@@ -39,6 +41,10 @@ pub struct Flow {
     pub silence_max: Duration,
     /// The client was promised a length.
     pub is_promised: bool,
+    /// The body has come to its own end.
+    pub is_over: bool,
+    /// Writes the answer down, if it may be kept.
+    pub recording: Option<Box<Recording>>,
     /// Reads the usage as it passes, and takes out the usage event that the client did not ask for.
     watch: Watch,
     /// Whether the client may get more or less than the upstream sent.
@@ -63,6 +69,10 @@ impl Flow {
         // The body of an error passes as it is.
         let usage_events = if is_success { usage_events } else { UsageEvents::Pass };
         let may_lose = usage_events == UsageEvents::Drop && !content_type.starts_with("application/json");
+        let usage_events = match usage_events {
+            UsageEvents::Pass if is_success && bill.is_metered() => UsageEvents::PassWhole,
+            UsageEvents::Pass | UsageEvents::PassWhole | UsageEvents::Drop => usage_events,
+        };
         let meter = Meter::new(bill.operation(), Head { status: head.status.as_u16(), content_type, content_encoding });
         let is_announced = content_type.starts_with("text/event-stream");
         Self {
@@ -72,6 +82,8 @@ impl Flow {
             bill,
             silence_max: Duration::MAX,
             is_promised: false,
+            is_over: false,
+            recording: None,
             watch: Watch::new(meter, usage_events),
             is_open_ended: is_success && (may_lose || is_announced),
             ends_with_connection: ends_with_connection(head),
@@ -91,7 +103,17 @@ impl Flow {
     /// Reads a piece, and puts what may pass behind `out`.
     pub fn feed(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) {
         self.bytes += piece.len() as u64;
+        if let Some(recording) = &mut self.recording {
+            recording.push(&piece);
+        }
         self.watch.feed(piece, out);
+    }
+
+    /// Raises a metered hold so that it covers what has come; false if there is no room, so that the answer has to end.
+    #[must_use]
+    pub fn keep_up(&mut self) -> bool {
+        // What an error says costs nothing, and behind the last event stands all that the answer cost.
+        !self.bill.is_metered() || !self.is_success || self.watch.is_terminal() || self.bill.keep_up(self.watch.seen())
     }
 
     /// Puts what is held back behind `out`, once nothing follows.
@@ -119,7 +141,17 @@ impl Flow {
             return None;
         }
         let (id, now_s) = (self.bill.request_id().to_string(), self.app.clock.now_ms() / 1000);
-        terminal_error(self.bill.operation(), &self.watch.position(), end.message(), &id, now_s)
+        if end == End::OutOfMoney && self.watch.has_passed_whole_events() {
+            let Seen::Text(text_bytes) = self.watch.seen() else { return self.error(end, &id, now_s) };
+            let (operation, model) = (self.bill.operation(), self.bill.model_sent());
+            let open_block = self.watch.open_block();
+            return length_stop(&Stand { operation, request_id: &id, model, now_s, open_block, text_bytes });
+        }
+        self.error(end, &id, now_s)
+    }
+
+    fn error(&self, end: End, id: &str, now_s: u64) -> Option<Bytes> {
+        terminal_error(self.bill.operation(), &self.watch.position(), end.message(), id, now_s)
     }
 
     /// Settles, and says what the answer cost unless that is unknown.
@@ -131,7 +163,11 @@ impl Flow {
             facts.text_bytes = facts.text_bytes.max(self.bytes);
             facts.reasoned |= self.is_coded;
         }
-        self.bill.settle(end, &facts)
+        let cost = self.bill.settle(end, &facts);
+        if let Some(recording) = self.recording.filter(|_| end == End::Complete && self.is_over) {
+            recording.keep(facts, cost, self.app.clock.now_ms());
+        }
+        cost
     }
 
     /// The client has left.
@@ -161,6 +197,9 @@ impl Flow {
             if let Ok(piece) = frame.into_data() {
                 self.feed(piece, &mut nowhere);
                 nowhere.clear();
+                if !self.keep_up() {
+                    break;
+                }
             }
         }
         self.settle(End::ClientLeft);

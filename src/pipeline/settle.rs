@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::metered::Metered;
 use crate::app::Snapshot;
 use crate::bank::Bank;
 use crate::bank::booked::Claim;
@@ -17,6 +18,7 @@ use crate::domain::price::{self, Context, Model};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
+use crate::protocol::meter::Seen;
 use crate::upstream::provider::Provider;
 
 /// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
@@ -28,6 +30,12 @@ const DEEPSEEK: &str = "deepseek";
 /// Bills at least so many seconds of audio (<https://console.groq.com/docs/speech-to-text>).
 const GROQ_SECONDS_MIN: u64 = 10;
 const GROQ: &str = "groq";
+
+/// What is said of a stream that is cut and cannot be ended properly.
+const OUT_OF_MONEY: &str = "the spend cap has no room for the rest of this answer";
+
+/// The reason in the ledger of a stream that was cut.
+const CUT: &str = "metered_cut";
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +52,8 @@ pub enum End {
     Silent,
     /// This process ends.
     Cut,
+    /// A metered cap has no room for the rest of the stream.
+    OutOfMoney,
     /// No connection, or none that took a byte: nothing can be billed.
     Unreachable,
 }
@@ -83,6 +93,8 @@ pub struct Pricing {
     pub output_limit: Option<u64>,
     /// Leave to bill the batch whose results are fetched.
     pub claim: Option<Claim>,
+    /// How the hold grows, where a metered cap pays for a stream.
+    pub metered: Option<Metered>,
 }
 
 /// Usage and its price.
@@ -102,6 +114,7 @@ impl End {
         match self {
             Self::Silent => "the upstream was silent for too long",
             Self::Cut => "tollgate is shutting down",
+            Self::OutOfMoney => OUT_OF_MONEY,
             Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff | Self::Unreachable => {
                 "the upstream broke off its answer"
             }
@@ -114,6 +127,7 @@ impl End {
         match self {
             Self::Silent => Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"),
             Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down"),
+            Self::OutOfMoney => Refusal::new(Cause::CapExceeded, OUT_OF_MONEY),
             Self::Unreachable => Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached"),
             Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff => {
                 Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off its answer")
@@ -125,6 +139,7 @@ impl End {
     const fn status_without_answer(self) -> u16 {
         match self {
             Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
+            Self::OutOfMoney => 400,
             Self::Cut => 503,
             Self::Silent => 504,
             Self::ClientLeft | Self::Withdrawn => STATUS_CLIENT_LEFT,
@@ -199,6 +214,30 @@ impl Bill {
         self.debt.request_id()
     }
 
+    /// Whether the hold grows with the answer.
+    #[must_use]
+    pub const fn is_metered(&self) -> bool {
+        self.pricing.metered.is_some()
+    }
+
+    /// The model that was sent.
+    #[must_use]
+    pub fn model_sent(&self) -> &str {
+        &self.pricing.model
+    }
+
+    /// Raises the hold so that it covers what has passed; false if a metered cap has no room, so that the answer has to end.
+    #[must_use]
+    pub fn keep_up(&mut self, seen: Seen) -> bool {
+        let Some(metered) = &mut self.pricing.metered else { return true };
+        let Some((amount, tokens)) = metered.wanted(seen) else { return true };
+        let has_room = self.debt.grow(amount);
+        if has_room {
+            metered.cover(tokens);
+        }
+        has_room
+    }
+
     /// Settles, and says what it cost unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
         let closing = self.conclude(end, facts);
@@ -226,7 +265,13 @@ impl Bill {
         let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
         let unanswered = self.status == 0;
         let booked = self.pricing.claim.as_mut().filter(|_| facts.batch && owed.source == UsageSource::Reported);
-        let reason = booked.map(Claim::take);
+        let reason = match end {
+            End::OutOfMoney => Some(CUT.into()),
+            _ => booked.map(Claim::take),
+        };
+        if end == End::OutOfMoney {
+            self.bank.note_cut();
+        }
         if let Some(entry) = self.debt.entry() {
             if unanswered && entry.status == 0 {
                 entry.status = end.status_without_answer();
@@ -260,7 +305,7 @@ impl Bill {
             {
                 Outcome::UpstreamAborted
             }
-            End::Complete => Outcome::Complete,
+            End::Complete | End::OutOfMoney => Outcome::Complete,
         }
     }
 
@@ -283,6 +328,8 @@ impl Bill {
             _ if answered && self.pricing.operation.is_media() => self.at_quote(UsageSource::Counted, Usage::default()),
             // A whole answer is generated to its end, whether or not anybody waits for it.
             End::ClientLeft if !self.pricing.is_stream => self.at_quote(UsageSource::Assumed, Usage::default()),
+            // The upstream is told by the end of its connection; what it generated until then is in the hold.
+            End::OutOfMoney => self.at_quote(UsageSource::Counted, seen_usage(self.pricing.input_bound, facts)),
             // The client left before or within the stream, or the answer said nothing of usage.
             End::ClientLeft | End::Complete => self.counted(facts),
             // It was sent, and nobody knows what became of it.
@@ -297,14 +344,52 @@ impl Bill {
     }
 
     fn reported(&self, facts: &Facts) -> Owed {
+        self.pricing.reported(facts, self.priced_at_ms())
+    }
+
+    /// Bounds the usage by the bytes that were seen.
+    fn counted(&self, facts: &Facts) -> Owed {
+        if self.pricing.operation == Operation::Unknown {
+            // Nobody knows what a path costs that nobody knows.
+            return Owed::default();
+        }
+        let usage = seen_usage(self.pricing.input_bound, facts);
+        if facts.reasoned || self.pricing.may_reason || self.pricing.is_capped {
+            return self.at_quote(UsageSource::Counted, usage);
+        }
+        let model = self.pricing.model(facts.served_model.as_deref());
+        let cost = self.pricing.charge(model.as_deref(), &usage, facts, self.priced_at_ms());
+        let cost = cost.map(|cost| self.debt.quote().map_or(cost, |quote| cost.min(quote)));
+        Owed { usage, source: UsageSource::Counted, cost, model }
+    }
+
+    fn at_quote(&self, source: UsageSource, usage: Usage) -> Owed {
+        Owed { usage, source, cost: self.debt.assumed(), model: None }
+    }
+
+    /// The moment whose prices hold.
+    fn priced_at_ms(&self) -> u64 {
+        let is_by_end = &*self.pricing.provider.config.provider == DEEPSEEK;
+        if is_by_end { self.bank.now_ms() } else { self.debt.at_ms() }
+    }
+}
+
+impl Pricing {
+    /// What an answer would cost whose provider bills it at `at_ms`; `None` where a part of it has no price.
+    #[must_use]
+    pub fn worth(&self, facts: &Facts, at_ms: u64) -> Option<Usd> {
+        if self.operation.is_free() { Some(Usd::ZERO) } else { self.reported(facts, at_ms).cost }
+    }
+
+    fn reported(&self, facts: &Facts, at_ms: u64) -> Owed {
         let mut usage = facts.usage.clone().unwrap_or_default();
         // What only the total tells was generated, where anything is.
-        let untold = if self.pricing.operation.generates() { &mut usage.output } else { &mut usage.input };
+        let untold = if self.operation.generates() { &mut usage.output } else { &mut usage.input };
         *untold = untold.saturating_add(facts.untold_tokens);
         if facts.grounding_queries > 0 {
             usage.add_server_tool("web_search_queries", facts.grounding_queries);
         }
-        if usage.seconds > 0 && &*self.pricing.provider.config.provider == GROQ {
+        if usage.seconds > 0 && &*self.provider.config.provider == GROQ {
             usage.seconds = usage.seconds.max(GROQ_SECONDS_MIN);
         }
         let source = UsageSource::Reported;
@@ -314,69 +399,54 @@ impl Bill {
             return Owed { usage, source, cost, model: None };
         }
         let cost = match facts.calls.is_empty() {
-            true => self.charge(model.as_deref(), &usage, facts),
+            true => self.charge(model.as_deref(), &usage, facts, at_ms),
             false => facts
                 .calls
                 .iter()
                 .map(|call| match &call.model {
-                    Some(name) => self.charge(self.model(Some(name)).as_deref(), &call.usage, facts),
-                    None => self.charge(model.as_deref(), &call.usage, facts),
+                    Some(name) => self.charge(self.model(Some(name)).as_deref(), &call.usage, facts, at_ms),
+                    None => self.charge(model.as_deref(), &call.usage, facts, at_ms),
                 })
                 .sum(),
         };
         Owed { usage, source, cost, model }
     }
 
-    /// Bounds the usage by the bytes that were seen.
-    fn counted(&self, facts: &Facts) -> Owed {
-        if self.pricing.operation == Operation::Unknown {
-            // Nobody knows what a path costs that nobody knows.
-            return Owed::default();
-        }
-        // What stood at the start of the answer is the prompt, exactly; its output is a placeholder.
-        let mut usage = match &facts.usage {
-            Some(seen) => Usage { output: 0, reasoning: 0, ..seen.clone() },
-            None => Usage { input: self.pricing.input_bound, ..Usage::default() },
-        };
-        usage.output = facts.text_bytes.max(facts.usage.as_ref().map_or(0, |seen| seen.output));
-        if facts.reasoned || self.pricing.may_reason || self.pricing.is_capped {
-            return self.at_quote(UsageSource::Counted, usage);
-        }
-        let model = self.model(facts.served_model.as_deref());
-        let cost = self.charge(model.as_deref(), &usage, facts);
-        let cost = cost.map(|cost| self.debt.quote().map_or(cost, |quote| cost.min(quote)));
-        Owed { usage, source: UsageSource::Counted, cost, model }
-    }
-
-    fn at_quote(&self, source: UsageSource, usage: Usage) -> Owed {
-        Owed { usage, source, cost: self.debt.quote(), model: None }
-    }
-
     fn model(&self, served: Option<&str>) -> Option<Arc<Model>> {
-        self.pricing.snapshot.book.find(&self.pricing.provider.config.provider, served, &self.pricing.model)
+        self.snapshot.book.find(&self.provider.config.provider, served, &self.model)
     }
 
     /// What `usage` costs; `None` as soon as a part of it has no price.
-    fn charge(&self, model: Option<&Model>, usage: &Usage, facts: &Facts) -> Option<Usd> {
-        if self.pricing.provider.config.free {
+    fn charge(&self, model: Option<&Model>, usage: &Usage, facts: &Facts, at_ms: u64) -> Option<Usd> {
+        if self.provider.config.free {
             return Some(Usd::ZERO);
         }
-        let is_by_end = &*self.pricing.provider.config.provider == DEEPSEEK;
         let context = Context {
-            at_ms: if is_by_end { self.bank.now_ms() } else { self.debt.at_ms() },
+            at_ms,
             service_tier: if facts.batch { Some("batch") } else { facts.service_tier.as_deref() },
-            requested_service_tier: self.pricing.service_tier.as_deref(),
+            requested_service_tier: self.service_tier.as_deref(),
             geo: facts.geo.as_deref(),
             speed: facts.speed.as_deref(),
-            residency: self.pricing.provider.residency(),
+            residency: self.provider.residency(),
         };
         let charge = price::charge(model?.row(), usage, &context).ok()?;
         charge.unpriced.is_empty().then_some(charge.cost)
     }
 
     fn reports_cost(&self) -> bool {
-        REPORT_THEIR_COST.contains(&&*self.pricing.provider.config.provider)
+        REPORT_THEIR_COST.contains(&&*self.provider.config.provider)
     }
+}
+
+/// What was used at most, as far as it was seen.
+fn seen_usage(input_bound: u64, facts: &Facts) -> Usage {
+    // What stood at the start of the answer is the prompt, exactly; its output is a placeholder.
+    let mut usage = match &facts.usage {
+        Some(seen) => Usage { output: 0, reasoning: 0, ..seen.clone() },
+        None => Usage { input: input_bound, ..Usage::default() },
+    };
+    usage.output = facts.text_bytes.max(facts.usage.as_ref().map_or(0, |seen| seen.output));
+    usage
 }
 
 /// Nothing was used that is billed.

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::books::{Books, Unfinished};
 use super::codec::Line;
+use super::disk::Disk;
 use super::frame::hex;
 use super::keeper::Keeper;
 use super::queue::Seat;
@@ -135,6 +136,14 @@ impl Journal {
     /// The disk is too far behind, or has failed.
     pub fn post(&self, record: &Record) -> Result<Seat, StoreError> {
         self.shared.push_if_able(record.into())
+    }
+
+    /// Says why no entry can be taken, if none can.
+    ///
+    /// # Errors
+    /// The disk has failed, or is too far behind.
+    pub fn able(&self) -> Result<(), StoreError> {
+        self.shared.able_to_take()
     }
 
     /// Ends a request that an earlier process left unfinished, at its quote. Returns the entry.
@@ -254,6 +263,12 @@ impl Tip {
     #[must_use]
     pub fn synced_seq(&self) -> u64 {
         self.0.synced_seq()
+    }
+
+    /// The file system that it is written to.
+    #[must_use]
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.0.options.disk.clone()
     }
 
     /// Takes a record and waits until it is durable; false if that does not come to pass. Never for requests.

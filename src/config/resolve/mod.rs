@@ -9,6 +9,7 @@ mod upstreams;
 mod callers;
 mod limits;
 mod caps;
+mod cache;
 mod rights;
 mod prices;
 
@@ -50,6 +51,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         limits: limits::limits(&root),
         prices: prices::prices(&root),
         caps,
+        cache: cache::cache(&root),
         default_rights: rights::defaults(&root),
         by_digest: callers.by_digest,
     }
@@ -57,9 +59,10 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
 
 /// The members of a closed set by the words they have in the file.
 pub(super) mod words {
+    use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
-    use crate::domain::cap::OnExceed;
+    use crate::domain::cap::{Enforcement, OnExceed};
     use crate::domain::operation::Dialect;
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
@@ -70,12 +73,18 @@ pub(super) mod words {
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
     pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
         [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
+    pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
+        [("ceiling", Enforcement::Ceiling), ("metered", Enforcement::Metered)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =
         [("json", LogFormat::Json), ("text", LogFormat::Text)];
     pub(in super::super) const LOG_LEVEL: [(&str, LogLevel); 4] =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    pub(in super::super) const CACHE_MODE: [(&str, CacheMode); 2] =
+        [("off", CacheMode::Off), ("exact", CacheMode::Exact)];
+    pub(in super::super) const CACHE_SCOPE: [(&str, CacheScope); 3] =
+        [("key", CacheScope::Key), ("team", CacheScope::Team), ("shared", CacheScope::Shared)];
     pub(in super::super) const PROXY: [(&str, ProxyUse); 2] = [("env", ProxyUse::Environment), ("off", ProxyUse::Off)];
     pub(in super::super) const DIALECT: [(&str, Dialect); 3] =
         [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)];
