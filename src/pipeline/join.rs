@@ -150,7 +150,7 @@ async fn bring(app: Arc<App>, errand: Errand, lead: Lead) {
     if let Some(recording) = &mut recording {
         recording.tell_cost(lead.paid());
     }
-    let asking = super::ask(&app, &mut arrival, call, &decision, &mut told, tab, recording);
+    let asking = super::send(&app, &mut arrival, call, &decision, tab, &mut told, recording);
     let response = match attentive(&app, asking).await {
         Ok(response) => response,
         Err(refusal) if matches!(refusal.cause, Cause::UpstreamUnreachable | Cause::UpstreamTimeout) => {

@@ -9,8 +9,8 @@
 //! route     which upstream, which model
 //! recall    the same answer again, if it is kept: then the request ends here
 //! join      the same answer for all who ask at the same time: one of them goes on
-//! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
-//! dispatch  splice, scrub, send, wait for the head; each attempt has a hold and records of its own
+//! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
+//!           splice, scrub, send, wait for the head     -> each attempt has exactly one open and close record
 //! deliver   whole answers at once, streams through the tap, which settles when they end
 //! ```
 //!
@@ -33,6 +33,7 @@ pub mod reserve;
 pub mod metered;
 pub mod parcel;
 pub mod flight;
+pub mod course;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;
@@ -68,7 +69,6 @@ use read::Call;
 use recall::Recalled;
 use respond::Told;
 use route::Decision;
-use settle::Bill;
 
 /// Answers one request of a client.
 pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
@@ -103,7 +103,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
             Ok(Recalled::Answer(response)) => return response,
             Ok(Recalled::Ask(tab, recording)) => {
-                let asked = ask(&app, &mut arrival, call, &decision, &mut told, tab, recording).await;
+                let asked = send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await;
                 return answered(&app, asked, arrival, admission).await;
             }
             Ok(Recalled::Share(tab, recording, name)) => (tab, recording, name),
@@ -124,25 +124,6 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             },
         }
     }
-}
-
-/// The stages from the reserve on.
-///
-/// # Errors
-/// Our own no. The request has its entry.
-async fn ask(
-    app: &Arc<App>,
-    arrival: &mut Arrival,
-    call: Call,
-    decision: &Decision,
-    told: &mut Told,
-    tab: Tab,
-    recording: Option<Box<Recording>>,
-) -> Result<Response<Body>, Refusal> {
-    let reserved = reserve::reserve(app, arrival, &call, &decision.first, tab).await;
-    let bill = reserved.map_err(|denied| denied.refuse(app))?;
-    told.output_limit = bill.output_limit();
-    send(app, arrival, call, decision, bill, told, recording).await
 }
 
 /// The answer, or our own no behind a body that may still be coming in.
@@ -188,14 +169,16 @@ async fn send(
     arrival: &mut Arrival,
     call: Call,
     decision: &Decision,
-    bill: Bill,
-    told: &Told,
+    tab: Tab,
+    told: &mut Told,
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
-    let candidate = &decision.first;
-    let answer = dispatch::dispatch(app, arrival, &call, candidate, bill).await?;
+    let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
     drop(call);
-    deliver::deliver(app, answer, candidate, told, recording).await
+    told.answered(&served);
+    // What somebody else said is not what the first would say the next time.
+    let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
+    deliver::deliver(app, served, told, recording).await
 }
 
 /// A request's line in the ledger, with all that its head tells.
