@@ -17,6 +17,7 @@
 //! - `config`, `clock`, `drain`, `telemetry`: what was said, the time, the way to the end, what is told
 //! - `store`, `limits`, `upstream`, `mock`: the journal, what may be in use at once, the way to providers, and one of our own
 //! - `bank`: the only door to money
+//! - `alerts`: what operators should know without looking
 //! - `app`: everything that requests share
 //! - `pipeline`: the life of a request
 //! - `admin`: what the operator sees
@@ -52,6 +53,7 @@ pub mod limits;
 pub mod upstream;
 pub mod mock;
 pub mod bank;
+pub mod alerts;
 pub mod app;
 pub mod pipeline;
 pub mod admin;

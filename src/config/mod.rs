@@ -18,6 +18,7 @@ mod connections;
 mod parts;
 pub mod limits;
 mod caps;
+pub mod alerts;
 mod resolve;
 mod render;
 mod fixed;

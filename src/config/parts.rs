@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
+use super::alerts::Alerts;
 use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
@@ -57,6 +58,8 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// `[alerts]`.
+    pub alerts: Alerts,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }

@@ -6,13 +6,14 @@ use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alerts::Alerts;
 use super::caps::Caps;
 use super::connections::{Authorities, Network, ServerTls};
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
 use super::secret::Secret;
-use crate::domain::cap::{Policy, Window};
+use crate::domain::cap::{Policy, Share, Window};
 use crate::domain::price::Override;
 
 /// Bytes in a mebibyte.
@@ -55,6 +56,7 @@ impl Page<'_> {
             self.caps(config.caps.keys.get(id))?;
         }
         self.other_caps(&config.caps)?;
+        self.alerts(&config.alerts)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
 
@@ -207,7 +209,37 @@ impl Page<'_> {
             fixed.push(format!("rolling = [{}]", rolling.join(", ")));
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
-        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))
+        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
+        match policy.alerts.is_empty() {
+            true => Ok(()),
+            false => self.line("alerts", format_args!("[{}]", decimals(&policy.alerts))),
+        }
+    }
+
+    fn alerts(&mut self, alerts: &Alerts) -> fmt::Result {
+        self.0.write_str("\n[alerts]\n")?;
+        self.line("window_s", alerts.window.as_secs())?;
+        self.line("requests_min", alerts.requests_min)?;
+        self.line("again_after_s", alerts.again_after.as_secs())?;
+        self.line("p95_latency_s", alerts.p95_latency_ms.unwrap_or(0) / 1000)?;
+        self.line("error_percent", alerts.error_percent.unwrap_or(0))?;
+        self.line("context_percent", alerts.context_percent.unwrap_or(0))?;
+        self.line("request_usd", quoted(alerts.request_usd.unwrap_or_default()))?;
+        self.line("tool_success_percent", alerts.tool_success_percent.unwrap_or(0))?;
+        self.line("completion_percent", alerts.completion_percent.unwrap_or(0))?;
+        self.line("escalation_percent", alerts.escalation_percent.unwrap_or(0))?;
+        self.line("unusual_factor", alerts.unusual_factor.unwrap_or(0))?;
+        self.line("unusual_usd_min", quoted(alerts.unusual_usd_min))?;
+        self.line("repeats", alerts.repeats.unwrap_or(0))?;
+        self.line("repeat_window_s", alerts.repeat_window.as_secs())?;
+        self.line("on_repeat", word(&words::ON_REPEAT, alerts.on_repeat))?;
+        for webhook in &alerts.webhooks {
+            self.0.write_str("\n[[alerts.webhooks]]\n")?;
+            self.secret("url", Some(&webhook.url))?;
+            self.line("format", word(&words::SHAPE, webhook.shape))?;
+            self.secret("secret", webhook.secret.as_ref())?;
+        }
+        Ok(())
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {
@@ -234,6 +266,12 @@ impl Page<'_> {
     fn secret(&mut self, key: &str, secret: Option<&Secret>) -> fmt::Result {
         self.maybe(key, secret.map(|secret| format!("\"{secret}\"  # {}", secret.origin())))
     }
+}
+
+/// Decimal fractions as a list holds them, with a point each.
+fn decimals(shares: &[Share]) -> String {
+    let texts: Vec<String> = shares.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// The word of `member` in the file, quoted.

@@ -17,9 +17,7 @@ pub(super) struct Keys {
 }
 
 /// What a section that holds nothing else may say of its callers.
-const POLICY: Keys = Keys { now: &["limits", "caps", "on_exceed", "enforcement"], later: LATER };
-
-const LATER: &[&str] = &["alerts"];
+const POLICY: Keys = Keys { now: &["limits", "caps", "on_exceed", "enforcement", "alerts"], later: &[] };
 
 pub(super) const ROOT: Keys = Keys {
     now: &[
@@ -37,6 +35,7 @@ pub(super) const ROOT: Keys = Keys {
         "prices",
         "models",
         "tags",
+        "alerts",
     ],
     later: &["routing", "cache"],
 };
@@ -120,7 +119,31 @@ pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], l
 pub(super) const DEFAULT: Keys = POLICY;
 
 /// Models and tags, which are limited by nothing but caps.
-pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
+pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement", "alerts"], later: &["limits"] };
+
+pub(super) const ALERTS: Keys = Keys {
+    now: &[
+        "webhooks",
+        "window_s",
+        "requests_min",
+        "again_after_s",
+        "p95_latency_s",
+        "error_percent",
+        "context_percent",
+        "request_usd",
+        "tool_success_percent",
+        "completion_percent",
+        "escalation_percent",
+        "unusual_factor",
+        "unusual_usd_min",
+        "repeats",
+        "repeat_window_s",
+        "on_repeat",
+    ],
+    later: &[],
+};
+
+pub(super) const WEBHOOK: Keys = Keys { now: &["url", "format", "secret", "ca_file", "proxy"], later: &[] };
 
 pub(super) const CAPS: Keys = Keys { now: &["day", "week", "month", "total", "rolling"], later: &[] };
 
@@ -140,11 +163,11 @@ pub(super) const LIMITS: Keys = Keys {
 
 pub(super) const TEAM: Keys = POLICY;
 
-pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement"], later: LATER };
+pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement", "alerts"], later: &[] };
 
 pub(super) const KEY: Keys = Keys {
-    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement"],
-    later: LATER,
+    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement", "alerts"],
+    later: &[],
 };
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
@@ -156,8 +179,8 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 5] =
-    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 6] =
+    [("alerts", &ALERTS), ("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

@@ -46,7 +46,7 @@ pub enum OnExceed {
 }
 
 /// A part of an amount, between nothing and all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u64);
 
 /// The caps of one scope.
@@ -56,6 +56,8 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// What happens near them.
     pub on_exceed: OnExceed,
+    /// Parts of them at which operators are told, in ascending order.
+    pub alerts: Vec<Share>,
 }
 
 /// A scope that has caps.

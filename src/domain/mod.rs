@@ -26,6 +26,7 @@ pub mod report;
 pub mod report_text;
 pub mod focus;
 pub mod near;
+pub mod alert;
 pub mod entry_csv;
 #[cfg(test)]
 pub mod sample;

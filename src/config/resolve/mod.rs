@@ -9,6 +9,7 @@ mod upstreams;
 mod callers;
 mod limits;
 mod caps;
+mod alerts;
 mod prices;
 
 use super::error::Complaints;
@@ -33,6 +34,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let upstreams = upstreams::upstreams(&root, &network, &setting.vault);
     let callers = callers::callers(&root, &setting.vault);
     let (store, caps) = (server::store(&root), caps::caps(&root));
+    let alerts = alerts::alerts(&root, &network, &setting.vault);
     caps::check_retention(&root, &caps, store.retention_days.is_some());
     Config {
         file: None,
@@ -48,12 +50,14 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         limits: limits::limits(&root),
         prices: prices::prices(&root),
         caps,
+        alerts,
         by_digest: callers.by_digest,
     }
 }
 
 /// The members of a closed set by the words they have in the file.
 pub(super) mod words {
+    use super::super::alerts::{OnRepeat, Shape};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
     use crate::domain::cap::OnExceed;
@@ -67,6 +71,9 @@ pub(super) mod words {
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
     pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
         [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
+    pub(in super::super) const ON_REPEAT: [(&str, OnRepeat); 3] =
+        [("alert", OnRepeat::Alert), ("throttle", OnRepeat::Throttle), ("refuse", OnRepeat::Refuse)];
+    pub(in super::super) const SHAPE: [(&str, Shape); 2] = [("json", Shape::Json), ("slack", Shape::Slack)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =
