@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
+use crate::alerts::Alerts;
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
@@ -49,6 +50,8 @@ pub struct App {
     pub booked: Booked,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// Tells operators what they should know.
+    pub alerts: Arc<Alerts>,
     /// Writes the log and counts, off the requests' path.
     pub scribe: Arc<Scribe>,
     /// How far the end has come.
@@ -74,6 +77,20 @@ pub struct App {
 }
 
 impl App {
+    /// Tells operators of caps that are nearly spent, and of what is wrong with traffic.
+    pub fn look_at_caps(&self) {
+        let config = &self.snapshot.load().config;
+        let standings = match config.caps.policies().any(|policy| !policy.alerts.is_empty()) {
+            true => self.bank.standings(),
+            false => Vec::new(),
+        };
+        self.alerts.tick(
+            standings
+                .iter()
+                .filter_map(|standing| config.policy_of(&standing.scope).map(|policy| (standing, &policy.alerts[..]))),
+        );
+    }
+
     /// What the ledger says, with what has ended so far.
     #[must_use]
     pub fn ledger(&self) -> Ledger {

@@ -57,10 +57,12 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             Route::Report
             | Route::Lookup(_)
             | Route::Caps
+            | Route::Alerts
             | Route::Config
             | Route::Reload
             | Route::Verify
             | Route::Adjustments
+            | Route::Reconcile
             | Route::OpenApi,
         )
         | None => false,

@@ -4,7 +4,8 @@
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to, [`lookup`] what one request was, [`audit`] whether all of it is sound,
-//! [`adjust`] how it is corrected, `reload` how the config is read again, and `page` what a browser gets.
+//! [`adjust`] how it is corrected, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
+//! read again, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -18,14 +19,20 @@ pub mod report;
 pub mod lookup;
 pub mod audit;
 pub mod adjust;
+mod export_json;
+mod export_csv;
+pub mod export;
+pub mod reconcile;
 mod reload;
 mod page;
+mod alerts;
 mod caps;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited};
@@ -58,10 +65,12 @@ enum Route<'a> {
     Report,
     Lookup(&'a str),
     Caps,
+    Alerts,
     Config,
     Reload,
     Verify,
     Adjustments,
+    Reconcile,
     OpenApi,
 }
 
@@ -77,10 +86,13 @@ pub const VERIFY: &str = "/admin/v1/ledger/verify";
 /// Where it is corrected.
 pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
 
+/// Where it is compared with a provider's export.
+pub const RECONCILE: &str = "/admin/v1/ledger/reconcile";
+
 /// Where the config is read again.
 pub const RELOAD: &str = "/admin/v1/reload";
 
-/// The largest body of a request.
+/// The largest body of a request, but for exports.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Answers one request. A body is read only where one is taken, and after the caller was let in.
@@ -97,8 +109,8 @@ where
         let message = format!("there is no {}; see /admin/v1/openapi.json", head.uri.path());
         return reply::error(StatusCode::NOT_FOUND, "not_found", &message);
     };
-    if route == Route::Adjustments {
-        return adjustments(app, &head.method, body).await;
+    if matches!(route, Route::Adjustments | Route::Reconcile) {
+        return post(app, route, &head, body).await;
     }
     if route == Route::Reload {
         return match head.method {
@@ -117,9 +129,10 @@ where
         Route::Report => report::answer(app, head.uri.query().unwrap_or_default()).await,
         Route::Lookup(id) => lookup::answer(app, id).await,
         Route::Caps => caps::answer(app),
+        Route::Alerts => alerts::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
-        Route::OpenApi | Route::Adjustments | Route::Reload => open_api(),
+        Route::OpenApi | Route::Adjustments | Route::Reconcile | Route::Reload => open_api(),
     }
 }
 
@@ -132,8 +145,10 @@ impl<'a> Route<'a> {
             "/" => Self::Page,
             REPORT => Self::Report,
             "/admin/v1/caps" => Self::Caps,
+            "/admin/v1/alerts" => Self::Alerts,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
+            RECONCILE => Self::Reconcile,
             "/admin/v1/config" => Self::Config,
             RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
@@ -142,17 +157,23 @@ impl<'a> Route<'a> {
     }
 }
 
-async fn adjustments<B>(app: &Arc<App>, method: &Method, body: B) -> Answer
+/// What takes a body.
+async fn post<B>(app: &Arc<App>, route: Route<'_>, head: &Parts, body: B) -> Answer
 where
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
-    if *method != Method::POST {
-        return reply::wrong_method("adjustments are posted, with POST", "POST");
+    if head.method != Method::POST {
+        return reply::wrong_method("this is posted, with POST", "POST");
     }
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => adjust::answer(app, &body.to_bytes()).await,
-        Err(error) => reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
+    let bytes_max = if route == Route::Reconcile { export::FILE_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
+    };
+    if route == Route::Reconcile {
+        return reconcile::answer(app, head.uri.query().unwrap_or_default(), &body).await;
     }
+    adjust::answer(app, &body).await
 }
 
 fn open_api() -> Answer {

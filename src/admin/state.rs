@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, caps, reload, reply};
+use super::{Answer, alerts, caps, reload, reply};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -74,6 +74,7 @@ pub fn metrics(app: &App) -> String {
     app.metrics.connections.set(app.connections.used() as u64);
     let mut out = app.metrics.render();
     caps::write_metrics(app, &mut out);
+    alerts::write_metrics(app, &mut out);
     reload::write_metrics(app, &mut out);
     out
 }

@@ -60,7 +60,7 @@ pub struct Alerts {
 
 /// What config says now, with what was derived from it.
 #[derive(Debug)]
-struct InForce {
+pub struct InForce {
     rules: Rules,
     lines: Arc<Vec<Arc<Line>>>,
     book: Book,
@@ -115,13 +115,17 @@ impl Alerts {
         })
     }
 
-    /// Puts another config in force. What was counted stays.
+    /// Derives what another config needs.
     ///
     /// # Errors
-    /// A webhook that cannot be prepared; then the old one stays.
-    pub fn adopt(&self, config: &Config, book: &Book) -> Result<(), SetupError> {
-        self.rules.store(Arc::new(InForce::new(config, book)?));
-        Ok(())
+    /// A webhook that cannot be prepared.
+    pub fn prepare(&self, config: &Config, book: &Book) -> Result<InForce, SetupError> {
+        InForce::new(config, book)
+    }
+
+    /// Puts another config in force. What was counted stays.
+    pub fn adopt(&self, in_force: InForce) {
+        self.rules.store(Arc::new(in_force));
     }
 
     /// Sends alerts to webhooks for as long as it is polled. A second call does nothing.
@@ -186,7 +190,8 @@ impl Alerts {
                 found = state.habits.note(&entry.account.key, entry.at_ms, cost, tokens, rules);
             }
         }
-        found.extend(in_force.of_request(entry).filter(|finding| self.is_news(finding.kind, &entry.account.key, rules)));
+        found
+            .extend(in_force.of_request(entry).filter(|finding| self.is_news(finding.kind, &entry.account.key, rules)));
         found.into_iter().for_each(|finding| self.tell("key", &entry.account.key, finding));
     }
 
@@ -263,7 +268,15 @@ impl Alerts {
     fn tell(&self, scope: &'static str, name: &str, finding: Finding) {
         let Finding { kind, message, value, threshold } = finding;
         let alert = Alert { kind, at_ms: self.clock.now_ms(), scope, name: name.into(), message, value, threshold };
-        tracing::warn!(kind = kind.name(), scope, name, value = alert.value, threshold = alert.threshold, "{}", alert.message);
+        tracing::warn!(
+            kind = kind.name(),
+            scope,
+            name,
+            value = alert.value,
+            threshold = alert.threshold,
+            "{}",
+            alert.message
+        );
         if let Some(place) = Kind::ALL.iter().position(|known| *known == kind) {
             self.counts[place].fetch_add(1, Ordering::Relaxed);
         }
@@ -285,8 +298,10 @@ impl Alerts {
 
 impl InForce {
     fn new(config: &Config, book: &Book) -> Result<Self, SetupError> {
-        let lines = config.alerts.webhooks.iter().map(|webhook| Line::new(webhook).map(Arc::new)).collect::<Result<_, _>>()?;
-        let providers = config.upstreams.iter().map(|upstream| (upstream.name.clone(), upstream.provider.clone())).collect();
+        let lines =
+            config.alerts.webhooks.iter().map(|webhook| Line::new(webhook).map(Arc::new)).collect::<Result<_, _>>()?;
+        let providers =
+            config.upstreams.iter().map(|upstream| (upstream.name.clone(), upstream.provider.clone())).collect();
         Ok(Self { rules: config.alerts.clone(), lines: Arc::new(lines), book: book.clone(), providers })
     }
 

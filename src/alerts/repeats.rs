@@ -93,10 +93,19 @@ mod tests {
         let whole = |key: &str, path: &str, text: &str| print(key, path, [text.as_bytes()].into_iter());
         let one = whole("a", "/v1", "hello");
         assert_eq!(one, print("a", "/v1", ["he".as_bytes(), b"", b"llo"].into_iter()), "however it is cut");
-        let others = [whole("b", "/v1", "hello"), whole("a", "/v2", "hello"), whole("a", "/v1", "hellx"), whole("a", "/v1", " hello")];
+        let others = [
+            whole("b", "/v1", "hello"),
+            whole("a", "/v2", "hello"),
+            whole("a", "/v1", "hellx"),
+            whole("a", "/v1", " hello"),
+        ];
         assert!(others.iter().all(|other| *other != one));
         let long = |first: &str| whole("a", "/v1", &format!("{first}{}", "x".repeat(TAIL_BYTES)));
-        assert_eq!((long("a") == long("b"), long("a") == long("ab")), (true, false), "what lies far back counts by its length");
+        assert_eq!(
+            (long("a") == long("b"), long("a") == long("ab")),
+            (true, false),
+            "what lies far back counts by its length"
+        );
     }
 
     #[test]

@@ -149,7 +149,7 @@ mod tests {
         let path = folder.path().join("alerts.json");
         let shares = ["0.5", "0.8", "1"].map(|text| Share::parse(text).unwrap());
         let mut thresholds = Thresholds::read(path.clone());
-        let mut look = |thresholds: &mut Thresholds, spent, resets_ms| {
+        let look = |thresholds: &mut Thresholds, spent, resets_ms| {
             let found = thresholds.look(&standing(spent, resets_ms), &shares);
             thresholds.keep();
             found.map(|finding| finding.threshold)

@@ -131,7 +131,11 @@ impl Traffic {
     fn slow(&self, requests: u64, limit_ms: u64, window_s: u64) -> Option<Finding> {
         let mut slower = 0;
         let class = (0..CLASSES).rev().find(|class| {
-            slower += self.slices.iter().map(|slice| u64::from(slice.durations.get(*class).copied().unwrap_or(0))).sum::<u64>();
+            slower += self
+                .slices
+                .iter()
+                .map(|slice| u64::from(slice.durations.get(*class).copied().unwrap_or(0)))
+                .sum::<u64>();
             slower * SLOW_ONE_IN > requests
         })?;
         let p95_ms = least_ms(class);

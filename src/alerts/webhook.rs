@@ -54,7 +54,9 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(config: &Webhook) -> Result<Self, SetupError> {
         let (scheme, authority) = (config.uri.scheme().cloned(), config.uri.authority().cloned());
-        let (Some(scheme), Some(authority)) = (scheme, authority) else { return Err("a webhook without a host".into()) };
+        let (Some(scheme), Some(authority)) = (scheme, authority) else {
+            return Err("a webhook without a host".into());
+        };
         let base = BaseUrl { scheme, authority, prefix: "".into() };
         let options = ClientOptions { connect_timeout: WAIT, idle_timeout: WAIT, idle_max: 1 };
         Ok(Self { config: config.clone(), client: Client::new(options, &base, &config.way)? })
@@ -72,9 +74,8 @@ impl Line {
         *request.uri_mut() = self.config.uri.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(
-            signature.and_then(|text| HeaderValue::try_from(text).ok()).map(|text| (SIGNATURE.clone(), text)),
-        );
+        headers
+            .extend(signature.and_then(|text| HeaderValue::try_from(text).ok()).map(|text| (SIGNATURE.clone(), text)));
         request
     }
 
@@ -99,7 +100,12 @@ impl Line {
                     return;
                 }
                 Err(why) if number == TRIES_MAX => {
-                    tracing::warn!(host = self.config.uri.host(), why, kind = alert.kind.name(), "an alert was not taken");
+                    tracing::warn!(
+                        host = self.config.uri.host(),
+                        why,
+                        kind = alert.kind.name(),
+                        "an alert was not taken"
+                    );
                 }
                 Err(_) => tokio::time::sleep(pause).await,
             }

@@ -130,7 +130,9 @@ fn apply(app: &App, mut config: Config) -> Result<Vec<&'static str>, Box<dyn std
     let before = app.snapshot.load_full();
     let waiting = config.keep_fixed(&before.config);
     let snapshot = Snapshot::after(&before, config)?;
+    let alerts = app.alerts.prepare(&snapshot.config, &snapshot.book)?;
     app.bank.adopt(&before.config, &snapshot.config)?;
+    app.alerts.adopt(alerts);
     let server = &snapshot.config.server;
     app.connections.resize(server.connections_max);
     app.requests.resize(server.in_flight_max.unwrap_or(usize::MAX));

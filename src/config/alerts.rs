@@ -60,10 +60,10 @@ pub enum OnRepeat {
 /// Where alerts are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// The address. Slack's hold a secret.
-    pub url: Secret,
-    /// The same, read.
+    /// The address.
     pub uri: Uri,
+    /// The same where it is a secret, as Slack's are: it is never printed.
+    pub hidden: Option<Secret>,
     /// What its body looks like.
     pub shape: Shape,
     /// Signs the body.

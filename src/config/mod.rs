@@ -12,6 +12,9 @@ mod schema;
 mod read;
 mod secret;
 mod glob;
+mod subnet;
+mod rights;
+pub mod moment;
 mod hosts;
 mod presets;
 mod connections;
@@ -35,7 +38,9 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
+pub use rights::{DefaultRights, Permit, Rights};
 pub use secret::{Secret, Secrets};
+pub use subnet::{Subnet, SubnetError};
 
 use error::Complaints;
 use raw::{Entry, Node, Value};

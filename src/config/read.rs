@@ -120,8 +120,9 @@ impl<'a> Section<'a> {
 
     /// What `parse` makes of each of the decimal fractions that `key` is a list of.
     pub(super) fn decimals<T, E: Display>(&self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
-        let digits =
-            |value: &Value| value.list()?.iter().map(|item| Some((item.value.decimal()?, item.place.clone()))).collect();
+        let digits = |value: &Value| {
+            value.list()?.iter().map(|item| Some((item.value.decimal()?, item.place.clone()))).collect()
+        };
         let listed: Vec<(String, Place)> = self.typed(key, "a list of numbers", digits).unwrap_or_default();
         let read = |(digits, place): (String, Place)| {
             parse(&digits).map_err(|error| self.complain_at(&place, key, error)).ok()

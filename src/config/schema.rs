@@ -116,7 +116,25 @@ pub(super) const ORGANISATION: Keys = POLICY;
 
 pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const DEFAULT: Keys = POLICY;
+/// Callers without a section of their own.
+pub(super) const DEFAULT: Keys = Keys {
+    now: &[
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "alerts",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
+    later: &[],
+};
+
+pub(super) const DEFAULT_USER: Keys = POLICY;
 
 /// Models and tags, which are limited by nothing but caps.
 pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement", "alerts"], later: &["limits"] };
@@ -163,10 +181,29 @@ pub(super) const LIMITS: Keys = Keys {
 
 pub(super) const TEAM: Keys = POLICY;
 
-pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement", "alerts"], later: &[] };
+pub(super) const USER: Keys =
+    Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement", "alerts"], later: &[] };
 
 pub(super) const KEY: Keys = Keys {
-    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement", "alerts"],
+    now: &[
+        "secret",
+        "team",
+        "user",
+        "tags",
+        "attribute",
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "alerts",
+        "expires",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
     later: &[],
 };
 
@@ -179,8 +216,14 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 6] =
-    [("alerts", &ALERTS), ("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 6] = [
+    ("alerts", &ALERTS),
+    ("server", &SERVER),
+    ("network", &NETWORK),
+    ("store", &STORE),
+    ("money", &MONEY),
+    ("log", &LOG),
+];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

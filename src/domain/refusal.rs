@@ -26,6 +26,8 @@ pub enum Cause {
     UpgradeRequired,
     /// A rate limit is reached; later the same request is served.
     RateLimited,
+    /// The same request has come again and again.
+    Looping,
     /// The body or the path cannot be read.
     Malformed,
     /// The body is larger than the limit.
@@ -77,13 +79,14 @@ pub struct Refusal {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
         Self::RateLimited,
+        Self::Looping,
         Self::Malformed,
         Self::TooLarge,
         Self::HeadersTooLarge,
@@ -113,7 +116,7 @@ impl Cause {
             Self::TooLarge => 413,
             Self::UnsupportedEncoding => 415,
             Self::UpgradeRequired => 426,
-            Self::RateLimited => 429,
+            Self::RateLimited | Self::Looping => 429,
             Self::HeadersTooLarge => 431,
             Self::UpstreamUnreachable => 502,
             Self::StoreUnavailable | Self::Overloaded | Self::Draining => 503,
@@ -133,6 +136,7 @@ impl Cause {
             | Self::MethodNotAllowed
             | Self::UpgradeRequired
             | Self::RateLimited
+            | Self::Looping
             | Self::Malformed
             | Self::TooLarge
             | Self::HeadersTooLarge
@@ -155,6 +159,7 @@ impl Cause {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
+            Self::Looping => "request_loop",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::HeadersTooLarge => "headers_too_large",

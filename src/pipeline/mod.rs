@@ -3,6 +3,7 @@
 //! ```text
 //! arrive    the head taken apart; one config for the whole request
 //! identify  whom to answer, whom to bill             -> from here on the request has exactly one ledger entry
+//! permit    what the caller's key may be used for: by the head, by the body, and by what was decided
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
@@ -18,6 +19,7 @@ pub mod arrive;
 pub mod identify;
 mod credential;
 mod home;
+pub mod permit;
 pub mod read;
 pub mod decode;
 pub mod admit;
@@ -112,10 +114,14 @@ async fn prepare(
     caller: &Caller,
     tab: &mut Tab,
 ) -> Result<(Call, Admission, Decision), Refusal> {
+    permit::head(arrival, caller)?;
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
+    permit::body(arrival, caller, &call)?;
+    admit::no_loop(app, arrival, &caller.account, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let decision = route::route(arrival, caller, &call)?;
+    let mut decision = route::route(arrival, caller, &call)?;
+    permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
     entry.requested_model = decision.requested.clone();
     decision.first.note(entry);

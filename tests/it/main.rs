@@ -4,6 +4,7 @@
 
 mod abort;
 mod admin;
+mod alerts;
 mod ask;
 mod bad_body;
 mod bad_head;
@@ -33,6 +34,7 @@ mod recordings_ledger;
 mod recordings_meter;
 mod reload;
 mod responses;
+mod rights;
 mod sdk;
 mod secrets;
 mod tapes;

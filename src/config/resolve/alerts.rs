@@ -11,7 +11,7 @@ use crate::config::connections::Network;
 use crate::config::raw::Value;
 use crate::config::read::Section;
 use crate::config::schema::{ALERTS, WEBHOOK};
-use crate::config::secret::{Secret, Vault};
+use crate::config::secret::{Secret, Secrets, Vault};
 use crate::domain::money::Usd;
 
 /// Webhooks that can be configured.
@@ -54,38 +54,34 @@ fn webhooks(section: &Section<'_>, network: &Network, vault: &Vault<'_>) -> Vec<
         section.complain("webhooks", format!("at most {WEBHOOKS_MAX}"));
     }
     let webhook = |table: &Section<'_>| {
-        let url = address(table, vault)?;
-        let uri = match read(url.expose()) {
-            Ok(uri) => uri,
-            Err(why) => {
-                table.complain("url", why);
-                return None;
-            }
-        };
+        let (uri, hidden) = address(table, vault)?;
         let secret = vault.secret(table, "secret");
         let shape = table.choice("format", &SHAPE, Shape::Json);
-        Some(Webhook { url, uri, shape, secret, way: way(table, network, vault) })
+        Some(Webhook { uri, hidden, shape, secret, way: way(table, network, vault) })
     };
     tables.iter().filter_map(webhook).collect()
 }
 
 /// The address, in the file or, where it holds a secret, somewhere else.
-fn address(table: &Section<'_>, vault: &Vault<'_>) -> Option<Secret> {
-    match table.find("url").map(|node| &node.value) {
+fn address(table: &Section<'_>, vault: &Vault<'_>) -> Option<(Uri, Option<Secret>)> {
+    let hidden = match table.find("url").map(|node| &node.value) {
         None => {
             table.complain("url", "missing; as in url = \"https://example.com/hook\" or url = { env = \"NAME\" }");
-            None
+            return None;
         }
-        Some(Value::Table(_)) => vault.secret(table, "url"),
-        Some(_) => table.text("url").map(|text| Secret::new(text, "the config")),
-    }
+        Some(Value::Table(_)) => Some(vault.secret(table, "url")?),
+        Some(_) => None,
+    };
+    let uri = match &hidden {
+        // A command that only looks into the ledger has no secrets.
+        Some(_) if vault.secrets == Secrets::LeftOut => Uri::from_static("http://left.out"),
+        Some(secret) => read(secret.expose()).map_err(|why| table.complain("url", why)).ok()?,
+        None => table.parsed("url", read)?,
+    };
+    Some((uri, hidden))
 }
 
 fn read(text: &str) -> Result<Uri, &'static str> {
-    // A command that only looks into the ledger has no secrets.
-    if text.starts_with("tg_left_out_of_this_command") {
-        return Ok(Uri::from_static("http://left.out"));
-    }
     let uri = text.parse::<Uri>().map_err(|_| "not a URL such as \"https://example.com/hook\"")?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
     let host = uri.authority().filter(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));

@@ -10,6 +10,7 @@ mod callers;
 mod limits;
 mod caps;
 mod alerts;
+mod rights;
 mod prices;
 
 use super::error::Complaints;
@@ -32,7 +33,8 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let server = server::server(&root, setting);
     let network = connections::network(&root, &setting.vault);
     let upstreams = upstreams::upstreams(&root, &network, &setting.vault);
-    let callers = callers::callers(&root, &setting.vault);
+    let money = server::money(&root);
+    let callers = callers::callers(&root, setting, &upstreams, &money.time_zone);
     let (store, caps) = (server::store(&root), caps::caps(&root));
     let alerts = alerts::alerts(&root, &network, &setting.vault);
     caps::check_retention(&root, &caps, store.retention_days.is_some());
@@ -40,7 +42,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         file: None,
         server,
         store,
-        money: server::money(&root),
+        money,
         log: server::log(&root),
         network,
         upstreams,
@@ -51,6 +53,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         prices: prices::prices(&root),
         caps,
         alerts,
+        default_rights: rights::defaults(&root),
         by_digest: callers.by_digest,
     }
 }
