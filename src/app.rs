@@ -102,7 +102,7 @@ impl App {
 #[derive(Debug)]
 pub struct Snapshot {
     /// What was configured.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Every upstream, in the order of the config.
     pub providers: Vec<Arc<Provider>>,
     /// What things cost.
@@ -146,7 +146,7 @@ impl Snapshot {
 
     fn assemble(config: Config, providers: Vec<Arc<Provider>>, door: Option<Door>) -> Self {
         let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
-        Self { config, providers, book, door }
+        Self { config: Arc::new(config), providers, book, door }
     }
 
     /// The upstream with this name.
