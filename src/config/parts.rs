@@ -13,6 +13,7 @@ use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
 use super::alerts::Alerts;
+use super::cache::Cache;
 use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
@@ -61,6 +62,8 @@ pub struct Config {
     pub caps: Caps,
     /// `[alerts]`.
     pub alerts: Alerts,
+    /// Which answers are kept.
+    pub cache: Cache,
     /// What callers may do whom no section names.
     pub default_rights: DefaultRights,
     /// Keys by the digest of their secret.

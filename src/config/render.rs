@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alerts::Alerts;
+use super::cache::{Cache, CachePolicy};
 use super::caps::Caps;
 use super::connections::{Authorities, Network, ServerTls};
+use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
@@ -60,6 +62,7 @@ impl Page<'_> {
         }
         self.other_caps(&config.caps)?;
         self.alerts(&config.alerts)?;
+        self.cache(&config.cache)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
 
@@ -259,6 +262,36 @@ impl Page<'_> {
             self.secret("secret", webhook.secret.as_ref())?;
         }
         Ok(())
+    }
+
+    fn cache(&mut self, cache: &Cache) -> fmt::Result {
+        self.0.write_str("\n[cache]\n")?;
+        self.cache_policy(&cache.general)?;
+        self.line("memory_mib", cache.memory_bytes / MIB)?;
+        self.line("scope", word(&words::CACHE_SCOPE, cache.scope))?;
+        self.line("answer_kib_max", cache.answer_bytes_max / 1024)?;
+        self.line("request_kib_max", cache.request_bytes_max / 1024)?;
+        for rule in &cache.rules {
+            self.0.write_str("\n[[cache.rules]]\n")?;
+            self.list("models", rule.models.iter().map(Glob::as_str))?;
+            self.list("operations", rule.operations.iter().map(|word| &**word))?;
+            self.list("upstreams", rule.upstreams.iter().map(|name| &**name))?;
+            self.list("teams", rule.teams.iter().map(|name| &**name))?;
+            self.cache_policy(&rule.policy)?;
+        }
+        Ok(())
+    }
+
+    fn cache_policy(&mut self, policy: &CachePolicy) -> fmt::Result {
+        self.line("mode", word(&words::CACHE_MODE, policy.mode))?;
+        self.line("store_sampled", policy.store_sampled)?;
+        self.line("ttl_s", policy.ttl.as_secs())
+    }
+
+    /// A list that means nothing when it is empty.
+    fn list<'a>(&mut self, key: &str, items: impl Iterator<Item = &'a str>) -> fmt::Result {
+        let items: Vec<String> = items.map(quoted).collect();
+        self.maybe(key, Some(items.join(", ")).filter(|items| !items.is_empty()).map(|items| format!("[{items}]")))
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

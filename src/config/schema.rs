@@ -36,8 +36,9 @@ pub(super) const ROOT: Keys = Keys {
         "models",
         "tags",
         "alerts",
+        "cache",
     ],
-    later: &["routing", "cache"],
+    later: &["routing"],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -111,6 +112,14 @@ pub(super) const UPSTREAM: Keys = Keys {
     ],
     later: &[],
 };
+
+pub(super) const CACHE: Keys = Keys {
+    now: &["mode", "store_sampled", "ttl_s", "memory_mib", "scope", "answer_kib_max", "request_kib_max", "rules"],
+    later: &[],
+};
+
+pub(super) const CACHE_RULE: Keys =
+    Keys { now: &["models", "operations", "upstreams", "teams", "mode", "store_sampled", "ttl_s"], later: &[] };
 
 pub(super) const ORGANISATION: Keys = POLICY;
 
@@ -216,8 +225,9 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 6] = [
+const FIXED: [(&str, &Keys); 7] = [
     ("alerts", &ALERTS),
+    ("cache", &CACHE),
     ("server", &SERVER),
     ("network", &NETWORK),
     ("store", &STORE),

@@ -121,6 +121,7 @@ const fn openai_type(cause: Cause) -> &'static str {
         | Cause::BodyTimeout
         | Cause::Unpriced
         | Cause::Unbounded
+        | Cause::NotCached
         | Cause::NoUpstream => "invalid_request_error",
         Cause::CapExceeded => "insufficient_quota",
         Cause::RateLimited | Cause::Looping => "rate_limit_error",
@@ -155,6 +156,7 @@ const fn openai_code(cause: Cause) -> &'static str {
         | Cause::Unpriced
         | Cause::Unbounded
         | Cause::StoreUnavailable
+        | Cause::NotCached
         | Cause::Draining => cause.code(),
     }
 }
@@ -174,6 +176,7 @@ const fn anthropic_type(cause: Cause) -> &'static str {
         | Cause::CapExceeded
         | Cause::Unpriced
         | Cause::Unbounded
+        | Cause::NotCached
         | Cause::BodyTimeout => "invalid_request_error",
         Cause::UpstreamTimeout => "timeout_error",
         Cause::Overloaded | Cause::Draining => "overloaded_error",
@@ -186,7 +189,9 @@ const fn google_status(cause: Cause) -> &'static str {
         Cause::Unauthorized => "UNAUTHENTICATED",
         Cause::Forbidden => "PERMISSION_DENIED",
         Cause::NotFound | Cause::NoUpstream => "NOT_FOUND",
-        Cause::UpgradeRequired | Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded => "FAILED_PRECONDITION",
+        Cause::UpgradeRequired | Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded | Cause::NotCached => {
+            "FAILED_PRECONDITION"
+        }
         Cause::RateLimited | Cause::Looping => "RESOURCE_EXHAUSTED",
         Cause::MethodNotAllowed
         | Cause::Malformed
