@@ -29,6 +29,7 @@ mod reload;
 mod page;
 mod alerts;
 mod caps;
+mod upstreams;
 
 use std::net::IpAddr;
 use std::sync::Arc;

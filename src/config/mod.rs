@@ -10,6 +10,7 @@ mod raw;
 mod overrides;
 mod schema;
 mod read;
+mod command;
 mod secret;
 mod glob;
 mod subnet;
@@ -22,6 +23,7 @@ mod parts;
 pub mod limits;
 mod caps;
 pub mod alerts;
+mod resilience;
 mod cache;
 mod resolve;
 mod render;
@@ -40,6 +42,7 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
+pub use resilience::{Breaking, Fallback, Fallbacks, Retries};
 pub use rights::{DefaultRights, Permit, Rights};
 pub use secret::{Secret, Secrets};
 pub use subnet::{Subnet, SubnetError};
