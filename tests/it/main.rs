@@ -11,6 +11,7 @@ mod breadth;
 mod cache;
 mod caps;
 mod ceiling;
+mod ceiling_sockets;
 mod child;
 mod config;
 mod demo;
