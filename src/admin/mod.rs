@@ -1,10 +1,10 @@
 //! WHAT THE OPERATOR SEES: readiness, numbers, reports, single requests and the config, over HTTP.
 //!
-//! It changes nothing but by adjustments and reloads, and it calls no upstream: a probe costs nothing.
+//! It changes nothing but keys, and by adjustments and reloads, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to, [`lookup`] what one request was, [`audit`] whether all of it is sound,
-//! [`adjust`] how it is corrected, `reload` how the config is read again, and `page` what a browser gets.
+//! [`adjust`] how it is corrected, [`keys`] who may call, `reload` how the config is read again, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -18,6 +18,7 @@ pub mod report;
 pub mod lookup;
 pub mod audit;
 pub mod adjust;
+pub mod keys;
 mod reload;
 mod page;
 mod caps;
@@ -62,6 +63,9 @@ enum Route<'a> {
     Reload,
     Verify,
     Adjustments,
+    Keys,
+    Key(&'a str),
+    KeyRotation(&'a str),
     OpenApi,
 }
 
@@ -76,6 +80,9 @@ pub const VERIFY: &str = "/admin/v1/ledger/verify";
 
 /// Where it is corrected.
 pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
+
+/// Where keys are.
+pub const KEYS: &str = "/admin/v1/keys";
 
 /// Where the config is read again.
 pub const RELOAD: &str = "/admin/v1/reload";
@@ -97,19 +104,23 @@ where
         let message = format!("there is no {}; see /admin/v1/openapi.json", head.uri.path());
         return reply::error(StatusCode::NOT_FOUND, "not_found", &message);
     };
-    if route == Route::Adjustments {
-        return adjustments(app, &head.method, body).await;
+    let takes = route.takes();
+    if !takes.split(", ").any(|method| head.method == method) {
+        return reply::wrong_method(&format!("{} takes {takes}", head.uri.path()), takes);
     }
-    if route == Route::Reload {
-        return match head.method {
-            Method::POST => reload::answer(app).await,
-            _ => reply::wrong_method("a reload is asked for with POST", "POST"),
-        };
-    }
-    if head.method != Method::GET && head.method != Method::HEAD {
-        return reply::wrong_method("this can only be read, with GET", "GET, HEAD");
-    }
+    let body = match head.method {
+        Method::GET | Method::HEAD => Bytes::new(),
+        _ => match Limited::new(body, BODY_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
+        },
+    };
     match route {
+        Route::Adjustments => adjust::answer(app, &body).await,
+        Route::Reload => reload::answer(app).await,
+        Route::Keys => keys::answer(app, &head.method, &body).await,
+        Route::Key(name) => keys::answer_one(app, name, &head.method, &body).await,
+        Route::KeyRotation(name) => keys::rotate(app, name, &body).await,
         Route::Live => state::live(),
         Route::Ready => state::ready(app),
         Route::Metrics => reply::text(Metrics::MEDIA_TYPE, state::metrics(app)),
@@ -119,7 +130,7 @@ where
         Route::Caps => caps::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
-        Route::OpenApi | Route::Adjustments | Route::Reload => open_api(),
+        Route::OpenApi => open_api(),
     }
 }
 
@@ -137,21 +148,41 @@ impl<'a> Route<'a> {
             "/admin/v1/config" => Self::Config,
             RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
-            other => Self::Lookup(other.strip_prefix(REQUESTS).filter(|id| !id.is_empty() && !id.contains('/'))?),
+            KEYS => Self::Keys,
+            other => return Self::of_one(other),
         })
     }
-}
 
-async fn adjustments<B>(app: &Arc<App>, method: &Method, body: B) -> Answer
-where
-    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-{
-    if *method != Method::POST {
-        return reply::wrong_method("adjustments are posted, with POST", "POST");
+    /// A path that ends in a name.
+    fn of_one(path: &'a str) -> Option<Self> {
+        let is_name = |name: &&str| !name.is_empty() && !name.contains('/');
+        if let Some(id) = path.strip_prefix(REQUESTS) {
+            return Some(id).filter(is_name).map(Self::Lookup);
+        }
+        let key = path.strip_prefix(KEYS)?.strip_prefix('/')?;
+        match key.strip_suffix("/rotate") {
+            Some(name) => Some(name).filter(is_name).map(Self::KeyRotation),
+            None => Some(key).filter(is_name).map(Self::Key),
+        }
     }
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => adjust::answer(app, &body.to_bytes()).await,
-        Err(error) => reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
+
+    /// The methods that it takes.
+    const fn takes(self) -> &'static str {
+        match self {
+            Self::Adjustments | Self::Reload | Self::KeyRotation(_) => "POST",
+            Self::Keys => "GET, HEAD, POST",
+            Self::Key(_) => "GET, HEAD, DELETE",
+            Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Page
+            | Self::Report
+            | Self::Lookup(_)
+            | Self::Caps
+            | Self::Config
+            | Self::Verify
+            | Self::OpenApi => "GET, HEAD",
+        }
     }
 }
 

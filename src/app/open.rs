@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::reload::Reloads;
-use super::{App, DRAINS_MAX, Snapshot, kept};
+use super::{App, DRAINS_MAX, Snapshot, kept, keys};
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
@@ -84,7 +84,8 @@ impl App {
         let boot_id = start.boot_id.clone();
         journal.post(&Record::Start(start))?;
         let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
-        let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
+        let pepper = keys::pepper(&folder, &mint)?;
+        tell_unusable(&config.ring.fill(recovered.keys.clone()));
         let admin_token = match &config.server.admin_token {
             Some(token) => token.clone(),
             None => {
@@ -119,7 +120,7 @@ impl App {
             metrics,
             scribe,
             drain: Drain::default(),
-            pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
+            pepper,
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),
         })
@@ -155,6 +156,12 @@ fn start(at_ms: u64) -> Start {
     let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
     let (version, pid) = (env!("CARGO_PKG_VERSION").into(), std::process::id());
     Start { at_ms, boot_id: boot_id.trim().into(), version, pid }
+}
+
+fn tell_unusable(keys: &[Arc<str>]) {
+    if !keys.is_empty() {
+        tracing::warn!(keys = keys.join(", "), "these keys say what they may be used for in a way that cannot be read");
+    }
 }
 
 fn tell(recovered: &Recovered) {

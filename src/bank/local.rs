@@ -86,6 +86,8 @@ struct State {
     index: HashMap<Scope, usize>,
     safes: Vec<Safe>,
     windows: Windows,
+    /// By how much total caps are raised.
+    top_ups: HashMap<Scope, Usd>,
     /// The part of a cap that holds may reach before they are durable.
     share: Share,
 }
@@ -132,7 +134,13 @@ impl Local {
     /// Nothing spent, with the calendar of `zone`. `named` scopes are shown before they spend anything.
     #[must_use]
     pub fn new(zone: TimeZone, named: &[Capped], share: Share) -> Self {
-        let mut state = State { index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
+        let mut state = State {
+            index: HashMap::new(),
+            safes: Vec::new(),
+            windows: Windows::new(zone),
+            top_ups: HashMap::new(),
+            share,
+        };
         for capped in named {
             state.open(&capped.scope, &capped.policy);
         }
@@ -211,6 +219,17 @@ impl Local {
         }
     }
 
+    /// Raises the total cap of a scope.
+    pub fn top_up(&self, scope: &Scope, amount: Usd) {
+        let mut state = lock(&self.state);
+        let sum = state.top_ups.entry(scope.clone()).or_default();
+        *sum = sum.plus(amount);
+        let Some(safe) = state.index.get(scope).copied() else { return };
+        for cell in state.safes[safe].cells.iter_mut().filter(|cell| cell.window == Window::Total) {
+            cell.cap = cell.cap.plus(amount);
+        }
+    }
+
     /// What a power loss may have taken, for each scope that the ledger knows.
     #[must_use]
     pub fn at_risk(&self) -> Vec<(Scope, Usd)> {
@@ -274,9 +293,13 @@ impl State {
         };
         let safe = &mut self.safes[at];
         for limit in &policy.limits {
+            let cap = match limit.window {
+                Window::Total => limit.usd.plus(self.top_ups.get(scope).copied().unwrap_or_default()),
+                Window::Day | Window::Week | Window::Month | Window::Rolling { .. } => limit.usd,
+            };
             match safe.cells.iter_mut().find(|cell| cell.window == limit.window) {
-                Some(cell) => cell.cap = limit.usd,
-                None => safe.cells.push(Cell { window: limit.window, cap: limit.usd, parts: BTreeMap::new() }),
+                Some(cell) => cell.cap = cap,
+                None => safe.cells.push(Cell { window: limit.window, cap, parts: BTreeMap::new() }),
             }
         }
         safe.least_cap = policy.limits.iter().map(|limit| limit.usd).min().unwrap_or_default();

@@ -19,6 +19,7 @@ mod harness;
 mod identity;
 mod index;
 mod journal;
+mod keys;
 mod left_open;
 mod limits;
 mod mock;
