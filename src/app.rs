@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
+use crate::cache::Room;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret, Upstream};
 use crate::domain::operation::Dialect;
@@ -60,6 +61,8 @@ pub struct App {
     pub requests: Gate,
     /// Requests and tokens a minute, and the like.
     pub limiter: Limiter,
+    /// Answers that are kept.
+    pub cache: Arc<Room>,
     /// Bytes of request bodies in memory.
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.
@@ -86,7 +89,7 @@ impl App {
 #[derive(Debug)]
 pub struct Snapshot {
     /// What was configured.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Every upstream, in the order of the config.
     pub providers: Vec<Arc<Provider>>,
     /// What things cost.
@@ -130,7 +133,7 @@ impl Snapshot {
 
     fn assemble(config: Config, providers: Vec<Arc<Provider>>, door: Option<Door>) -> Self {
         let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
-        Self { config, providers, book, door }
+        Self { config: Arc::new(config), providers, book, door }
     }
 
     /// The upstream with this name.

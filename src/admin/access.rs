@@ -64,6 +64,7 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Keys
             | Route::Key(_)
             | Route::KeyRotation(_)
+            | Route::Reconcile
             | Route::OpenApi,
         )
         | None => false,

@@ -3,8 +3,9 @@
 //! It changes nothing but keys, and by adjustments and reloads, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
-//! [`zone`] and [`report`] what the ledger comes to, [`lookup`] what one request was, [`audit`] whether all of it is sound,
-//! [`adjust`] how it is corrected, [`keys`] who may call, `reload` how the config is read again, and `page` what a browser gets.
+//! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
+//! [`adjust`] how it is corrected, [`keys`] who may call, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
+//! read again, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -19,6 +20,12 @@ pub mod lookup;
 pub mod audit;
 pub mod adjust;
 pub mod keys;
+pub mod rows;
+pub mod reprice;
+mod export_json;
+mod export_csv;
+pub mod export;
+pub mod reconcile;
 mod reload;
 mod page;
 mod caps;
@@ -29,13 +36,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
+
+pub use reply::Page;
 
 use crate::app::App;
 use crate::telemetry::metrics::Metrics;
 
 /// What is answered with.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Page>;
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +75,7 @@ enum Route<'a> {
     Keys,
     Key(&'a str),
     KeyRotation(&'a str),
+    Reconcile,
     OpenApi,
 }
 
@@ -84,10 +94,13 @@ pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
 /// Where keys are.
 pub const KEYS: &str = "/admin/v1/keys";
 
+/// Where it is compared with a provider's export.
+pub const RECONCILE: &str = "/admin/v1/ledger/reconcile";
+
 /// Where the config is read again.
 pub const RELOAD: &str = "/admin/v1/reload";
 
-/// The largest body of a request.
+/// The largest body of a request, but for exports.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Answers one request. A body is read only where one is taken, and after the caller was let in.
@@ -110,13 +123,14 @@ where
     }
     let body = match head.method {
         Method::GET | Method::HEAD => Bytes::new(),
-        _ => match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        _ => match Limited::new(body, route.body_bytes_max()).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
         },
     };
     match route {
         Route::Adjustments => adjust::answer(app, &body).await,
+        Route::Reconcile => reconcile::answer(app, head.uri.query().unwrap_or_default(), &body).await,
         Route::Reload => reload::answer(app).await,
         Route::Keys => keys::answer(app, &head.method, &body).await,
         Route::Key(name) => keys::answer_one(app, name, &head.method, &body).await,
@@ -145,6 +159,7 @@ impl<'a> Route<'a> {
             "/admin/v1/caps" => Self::Caps,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
+            RECONCILE => Self::Reconcile,
             "/admin/v1/config" => Self::Config,
             RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
@@ -166,10 +181,15 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The largest body that it takes.
+    fn body_bytes_max(self) -> usize {
+        if self == Self::Reconcile { export::FILE_BYTES_MAX } else { BODY_BYTES_MAX }
+    }
+
     /// The methods that it takes.
     const fn takes(self) -> &'static str {
         match self {
-            Self::Adjustments | Self::Reload | Self::KeyRotation(_) => "POST",
+            Self::Adjustments | Self::Reconcile | Self::Reload | Self::KeyRotation(_) => "POST",
             Self::Keys => "GET, HEAD, POST",
             Self::Key(_) => "GET, HEAD, DELETE",
             Self::Live

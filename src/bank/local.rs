@@ -7,8 +7,8 @@
 //! Invariant: a hold, and what replaces it, count in the window in which the request arrived.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::tz::TimeZone;
 
@@ -49,6 +49,8 @@ pub struct Wish<'a> {
 #[derive(Debug)]
 #[must_use]
 pub struct Held {
+    /// Of which sums the slots are.
+    epoch: u64,
     slots: Vec<Slot>,
     quote: Usd,
     /// Whether so much is held without being durable that the open record must be synced before the dispatch.
@@ -83,6 +85,8 @@ pub struct Standing {
 
 #[derive(Debug)]
 struct State {
+    /// How often these sums have been replaced.
+    epoch: u64,
     index: HashMap<Scope, usize>,
     safes: Vec<Safe>,
     windows: Windows,
@@ -135,6 +139,7 @@ impl Local {
     #[must_use]
     pub fn new(zone: TimeZone, named: &[Capped], share: Share) -> Self {
         let mut state = State {
+            epoch: 0,
             index: HashMap::new(),
             safes: Vec::new(),
             windows: Windows::new(zone),
@@ -176,7 +181,7 @@ impl Local {
                 must_sync |= state.safes[slot.safe].note_fresh(&wish, number, share);
             }
         }
-        Ok((Held { slots, quote: wish.quote, must_sync }, written))
+        Ok((Held { epoch: state.epoch, slots, quote: wish.quote, must_sync }, written))
     }
 
     /// Ends a hold: `charge` takes its place in full, also where it is more.
@@ -185,6 +190,9 @@ impl Local {
             self.overruns.fetch_add(1, Ordering::Relaxed);
         }
         let mut state = lock(&self.state);
+        if held.epoch != state.epoch {
+            return;
+        }
         for slot in held.slots {
             let sums = state.sums(slot);
             sums.held = sums.held.less(held.quote);
@@ -221,13 +229,7 @@ impl Local {
 
     /// Raises the total cap of a scope.
     pub fn top_up(&self, scope: &Scope, amount: Usd) {
-        let mut state = lock(&self.state);
-        let sum = state.top_ups.entry(scope.clone()).or_default();
-        *sum = sum.plus(amount);
-        let Some(safe) = state.index.get(scope).copied() else { return };
-        for cell in state.safes[safe].cells.iter_mut().filter(|cell| cell.window == Window::Total) {
-            cell.cap = cell.cap.plus(amount);
-        }
+        lock(&self.state).top_up(scope, amount);
     }
 
     /// What a power loss may have taken, for each scope that the ledger knows.
@@ -246,12 +248,15 @@ impl Local {
         windows.map(|window| state.windows.since(window, now_ms)).min().unwrap_or(now_ms)
     }
 
-    /// From now on these are shown with their caps before they spend anything.
-    pub fn rename(&self, named: &[Capped]) {
+    /// Goes on with the sums of `other`. What is held here ends without a trace: there it counts already.
+    pub fn replace(&self, other: Self) {
+        let other = other.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut state = lock(&self.state);
-        for capped in named {
-            state.open(&capped.scope, &capped.policy);
-        }
+        let epoch = state.epoch + 1;
+        // What was prepaid is nothing that a config says.
+        let top_ups = std::mem::take(&mut state.top_ups);
+        *state = State { epoch, ..other };
+        top_ups.iter().for_each(|(scope, amount)| state.top_up(scope, *amount));
     }
 
     /// Every window of every scope, now.
@@ -279,6 +284,15 @@ impl Local {
 }
 
 impl State {
+    fn top_up(&mut self, scope: &Scope, amount: Usd) {
+        let sum = self.top_ups.entry(scope.clone()).or_default();
+        *sum = sum.plus(amount);
+        let Some(safe) = self.index.get(scope).copied() else { return };
+        for cell in self.safes[safe].cells.iter_mut().filter(|cell| cell.window == Window::Total) {
+            cell.cap = cell.cap.plus(amount);
+        }
+    }
+
     /// The safe of a scope, with a cell for each of its caps.
     fn open(&mut self, scope: &Scope, policy: &Policy) -> usize {
         let at = match self.index.get(scope) {

@@ -123,9 +123,12 @@ pub struct Report {
     /// How the rows are written: table, csv, json, or focus for the columns of FOCUS 1.0 by day [default: table]
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Print each entry instead of sums, oldest first, as lines of json or csv [default: json]
-    #[arg(long, conflicts_with = "by")]
+    /// Print each entry and adjustment instead of sums, oldest first, as lines of json or csv [default: json]
+    #[arg(long, conflicts_with_all = ["by", "reprice"])]
     pub rows: bool,
+    /// Say beside each spend what the present price book would say; reads every entry
+    #[arg(long)]
+    pub reprice: bool,
     /// The time zone of days by its IANA name [default: money.time_zone of the config]
     #[arg(long, value_name = "ZONE")]
     pub tz: Option<String>,
@@ -154,6 +157,9 @@ pub enum Ledger {
     /// Correct the books with a new line; nothing is ever edited
     #[command(after_help = ADJUST_EXAMPLES)]
     Adjust(Box<Adjust>),
+    /// Compare the books with a provider's usage or cost export, by day and model
+    #[command(after_help = RECONCILE_EXAMPLES)]
+    Reconcile(Reconcile),
 }
 
 /// `tollgate ledger verify`
@@ -208,6 +214,23 @@ pub struct Adjust {
     /// The upstream that billed otherwise
     #[arg(long, value_name = "NAME")]
     pub upstream: Option<String>,
+}
+
+/// `tollgate ledger reconcile`
+#[derive(Debug, clap::Args)]
+pub struct Reconcile {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The export: JSON pages of a provider's usage or cost interface, or a CSV file of its console
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The upstreams to compare with, separated by commas [default: all of the export's provider]
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
+    /// How it is written: table, csv or json [default: table]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 /// `tollgate ledger show`
@@ -352,6 +375,15 @@ An adjustment counts at the time at which it is posted, so that reports of the p
 Examples:
   tollgate ledger adjust credit 12.50 --actor ada --reason \"refund 4711\" --upstream openai
   tollgate ledger adjust charge 0.02 --actor ada --reason \"billed twice\" --request 01kam3v2x8e9qh5t7c4rwz0ybn";
+
+const RECONCILE_EXAMPLES: &str = "\
+Known are the usage and cost exports of OpenAI and Anthropic, as JSON of their administration interfaces and as CSV of
+their consoles. A gap is what the provider says less what the ledger says, adjustments included. Days are those of UTC; a
+request is of the day on which it arrived.
+
+Examples:
+  tollgate ledger reconcile completions_usage.csv
+  tollgate ledger reconcile costs.json --upstream openai,openai-eu --format csv";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:

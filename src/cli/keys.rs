@@ -141,7 +141,7 @@ impl Alone {
 /// What the server of the store answers; `None` if there is none.
 async fn send(config: &Config, method: Method, target: &str, body: &impl Serialize) -> Result<Option<String>, Failed> {
     let body = serde_json::to_string(body).map_err(failed)?;
-    match control::send(&config.store.path, method, target, &body).await {
+    match control::send(&config.store.path, method, target, body.as_bytes()).await {
         Ok(answer) => answer.map(|answer| taken(&answer)).transpose(),
         // It may have been done: whoever asks again would be told that there is such a key.
         Err(error) => Err(failed(format!("the server does not answer ({error}); see `tollgate keys list`"))),

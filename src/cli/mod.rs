@@ -13,6 +13,7 @@ pub mod reload;
 pub mod report;
 pub mod ledger;
 pub mod keys;
+mod reconcile;
 pub mod health;
 pub mod serve;
 pub mod demo;

@@ -14,7 +14,7 @@ pub async fn run(args: &Reload) -> u8 {
         Err(exit) => return exit,
     };
     let folder = &config.store.path;
-    match control::post(folder, RELOAD, "").await {
+    match control::post(folder, RELOAD, b"").await {
         Ok(Some(answer)) if answer.status == StatusCode::OK => print(&answer.body),
         Ok(Some(answer)) => {
             tell(&answer.message());

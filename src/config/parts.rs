@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
+use super::cache::Cache;
 use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
@@ -59,6 +60,8 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// Which answers are kept.
+    pub cache: Cache,
     /// What callers may do whom no section names.
     pub default_rights: DefaultRights,
     /// Keys that were made at run time.
@@ -315,6 +318,13 @@ impl Key {
 }
 
 impl Upstream {
+    /// The region whose surcharge applies: that of OpenAI's regional hosts (`us.api.openai.com`), by
+    /// <https://platform.openai.com/docs/guides/your-data#data-residency-controls>.
+    #[must_use]
+    pub fn residency(&self) -> Option<&str> {
+        self.base_url.authority.host().strip_suffix(".api.openai.com")
+    }
+
     /// Whether `models` names `model`.
     #[must_use]
     pub fn serves(&self, model: &str) -> bool {

@@ -37,8 +37,9 @@ pub(super) const ROOT: Keys = Keys {
         "prices",
         "models",
         "tags",
+        "cache",
     ],
-    later: &["routing", "cache"],
+    later: &["routing"],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -112,6 +113,14 @@ pub(super) const UPSTREAM: Keys = Keys {
     ],
     later: &[],
 };
+
+pub(super) const CACHE: Keys = Keys {
+    now: &["mode", "store_sampled", "ttl_s", "memory_mib", "scope", "answer_kib_max", "request_kib_max", "rules"],
+    later: &[],
+};
+
+pub(super) const CACHE_RULE: Keys =
+    Keys { now: &["models", "operations", "upstreams", "teams", "mode", "store_sampled", "ttl_s"], later: &[] };
 
 pub(super) const ORGANISATION: Keys = POLICY;
 
@@ -190,8 +199,14 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 5] =
-    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 6] = [
+    ("cache", &CACHE),
+    ("server", &SERVER),
+    ("network", &NETWORK),
+    ("store", &STORE),
+    ("money", &MONEY),
+    ("log", &LOG),
+];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

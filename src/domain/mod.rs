@@ -25,6 +25,8 @@ pub mod sums;
 pub mod dimension;
 pub mod report;
 pub mod report_text;
+pub mod reconcile;
+pub mod reconcile_text;
 pub mod focus;
 pub mod near;
 pub mod entry_csv;

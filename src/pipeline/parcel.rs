@@ -75,7 +75,7 @@ pub fn pack(arrival: &mut Arrival, call: &Call, candidate: &Candidate, limit: Op
 /// The body with what has to be spliced in; `None` where `limit` has no place. A compressed one goes on decoded then: every
 /// provider reads it, and packing it again would cost time that nobody gains.
 fn spliced(operation: Operation, call: &Call, candidate: &Candidate, limit: Option<u64>) -> Option<Spliced> {
-    let usage = wants_usage(operation, call, candidate).then(|| ask_for_usage(&call.ask)).flatten();
+    let usage = usage_edit(operation, call, candidate);
     let usage_events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
     let mut edits: Vec<Edit> = usage.into_iter().collect();
     let text = call.plain.as_ref().unwrap_or(&call.pieces);
@@ -92,6 +92,11 @@ fn spliced(operation: Operation, call: &Call, candidate: &Candidate, limit: Opti
         None if limit.is_some() => None,
         None => Some(as_it_came(UsageEvents::Pass)),
     }
+}
+
+/// The edit that makes the stream tell its usage, where the client did not ask for that.
+pub fn usage_edit(operation: Operation, call: &Call, candidate: &Candidate) -> Option<Edit> {
+    wants_usage(operation, call, candidate).then(|| ask_for_usage(&call.ask)).flatten()
 }
 
 /// Whether the stream is to tell its usage although the client did not ask for that.

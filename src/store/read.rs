@@ -17,8 +17,9 @@ use super::segment::{self, BadFrame, FOLDER, Segment, Walk, WalkError};
 use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 
-/// How long a request may wait before its first open record is written, at most: reading it, limits, routing.
-const BEFORE_OPEN_MS: u64 = 3_600_000;
+/// How long a request may take before its first open record is written, or altogether if it has none: reading a large body
+/// over a thin line, limits, waiting for an identical request. A day more of the journal is read for it.
+const BEFORE_OPEN_MS: u64 = 86_400_000;
 
 /// How often a list of segments is made anew because one of them is gone.
 const RETRIES: usize = 5;
@@ -110,6 +111,19 @@ impl Reader {
         let segments = chosen.into_iter();
         let (ready, hash) = (Vec::new(), String::new());
         Ok(Records { segments, last, current: None, ready, from_ms, to_ms, wanted: None, hash })
+    }
+
+    /// The records from number `seq` on, and some before it.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn from_seq(&self, seq: u64) -> Result<Records, ReadError> {
+        let mut records = self.range(0, u64::MAX)?;
+        let mut segments: Vec<Segment> = records.segments.collect();
+        let before = segments.iter().filter(|segment| segment.first_seq <= seq).count();
+        segments.drain(..before.saturating_sub(1));
+        records.segments = segments.into_iter();
+        Ok(records)
     }
 
     /// All segments, and those of them that may hold a record of the time asked for.

@@ -4,6 +4,8 @@ mod access;
 mod ledger;
 pub mod commands;
 mod books;
+mod reconcile;
+mod past;
 mod state;
 
 /// A config with all that these tests look at.

@@ -18,7 +18,9 @@ mod select;
 mod tools;
 mod charge;
 mod quote;
+mod again;
 
+pub use again::{Origin, again};
 pub use book::Book;
 pub use charge::{Charge, Context, Note, Unpriced, charge};
 pub use model::{Cap, Model};
