@@ -13,6 +13,7 @@ pub mod reload;
 pub mod report;
 pub mod ledger;
 pub mod keys;
+pub mod explain;
 mod reconcile;
 pub mod health;
 pub mod serve;

@@ -13,6 +13,8 @@ pub mod key;
 pub mod cap;
 pub mod features;
 pub mod entry;
+pub mod classify;
+pub mod evidence;
 pub mod fault;
 pub mod limit;
 pub mod refusal;
