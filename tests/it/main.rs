@@ -24,6 +24,7 @@ mod journal;
 mod keys;
 mod left_open;
 mod limits;
+mod metered;
 mod mock;
 mod near;
 mod packed;

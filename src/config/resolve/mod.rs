@@ -64,7 +64,7 @@ pub(super) mod words {
     use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
-    use crate::domain::cap::OnExceed;
+    use crate::domain::cap::{Enforcement, OnExceed};
     use crate::domain::operation::Dialect;
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
@@ -75,6 +75,8 @@ pub(super) mod words {
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
     pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
         [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
+    pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
+        [("ceiling", Enforcement::Ceiling), ("metered", Enforcement::Metered)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =
