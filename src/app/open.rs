@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::reload::Reloads;
-use super::{App, DRAINS_MAX, Snapshot, kept, keys};
+use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::cache::Room;
@@ -85,7 +85,7 @@ impl App {
         let boot_id = start.boot_id.clone();
         journal.post(&Record::Start(start))?;
         let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
-        let pepper = keys::pepper(&folder, &mint)?;
+        let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
         tell_unusable(&config.ring.fill(recovered.keys.clone()));
         let admin_token = match &config.server.admin_token {
             Some(token) => token.clone(),
@@ -122,7 +122,7 @@ impl App {
             metrics,
             scribe,
             drain: Drain::default(),
-            pepper,
+            pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),
         })

@@ -18,7 +18,6 @@ use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
 use super::rights::{DefaultRights, Permit, Rights};
-use super::ring::Lent;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
 use crate::domain::cap::Share;
@@ -65,7 +64,7 @@ pub struct Config {
     /// What callers may do whom no section names.
     pub default_rights: DefaultRights,
     /// Keys that were made at run time.
-    pub ring: Lent,
+    pub ring: super::ring::Lent,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }
