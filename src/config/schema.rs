@@ -71,8 +71,10 @@ pub(super) const SERVER_TLS: Keys = Keys { now: &["cert", "key", "client_ca", "h
 
 pub(super) const NETWORK: Keys = Keys { now: &["ca_file", "proxy"], later: &[] };
 
-pub(super) const STORE: Keys =
-    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
+pub(super) const STORE: Keys = Keys {
+    now: &["path", "lock_wait_s", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"],
+    later: &[],
+};
 
 pub(super) const MONEY: Keys = Keys {
     now: &[
@@ -197,7 +199,7 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
     Keys { now: names.leak(), later: &[] }
 });
 
-pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
+pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
 const FIXED: [(&str, &Keys); 6] = [

@@ -23,6 +23,7 @@ mod index;
 mod journal;
 mod keys;
 mod left_open;
+mod lifecycle;
 mod limits;
 mod metered;
 mod mock;
