@@ -12,6 +12,7 @@ mod caps;
 mod cache;
 mod rights;
 mod prices;
+mod fallbacks;
 
 use super::error::Complaints;
 use super::parts::Config;
@@ -45,6 +46,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         money,
         log: server::log(&root),
         network,
+        fallbacks: fallbacks::fallbacks(&root, &upstreams),
         upstreams,
         teams: callers.teams,
         users: callers.users,
