@@ -23,10 +23,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::adjustment::Adjustment;
+use crate::config::ring::Ring;
+use crate::domain::adjustment::{Adjustment, TopUp};
 use crate::domain::cap::Capped;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::ids::RequestId;
+use crate::domain::key::{KeyEvent, KeyFault};
 use crate::domain::money::Usd;
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
@@ -55,6 +57,21 @@ pub struct Bank {
     left: Left,
     unwritten: Unwritten,
     adoption: Adoption,
+}
+
+/// Why a key is as it was.
+#[derive(Debug)]
+pub enum NotChanged {
+    /// It cannot be done to that key.
+    Fault(KeyFault),
+    /// The ledger cannot be written.
+    Unwritten(StoreError),
+}
+
+impl From<KeyFault> for NotChanged {
+    fn from(fault: KeyFault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 impl Bank {
@@ -167,6 +184,12 @@ impl Bank {
         self.clock.now_ms()
     }
 
+    /// The clock's ticks, microseconds.
+    #[must_use]
+    pub fn ticks_us(&self) -> u64 {
+        self.clock.ticks_us()
+    }
+
     /// How the journal fares.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -212,6 +235,30 @@ impl Bank {
         let seat = self.journal.post(&record)?;
         rebuild::adjust(&self.local, config, adjustment);
         self.journal.synced(seat).await
+    }
+
+    /// Raises a total cap, and waits until that is durable.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn top_up(&self, top_up: &TopUp) -> Result<(), StoreError> {
+        let seat = self.journal.post(&crate::store::Record::TopUp(Box::new(top_up.clone())))?;
+        self.local.top_up(&top_up.scope, top_up.amount);
+        self.journal.synced(seat).await
+    }
+
+    /// Changes a key of `ring`, and waits until that is durable.
+    ///
+    /// # Errors
+    /// It cannot be done to that key, or the ledger cannot be written: a revoked key is refused even so until the process
+    /// ends.
+    pub async fn change_key(&self, ring: &Ring, event: KeyEvent) -> Result<(), NotChanged> {
+        let write = |event: &KeyEvent| {
+            let record = crate::store::Record::Key(Box::new(event.clone()));
+            self.journal.post(&record).map_err(NotChanged::Unwritten)
+        };
+        let seat = ring.change(event, write)?;
+        self.journal.synced(seat).await.map_err(NotChanged::Unwritten)
     }
 
     /// Writes what is held back, and waits until all records are durable.

@@ -12,11 +12,13 @@ mod caps;
 mod cache;
 mod rights;
 mod prices;
+mod fallbacks;
 
 use super::error::Complaints;
 use super::parts::Config;
 use super::raw::Entry;
 use super::read::Section;
+use super::ring::Lent;
 use super::secret::Vault;
 
 /// What resolving depends on besides what was said.
@@ -44,6 +46,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         money,
         log: server::log(&root),
         network,
+        fallbacks: fallbacks::fallbacks(&root, &upstreams),
         upstreams,
         teams: callers.teams,
         users: callers.users,
@@ -53,6 +56,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         caps,
         cache: cache::cache(&root),
         default_rights: rights::defaults(&root),
+        ring: Lent::default(),
         by_digest: callers.by_digest,
     }
 }
