@@ -204,6 +204,7 @@ impl<'a> Route<'a> {
             | Self::Report
             | Self::Lookup(_)
             | Self::Caps
+            | Self::Alerts
             | Self::Config
             | Self::Verify
             | Self::OpenApi => "GET, HEAD",
