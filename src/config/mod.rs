@@ -18,6 +18,7 @@ mod connections;
 mod parts;
 pub mod limits;
 mod caps;
+mod routing;
 mod resolve;
 mod render;
 
@@ -32,6 +33,7 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
+pub use routing::Routing;
 pub use secret::{Secret, Secrets};
 
 use error::Complaints;

@@ -16,6 +16,7 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
+use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
 use crate::domain::operation::Dialect;
@@ -56,6 +57,8 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// Which model answers.
+    pub routing: Routing,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::caps::Caps;
 use super::connections::{Authorities, Network, ServerTls};
+use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
+use super::routing::Routing;
 use super::secret::Secret;
 use crate::domain::cap::{Policy, Window};
 use crate::domain::price::Override;
@@ -55,6 +57,7 @@ impl Page<'_> {
             self.caps(config.caps.keys.get(id))?;
         }
         self.other_caps(&config.caps)?;
+        self.routing(&config.routing)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
 
@@ -206,6 +209,29 @@ impl Page<'_> {
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
         self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))
+    }
+
+    fn routing(&mut self, routing: &Routing) -> fmt::Result {
+        self.0.write_str("\n[routing]\n")?;
+        self.line("mode", word(&words::MODE, routing.mode))?;
+        let globs = |globs: &Vec<Glob>| globs.iter().map(|glob| quoted(glob.as_str())).collect::<Vec<_>>().join(", ");
+        self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
+        self.line("turns", routing.turns)?;
+        for (upstream, tiers) in &routing.tiers {
+            self.head("routing.tiers", upstream)?;
+            for ((tier, _), model) in words::TIER.iter().zip(tiers) {
+                self.maybe(tier, model.as_ref().map(quoted))?;
+            }
+        }
+        for (kind, all) in [("routing.teams", &routing.teams), ("routing.routes", &routing.routes)] {
+            for (name, bounds) in all {
+                self.head(kind, name)?;
+                self.maybe("mode", bounds.mode.map(|mode| word(&words::MODE, mode)))?;
+                self.maybe("floor", bounds.floor.map(|tier| word(&words::TIER, tier)))?;
+                self.maybe("ceiling", bounds.ceiling.map(|tier| word(&words::TIER, tier)))?;
+            }
+        }
+        Ok(())
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

@@ -37,8 +37,9 @@ pub(super) const ROOT: Keys = Keys {
         "prices",
         "models",
         "tags",
+        "routing",
     ],
-    later: &["routing", "cache"],
+    later: &["cache"],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -144,6 +145,14 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
     let names: Vec<_> = Override::fields().chain(["max_output", "context"]).collect();
     Keys { now: names.leak(), later: &[] }
 });
+
+pub(super) const ROUTING: Keys =
+    Keys { now: &["mode", "routable", "turns", "tiers", "teams", "routes"], later: &["classifier"] };
+
+pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
+
+/// What a team or a route may narrow.
+pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
 
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 

@@ -12,6 +12,7 @@ pub mod account;
 pub mod cap;
 pub mod features;
 pub mod entry;
+pub mod routing;
 pub mod fault;
 pub mod limit;
 pub mod refusal;

@@ -10,6 +10,7 @@ mod callers;
 mod limits;
 mod caps;
 mod prices;
+mod routing;
 
 use super::error::Complaints;
 use super::parts::Config;
@@ -32,6 +33,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let network = connections::network(&root, &setting.vault);
     let upstreams = upstreams::upstreams(&root, &network, &setting.vault);
     let callers = callers::callers(&root, &setting.vault);
+    let routing = routing::routing(&root, &upstreams);
     let (store, caps) = (server::store(&root), caps::caps(&root));
     caps::check_retention(&root, &caps, store.retention_days.is_some());
     Config {
@@ -48,6 +50,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         limits: limits::limits(&root),
         prices: prices::prices(&root),
         caps,
+        routing,
         by_digest: callers.by_digest,
     }
 }
@@ -57,7 +60,9 @@ pub(super) mod words {
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
     use crate::domain::cap::OnExceed;
+    use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
+    use crate::domain::routing::Mode;
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
         [("off", Anonymous::Off), ("loopback", Anonymous::Loopback)];
@@ -67,6 +72,10 @@ pub(super) mod words {
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
     pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
         [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
+    pub(in super::super) const MODE: [(&str, Mode); 3] =
+        [("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
+    pub(in super::super) const TIER: [(&str, Tier); 3] =
+        [("simple", Tier::Simple), ("medium", Tier::Medium), ("complex", Tier::Complex)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =
