@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::report::unreadable;
+use super::report::{flushed, unreadable};
 use super::{Answer, reply};
 use crate::app::App;
 use crate::domain::account::Account;
@@ -92,6 +92,12 @@ impl Asked {
         Ok(adjustment)
     }
 
+    /// The request that is named.
+    #[must_use]
+    pub fn request(&self) -> Option<RequestId> {
+        self.request_id.as_deref()?.parse().ok()
+    }
+
     fn about(&self, id: &str, ledger: &Ledger, adjustment: &mut Adjustment) -> Result<(), NoAdjustment> {
         let id: RequestId = id.parse().map_err(|_| NoAdjustment::Bad("request_id must have 26 letters and digits"))?;
         let names = [&self.team, &self.user, &self.key, &self.model, &self.upstream];
@@ -128,17 +134,13 @@ pub(super) async fn answer(app: &Arc<App>, body: &[u8]) -> Answer {
         Ok(asked) => asked,
         Err(error) => return bad(&error.to_string()),
     };
-    let (ledger, at_ms) = (app.ledger(), app.clock.now_ms());
-    let id = app.mint.request_id(at_ms);
-    let made = tokio::task::spawn_blocking(move || asked.adjustment(&ledger, id, at_ms)).await;
-    let adjustment = match made {
-        Ok(Ok(adjustment)) => adjustment,
-        Ok(Err(NoAdjustment::Unreadable(error))) => return unreadable(&error),
-        Ok(Err(error @ NoAdjustment::Absent(_))) => {
+    let adjustment = match adjustment_of(app, asked).await {
+        Ok(adjustment) => adjustment,
+        Err(NoAdjustment::Unreadable(error)) => return unreadable(&error),
+        Err(error @ NoAdjustment::Absent(_)) => {
             return reply::error(StatusCode::NOT_FOUND, "not_found", &error.to_string());
         }
-        Ok(Err(error @ NoAdjustment::Bad(_))) => return bad(&error.to_string()),
-        Err(_) => return unreadable(&"the reader failed"),
+        Err(error @ NoAdjustment::Bad(_)) => return bad(&error.to_string()),
     };
     match app.bank.adjust(&adjustment, &app.snapshot.load().config).await {
         Ok(()) => {
@@ -151,6 +153,19 @@ pub(super) async fn answer(app: &Arc<App>, body: &[u8]) -> Answer {
             reply::error(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", &message)
         }
     }
+}
+
+/// The adjustment that is asked for. A request that a dead process left open gets its entry first, as unsettled.
+async fn adjustment_of(app: &Arc<App>, asked: Asked) -> Result<Adjustment, NoAdjustment> {
+    if let Some(id) = asked.request() {
+        app.bank.expire_now(id);
+        // A request whose answer has just ended may be corrected at once.
+        flushed(app).await;
+    }
+    let (ledger, at_ms) = (app.ledger(), app.clock.now_ms());
+    let id = app.mint.request_id(at_ms);
+    let made = tokio::task::spawn_blocking(move || asked.adjustment(&ledger, id, at_ms)).await;
+    made.unwrap_or(Err(NoAdjustment::Bad("the reader of the ledger failed")))
 }
 
 impl fmt::Display for NoAdjustment {

@@ -51,6 +51,8 @@ pub fn write_metrics(app: &App, out: &mut String) {
             write_sample(name, &labels, of(standing), out);
         }
     }
+    let help = "Requests that a dead process left open and that have no entry yet; caps count them at their quotes";
+    Title { name: "tollgate_requests_left_open", kind: "gauge", help }.write_alone(app.bank.left_open(), out);
     let (refusals, overruns) = app.bank.cap_counts();
     let counter = |name, help| Title { name, kind: "counter", help };
     counter("tollgate_cap_refusals_total", "Requests refused for a spend cap").write_alone(refusals, out);

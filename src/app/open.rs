@@ -161,7 +161,10 @@ fn tell(recovered: &Recovered) {
     }
     if !recovered.unfinished.is_empty() {
         let requests = recovered.unfinished.len();
-        tracing::warn!(requests, "requests that a dead process left open are charged at their quotes");
+        tracing::warn!(
+            requests,
+            "requests that a dead process left open count at their quotes until they are corrected"
+        );
     }
 }
 

@@ -16,14 +16,11 @@ use super::lock;
 use super::windows::{PARTS, Windows};
 use crate::domain::account::Scope;
 use crate::domain::adjustment::Direction;
-use crate::domain::cap::{Capped, Exceeded, OnExceed, Policy, Window};
+use crate::domain::cap::{Capped, Exceeded, OnExceed, Policy, Share, Window};
 use crate::domain::money::Usd;
 
 /// Windows that are kept for late requests and for a clock that is set back.
 const WINDOWS_KEPT: u64 = 4;
-
-/// Holds that a power loss may take are at most this part of a cap: one in a hundred.
-const UNSYNCED_SHARE: (u64, u64) = (1, 100);
 
 /// Spend and holds of capped scopes.
 #[derive(Debug)]
@@ -89,6 +86,8 @@ struct State {
     index: HashMap<Scope, usize>,
     safes: Vec<Safe>,
     windows: Windows,
+    /// The part of a cap that holds may reach before they are durable.
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -132,8 +131,8 @@ struct Fresh {
 impl Local {
     /// Nothing spent, with the calendar of `zone`. `named` scopes are shown before they spend anything.
     #[must_use]
-    pub fn new(zone: TimeZone, named: &[Capped]) -> Self {
-        let mut state = State { index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone) };
+    pub fn new(zone: TimeZone, named: &[Capped], share: Share) -> Self {
+        let mut state = State { index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
         for capped in named {
             state.open(&capped.scope, &capped.policy);
         }
@@ -159,14 +158,14 @@ impl Local {
             return Err(Denied::Exceeded(Box::new(exceeded)));
         }
         let (number, written) = write().map_err(Denied::Unwritten)?;
-        let mut must_sync = false;
+        let (share, mut must_sync) = (state.share, false);
         let mut last = usize::MAX;
         for slot in &slots {
             let sums = state.sums(*slot);
             sums.held = sums.held.plus(wish.quote);
             if slot.safe != last {
                 last = slot.safe;
-                must_sync |= state.safes[slot.safe].note_fresh(wish.quote, number, wish.unsynced);
+                must_sync |= state.safes[slot.safe].note_fresh(&wish, number, share);
             }
         }
         Ok((Held { slots, quote: wish.quote, must_sync }, written))
@@ -203,12 +202,21 @@ impl Local {
         }
     }
 
+    /// From now on other caps are shown by name, and another share of each may be held without being durable.
+    pub fn configure(&self, named: &[Capped], share: Share) {
+        let mut state = lock(&self.state);
+        state.share = share;
+        for capped in named {
+            state.open(&capped.scope, &capped.policy);
+        }
+    }
+
     /// What a power loss may have taken, for each scope that the ledger knows.
     #[must_use]
     pub fn at_risk(&self) -> Vec<(Scope, Usd)> {
         let state = lock(&self.state);
         let known = state.safes.iter().filter(|safe| safe.fresh.is_known);
-        known.map(|safe| (safe.scope.clone(), safe.share())).collect()
+        known.map(|safe| (safe.scope.clone(), state.share.of(safe.least_cap))).collect()
     }
 
     /// The first moment whose spend some window of `policies` counts at `now_ms`.
@@ -348,19 +356,15 @@ impl Cell {
 
 impl Safe {
     /// Counts a hold whose record is `number`; true if too much would be lost with the power.
-    fn note_fresh(&mut self, quote: Usd, number: u64, unsynced: u64) -> bool {
-        if quote == Usd::ZERO {
+    fn note_fresh(&mut self, wish: &Wish<'_>, number: u64, share: Share) -> bool {
+        if wish.quote == Usd::ZERO {
             return false;
         }
         let fresh = &mut self.fresh;
-        fresh.turn(unsynced);
-        fresh.new = (fresh.new.0.plus(quote), number);
+        fresh.turn(wish.unsynced);
+        fresh.new = (fresh.new.0.plus(wish.quote), number);
         let at_risk = fresh.old.0.plus(fresh.new.0);
-        !fresh.is_known || at_risk > self.share()
-    }
-
-    const fn share(&self) -> Usd {
-        Usd::from_pico(self.least_cap.pico() / UNSYNCED_SHARE.1 as u128 * UNSYNCED_SHARE.0 as u128)
+        !fresh.is_known || at_risk > share.of(self.least_cap)
     }
 }
 

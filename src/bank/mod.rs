@@ -9,6 +9,7 @@
 pub mod windows;
 pub mod local;
 mod rebuild;
+mod left;
 pub mod tab;
 pub mod debt;
 pub mod refusals;
@@ -23,11 +24,13 @@ use crate::config::Config;
 use crate::domain::adjustment::Adjustment;
 use crate::domain::cap::Capped;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
+use crate::domain::ids::RequestId;
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Seat, StoreError};
+use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Seat, StoreError, Unfinished};
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::{Record, Scribe};
+use left::Left;
 use local::{Denied, Held, Local, Standing, Wish};
 use rates::Rates;
 use refusals::Refusals;
@@ -44,11 +47,12 @@ pub struct Bank {
     refusals: Mutex<Refusals>,
     rates: Mutex<Rates>,
     local: Local,
+    left: Left,
 }
 
 impl Bank {
-    /// A bank over `journal`. What a dead process left open is settled at its quote at once, and counts in caps at it;
-    /// after a loss of power (`boot_id` is another than last time) so does what may have been lost.
+    /// A bank over `journal`. What a dead process left open counts in caps at its quote at once, and is entered as
+    /// unsettled when it is old enough; after a loss of power (`boot_id` is another than last time) so does what may have been lost.
     ///
     /// # Errors
     /// The part of the journal that caps count cannot be read.
@@ -64,13 +68,28 @@ impl Bank {
         if recovered.last_start.as_ref().is_some_and(|last| *last.boot_id != *boot_id) {
             rebuild::post_at_risk(&local, config, &journal, clock.now_ms());
         }
-        for unfinished in &recovered.unfinished {
-            if let Some((_, entry)) = journal.expire(unfinished, clock.now_ms()) {
-                scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
-            }
-        }
         let rates = Mutex::new(Rates::new(&recovered.rates));
-        Ok(Self { journal, scribe, clock, refusals: Mutex::default(), rates, local })
+        let left = Left::new(&recovered.unfinished, clock.now_ms(), expiry_ms(config));
+        let bank = Self { journal, scribe, clock, refusals: Mutex::default(), rates, local, left };
+        bank.expire();
+        Ok(bank)
+    }
+
+    /// What `config` says of money holds from now on; holds and sums stay as they are.
+    pub fn configure(&self, config: &Config) {
+        self.local.configure(&config.caps.named(), config.money.unsynced_share);
+        self.left.set_expiry(expiry_ms(config));
+    }
+
+    /// How many requests of a dead process have no entry yet. Caps count them at their quote.
+    #[must_use]
+    pub fn left_open(&self) -> usize {
+        self.left.count()
+    }
+
+    /// Enters a request that a dead process left open as unsettled, whatever its age; false if there is none with this id.
+    pub fn expire_now(&self, id: RequestId) -> bool {
+        self.left.one(id).is_some_and(|unfinished| self.enter(&unfinished))
     }
 
     /// Every window of every scope with a cap, now.
@@ -117,8 +136,14 @@ impl Bank {
         lock(&self.rates).price_ref(version, model, &self.journal)
     }
 
-    /// Writes what the minute that is over still holds back. Called about once a second.
+    /// Writes what the minute that is over still holds back, and enters what is too old to be settled. Called about once
+    /// a second.
     pub fn tick(&self) {
+        self.expire();
+        self.turn();
+    }
+
+    fn turn(&self) {
         let over = lock(&self.refusals).turn(self.clock.now_ms());
         for entry in over {
             self.write(None, entry, Vec::new());
@@ -156,9 +181,21 @@ impl Bank {
         self.journal.flush().await
     }
 
+    fn expire(&self) {
+        for unfinished in self.left.due(self.clock.now_ms()) {
+            self.enter(&unfinished);
+        }
+    }
+
+    fn enter(&self, unfinished: &Unfinished) -> bool {
+        let Some((_, entry)) = self.journal.expire(unfinished, self.clock.now_ms()) else { return false };
+        self.scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
+        true
+    }
+
     fn post(&self, close: Option<&Close>, entry: Box<Entry>, tools: Vec<ToolResult>) {
         if entry.outcome == Outcome::Refused && close.is_none() && entry.attempts.is_empty() {
-            self.tick();
+            self.turn();
             let Some(entry) = lock(&self.refusals).take(entry) else { return };
             return self.write(None, entry, tools);
         }
@@ -177,6 +214,10 @@ impl Bank {
 /// The ledger cannot take what a request is about to spend, so that nothing may be spent.
 fn refusal_of(error: &StoreError) -> Refusal {
     Refusal::new(Cause::StoreUnavailable, format!("the ledger cannot be written: {error}")).after(STORE_RETRY_S)
+}
+
+fn expiry_ms(config: &Config) -> u64 {
+    u64::try_from(config.money.hold_expiry.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A poisoned lock holds data that is whole after each step, so that it may be used.

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::domain::account::Scope;
 use crate::domain::adjustment::{Adjustment, Direction};
 use crate::domain::cap::Capped;
+use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::store::{Journal, ReadError, Reader, Record, Recovered, Unsettled};
 
@@ -18,7 +19,7 @@ const LOOK_BACK_MS: u64 = 2 * 86_400_000;
 
 /// Counts everything that caps of `config` count at `now_ms`.
 pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
-    let local = Local::new(config.money.time_zone.clone(), &config.caps.named());
+    let local = Local::new(config.money.time_zone.clone(), &config.caps.named(), config.money.unsynced_share);
     if config.caps.is_empty() {
         return Ok(local);
     }
@@ -28,8 +29,11 @@ pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Re
     for located in Reader::open(&config.store.path).range(from_ms, u64::MAX)? {
         match located?.record {
             Record::Entry(entry) => {
-                let capped = config.capped(&entry.account, &entry.model);
-                local.post(&capped, entry.at_ms, entry.cost.unwrap_or_default(), Direction::Charge);
+                // Each attempt was held for its own model.
+                for attempt in &entry.attempts {
+                    let capped = config.capped(&entry.account, &attempt.model);
+                    local.post(&capped, entry.at_ms, attempt.cost.unwrap_or_default(), Direction::Charge);
+                }
             }
             Record::Unsettled(lost) => {
                 local.post(&only(config, &lost.scope), lost.at_ms, lost.amount, Direction::Charge);
@@ -39,9 +43,11 @@ pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Re
         }
     }
     for request in &recovered.unfinished {
-        let Some((open, _)) = request.attempts.first() else { continue };
-        let capped = config.capped(&open.account, &open.model);
-        local.post(&capped, open.at_ms, request.quote().unwrap_or_default(), Direction::Charge);
+        for (open, close) in &request.attempts {
+            let capped = config.capped(&open.account, &open.model);
+            let cost = close.as_ref().map_or(open.quote, |close| close.cost);
+            local.post(&capped, open.at_ms, cost.unwrap_or_default(), Direction::Charge);
+        }
     }
     Ok(local)
 }
@@ -62,7 +68,9 @@ pub(super) fn adjust(local: &Local, config: &Config, adjustment: &Adjustment) {
         // A pattern that fits everything fits no model as well.
         capped.retain(|capped| !matches!(capped.scope, Scope::Model(_)));
     }
-    local.post(&capped, adjustment.at_ms, adjustment.amount, adjustment.direction);
+    // Money that is given back for a request makes room in the window that the request took it from, and in no other.
+    let at_ms = adjustment.request.map_or(adjustment.at_ms, RequestId::at_ms);
+    local.post(&capped, at_ms, adjustment.amount, adjustment.direction);
 }
 
 fn only(config: &Config, scope: &Scope) -> Vec<Capped> {

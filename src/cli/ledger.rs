@@ -15,7 +15,7 @@ use crate::clock::{Clock, Mint};
 use crate::domain::json_text::Object;
 use crate::store::Ledger as Books;
 use crate::store::index::aside;
-use crate::store::{Clerk, Journal, Options, Record, clerk};
+use crate::store::{Clerk, Journal, Options, Record, Unfinished, clerk};
 
 /// Runs the command and returns the exit code.
 pub async fn run(args: &Ledger) -> u8 {
@@ -125,7 +125,12 @@ async fn adjust(folder: &Path, args: &Adjust) -> u8 {
 async fn post(folder: &Path, asked: &Asked) -> Result<String, String> {
     let now_ms = Clock::system().now_ms();
     let mint = Mint::random().map_err(|_| "the system gives no random numbers".to_owned())?;
-    let (journal, _) = Journal::open(folder, Options::default(), now_ms).map_err(|error| error.to_string())?;
+    let (journal, found) = Journal::open(folder, Options::default(), now_ms).map_err(|error| error.to_string())?;
+    // A request that a dead process left open gets its entry first.
+    let is_meant = |one: &&Unfinished| one.attempts.first().map(|(open, _)| open.attempt.request) == asked.request();
+    if let Some((seat, _)) = found.unfinished.iter().find(is_meant).and_then(|one| journal.expire(one, now_ms)) {
+        journal.synced(seat).await.map_err(|error| error.to_string())?;
+    }
     let made = asked.adjustment(&Books::open(folder), mint.request_id(now_ms), now_ms);
     let adjustment = made.map_err(|error| error.to_string())?;
     let posted = journal.post(&Record::Adjustment(Box::new(adjustment.clone()))).map_err(|error| error.to_string())?;

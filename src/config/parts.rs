@@ -19,6 +19,7 @@ use super::limits::LimitBook;
 use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
+use crate::domain::cap::Share;
 use crate::domain::operation::Dialect;
 use crate::domain::price::Override;
 
@@ -156,6 +157,10 @@ pub struct Money {
     pub drain_max: Duration,
     /// Most bytes that are read from an abandoned stream.
     pub drain_bytes_max: u64,
+    /// How old a hold must be that a dead process left, until its request is entered as unsettled.
+    pub hold_expiry: Duration,
+    /// The part of a cap that may be held without being durable.
+    pub unsynced_share: Share,
 }
 
 /// What happens upstream when a client leaves in mid-stream.

@@ -40,8 +40,8 @@ pub(super) enum Value {
     Bare(String),
     /// An integer; one that is out of range stands as the largest.
     Integer(i128),
-    /// A float: no key is one, but the message names it.
-    Float,
+    /// A decimal fraction, in its own digits: no key is a binary float.
+    Float(String),
     /// A boolean.
     Flag(bool),
     /// A date: no key is one, but the message names it.
@@ -68,6 +68,15 @@ impl Value {
         if let Self::Integer(number) = self { Some(*number) } else { self.bare()?.parse().ok() }
     }
 
+    /// The digits of the decimal fraction that it is, such as `0.01`.
+    pub(super) fn decimal(&self) -> Option<String> {
+        match self {
+            Self::Float(digits) | Self::Bare(digits) => Some(digits.clone()),
+            Self::Integer(number) => Some(number.to_string()),
+            Self::Text(_) | Self::Flag(_) | Self::Moment | Self::List(_) | Self::Table(_) => None,
+        }
+    }
+
     /// The items of the list that it is.
     pub(super) fn list(&self) -> Option<&[Node]> {
         if let Self::List(items) = self { Some(items) } else { None }
@@ -87,7 +96,7 @@ impl Value {
         match self {
             Self::Text(_) | Self::Bare(_) => "a string",
             Self::Integer(_) => "an integer",
-            Self::Float => "a float",
+            Self::Float(_) => "a float",
             Self::Flag(_) => "a boolean",
             Self::Moment => "a date",
             Self::List(_) => "a list",
@@ -153,7 +162,7 @@ fn value(value: &DeValue<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Value {
         DeValue::Integer(digits) => {
             Value::Integer(i128::from_str_radix(digits.as_str(), digits.radix()).unwrap_or(i128::MAX))
         }
-        DeValue::Float(_) => Value::Float,
+        DeValue::Float(digits) => Value::Float(digits.as_str().to_owned()),
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Datetime(_) => Value::Moment,
         DeValue::Array(items) => Value::List(items.iter().map(|item| node(item, place)).collect()),

@@ -112,6 +112,12 @@ impl<'a> Section<'a> {
         fits
     }
 
+    /// What `parse` makes of the decimal fraction that `key` is set to.
+    pub(super) fn decimal<T, E: Display>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let digits = self.typed(key, "a number", Value::decimal)?;
+        parse(&digits).map_err(|error| self.complain(key, error)).ok()
+    }
+
     /// The one of `choices` that `key` names.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)], default: T) -> T {
         let Some(text) = self.text(key) else { return default };

@@ -95,6 +95,8 @@ impl Page<'_> {
         self.line("on_client_abort", word(&words::ON_CLIENT_ABORT, money.on_client_abort))?;
         self.line("drain_s_max", money.drain_max.as_secs())?;
         self.line("drain_mib_max", money.drain_bytes_max / MIB)?;
+        self.line("hold_expiry_s", money.hold_expiry.as_secs())?;
+        self.line("unsynced_share", money.unsynced_share)?;
         self.0.write_str("\n[log]\n")?;
         self.line("format", word(&words::LOG_FORMAT, log.format))?;
         self.line("level", word(&words::LOG_LEVEL, log.level))?;

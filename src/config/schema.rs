@@ -75,8 +75,16 @@ pub(super) const STORE: Keys =
     Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
 
 pub(super) const MONEY: Keys = Keys {
-    now: &["time_zone", "refusal_status", "on_client_abort", "drain_s_max", "drain_mib_max"],
-    later: &["hold_expiry_s", "unsynced_share"],
+    now: &[
+        "time_zone",
+        "refusal_status",
+        "on_client_abort",
+        "drain_s_max",
+        "drain_mib_max",
+        "hold_expiry_s",
+        "unsynced_share",
+    ],
+    later: &[],
 };
 
 pub(super) const LOG: Keys = Keys { now: &["format", "level", "path"], later: &[] };

@@ -45,6 +45,10 @@ pub enum OnExceed {
     Shrink,
 }
 
+/// A part of an amount, between nothing and all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(u64);
+
 /// The caps of one scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -82,6 +86,43 @@ pub struct Exceeded {
     pub resets_ms: Option<u64>,
     /// What the scope's policy says.
     pub on_exceed: OnExceed,
+}
+
+impl Share {
+    /// All of it.
+    const WHOLE: u64 = 1_000_000_000_000;
+
+    /// Reads a part such as `0.01`.
+    ///
+    /// # Errors
+    /// No decimal, or above 1.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let parts = Usd::parse(text).ok().and_then(|parts| u64::try_from(parts.pico()).ok());
+        parts.filter(|parts| *parts <= Self::WHOLE).map(Self).ok_or("must be a decimal from 0 to 1, such as 0.01")
+    }
+
+    /// This part of `amount`, rounded down.
+    #[must_use]
+    pub const fn of(self, amount: Usd) -> Usd {
+        let (parts, whole) = (self.0 as u128, Self::WHOLE as u128);
+        match amount.pico().checked_mul(parts) {
+            Some(product) => Usd::from_pico(product / whole),
+            None => Usd::from_pico(amount.pico() / whole * parts),
+        }
+    }
+}
+
+impl Default for Share {
+    /// One in a hundred.
+    fn default() -> Self {
+        Self(Self::WHOLE / 100)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Usd::from_pico(u128::from(self.0)).fmt(out)
+    }
 }
 
 impl Exceeded {

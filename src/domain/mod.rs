@@ -26,6 +26,7 @@ pub mod dimension;
 pub mod report;
 pub mod report_text;
 pub mod focus;
+pub mod near;
 pub mod entry_csv;
 #[cfg(test)]
 pub mod sample;

@@ -186,7 +186,7 @@ fn boundary_from(text: &str, at: usize) -> usize {
 
 fn choice(ask: &Ask, settings: &Settings, index: u64, output_max: u64) -> Choice {
     let seed = seed(&ask.prompt, index);
-    if let Some(tool) = called(ask) {
+    if let Some(tool) = called(ask, settings.tool.as_deref()) {
         let text = schema::example(&tool.schema, word(seed)).to_string();
         let call = Choice { call: Some(tool.name.clone()), text, finish: Finish::Call };
         if call.tokens() <= output_max {
@@ -217,13 +217,16 @@ fn ended(mut text: String, stops: &[String], output_max: u64) -> Choice {
     Choice { call: None, text, finish }
 }
 
-/// The tool that is called: the named one, else the first; none after a result, lest it never ends.
-fn called(ask: &Ask) -> Option<&Tool> {
+/// The tool that is called: the named one, else the `wanted`, else the first; none after a result, lest it never ends.
+fn called<'a>(ask: &'a Ask, wanted: Option<&str>) -> Option<&'a Tool> {
     match &ask.choice {
         ToolChoice::Never => None,
         ToolChoice::Named(name) => ask.tools.iter().find(|tool| tool.name == *name),
         ToolChoice::Auto if ask.after_tool => None,
-        ToolChoice::Auto => ask.tools.first(),
+        ToolChoice::Auto => match wanted {
+            None => ask.tools.first(),
+            Some(wanted) => ask.tools.iter().find(|tool| tool.name == wanted),
+        },
     }
 }
 
@@ -321,13 +324,18 @@ mod tests {
     fn a_tool_is_called_once() {
         let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
         let tools = || ["one", "two"].map(|name| Tool { name: name.to_owned(), schema: schema.clone() }).into();
-        let check = |choice, after_tool, expect: Option<&str>| {
+        let check_wanted = |wanted: Option<&str>, choice, after_tool, expect: Option<&str>| {
             let asked = Ask { tools: tools(), choice, after_tool, ..ask("x") };
-            let said = answer(&asked, &Settings::default()).choices.remove(0);
+            let settings = Settings { tool: wanted.map(str::to_owned), ..Settings::default() };
+            let said = answer(&asked, &settings).choices.remove(0);
             assert_eq!(said.call.as_deref(), expect);
             assert_eq!(said.call.is_some(), said.arguments()["city"].is_string());
         };
+        let check = |choice, after_tool, expect| check_wanted(None, choice, after_tool, expect);
         check(ToolChoice::Auto, false, Some("one"));
+        check_wanted(Some("two"), ToolChoice::Auto, false, Some("two"));
+        check_wanted(Some("none"), ToolChoice::Auto, false, None);
+        check_wanted(Some("none"), ToolChoice::Named("two".to_owned()), false, Some("two"));
         check(ToolChoice::Auto, true, None);
         check(ToolChoice::Never, false, None);
         check(ToolChoice::Named("two".to_owned()), false, Some("two"));

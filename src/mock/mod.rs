@@ -7,6 +7,7 @@
 //! | `x-mock-` header | effect | | path | |
 //! |---|---|---|---|---|
 //! | `tokens`, `reasoning-tokens` | length of the answer | | `GET /_mock/bill?last=N` | sums and lines |
+//! | `tool` | which of the client's tools is called, or `none` | | | |
 //! | `served-model`, `served-tier` | what the answer and the bill name | | | |
 //! | `ttft-ms`, `chunk-ms`, `latency-ms`, `chunks` | pace | | `GET /_mock/requests?last=N` | requests as they came |
 //! | `gate`, `gate-after` | stop until the gate opens | | `POST /_mock/gate/NAME`, `GET …?arrived=N` | open; wait |

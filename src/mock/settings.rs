@@ -34,6 +34,8 @@ pub struct Settings {
     pub tokens: Option<u64>,
     /// `reasoning-tokens`: how many tokens are thought before.
     pub reasoning_tokens: Option<u64>,
+    /// `tool`: the tool that is called where the client leaves it open, or `none`; the client's first one if not said.
+    pub tool: Option<String>,
     /// `served-model`: the model that answers and is billed; the one that was asked for if not said.
     pub served_model: Option<String>,
     /// `served-tier`: the service tier that is used instead of what was asked for; OpenAI's dialect.
@@ -170,6 +172,7 @@ impl Settings {
             "chunks" => self.chunks = count()?,
             "tokens" => self.tokens = number()?.map(|tokens| tokens.min(TOKENS_MAX)),
             "reasoning-tokens" => self.reasoning_tokens = number()?.map(|tokens| tokens.min(TOKENS_MAX)),
+            "tool" => self.tool = text(),
             "served-model" => self.served_model = text(),
             "served-tier" => self.served_tier = text(),
             "gate" => self.gate = text(),

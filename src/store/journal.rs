@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::books::{Books, Unfinished};
 use super::codec::Line;
@@ -33,6 +33,13 @@ use crate::domain::entry::Entry;
 
 /// How long the clerk waits before it looks again whether its record is durable.
 const TIP_WAIT: Duration = Duration::from_millis(2);
+
+/// How long a start waits for a lock that somebody else has: a process that ends may share it for a moment with a child
+/// that it was just starting, and a supervisor may start the next one a moment early.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+
+/// How long it waits before it tries the lock again.
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// The writing end of the journal of one folder.
 #[derive(Debug)]
@@ -283,7 +290,7 @@ fn lock(folder: &Path) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(failed("open", &path))?;
-    match file.try_lock() {
+    match patiently(&file) {
         Ok(()) => {
             let id = std::process::id().to_string();
             file.set_len(0).and_then(|()| file.write_all(id.as_bytes())).map_err(failed("write to", &path))?;
@@ -296,5 +303,16 @@ fn lock(folder: &Path) -> Result<Lock, OpenError> {
             Err(OpenError::InUse { folder: folder.to_owned(), pid: id.parse().ok() })
         }
         Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    }
+}
+
+/// Locks `file`, if need be after a moment.
+fn patiently(file: &File) -> Result<(), TryLockError> {
+    let asked = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_WAIT => thread::sleep(LOCK_RETRY),
+            locked => return locked,
+        }
     }
 }

@@ -201,6 +201,7 @@ impl World {
             0 => self.now_us.fetch_sub(dice.roll(2 * 3_600_000_000), Ordering::Relaxed),
             _ => self.now_us.fetch_add(dice.roll(3 * 3_600_000_000), Ordering::Relaxed),
         };
+        self.app.bank.tick();
     }
 
     /// The process dies: what it has written is there, and nothing else of it.
@@ -242,6 +243,10 @@ impl World {
     /// Nothing is in flight: the windows are the sums of the ledger's entries, and each attempt was opened and closed.
     async fn check_at_rest(&mut self) {
         self.debts.clear();
+        while self.app.bank.left_open() > 0 {
+            self.now_us.fetch_add(3_600_000_000, Ordering::Relaxed);
+            self.app.bank.tick();
+        }
         self.app.bank.flush().await.unwrap();
         let (mut opens, mut closes, mut entries) = (HashMap::new(), HashMap::new(), Vec::new());
         for located in Reader::open(&self.folder.path().join("data")).records().unwrap() {

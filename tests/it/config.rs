@@ -71,8 +71,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
         ("[models.\"gpt-*\"]\nlimits = {}", "2:1: models.\"gpt-*\".limits"),
         ("[routing]", "1:2: routing"),
         ("[cache]", "1:2: cache"),
-        ("[money]\nhold_expiry_s = 1", "2:1: money.hold_expiry_s"),
-        ("[money]\nunsynced_share = 0.01", "2:1: money.unsynced_share"),
     ] {
         assert_eq!(errors(text), format!("{place}: {later}"), "{text}");
     }

@@ -102,7 +102,7 @@ async fn check(what: usize) {
 }
 
 async fn check_afterwards(world: &World, asked: u64) {
-    let again = world.again("").await;
+    let again = world.again("[money]\nhold_expiry_s = 0").await;
     assert_eq!(again.send(again.post("/v1/chat/completions", CHAT)).await.status, 200);
     let entries = again.entries().await;
     let complete = entries.iter().filter(|entry| entry.outcome == Outcome::Complete).count() as u64;

@@ -209,7 +209,8 @@ fn config(provider: SocketAddr, folder: &TempDir, extra: &str, silence_max: Dura
     config
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder with all in it.
+pub fn copy(from: &Path, to: &Path) {
     for item in std::fs::read_dir(from).unwrap() {
         let (path, target) = item.map(|item| (item.path(), to.join(item.file_name()))).unwrap();
         if path.is_dir() {

@@ -14,6 +14,7 @@ use crate::config::connections::Listen;
 use crate::config::parts::{Anonymous, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store, UnknownPaths};
 use crate::config::read::Section;
 use crate::config::schema::{LOG, MONEY, SERVER, STORE};
+use crate::domain::cap::Share;
 
 /// Bytes in a mebibyte.
 const MIB: u64 = 1 << 20;
@@ -89,6 +90,8 @@ pub(super) fn money(root: &Section<'_>) -> Money {
         on_client_abort: section.choice("on_client_abort", &ON_CLIENT_ABORT, OnClientAbort::Drain),
         drain_max: seconds(&section, "drain_s_max", 120),
         drain_bytes_max: section.number("drain_mib_max", 8, 1..=1024) * MIB,
+        hold_expiry: Duration::from_secs(section.number("hold_expiry_s", 900, 0..=86_400)),
+        unsynced_share: section.decimal("unsynced_share", Share::parse).unwrap_or_default(),
     }
 }
 

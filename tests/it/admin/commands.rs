@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::process::Command;
 use tollgate::admin::Door;
 use tollgate::server::run::CONTROL_SOCKET;
@@ -37,10 +38,19 @@ pub async fn serving<T>(house: &House, work: impl Future<Output = T>) -> T {
             house.serve(stream, Door::Socket).await;
         }
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = work => done,
         () = serve => unreachable!("serving has no end"),
-    }
+    };
+    drop(listener);
+    // A child that another test is just starting shares the socket for a moment; who connects then gets no answer.
+    let gone = async {
+        while UnixStream::connect(&path).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the socket stays open");
+    done
 }
 
 const FILE: &str = "--config tollgate.toml";

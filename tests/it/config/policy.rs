@@ -20,8 +20,21 @@ fn a_cap_that_cannot_be_enforced_is_refused() {
         ),
         ("[teams.a]\non_exceed = \"shrink\"", "2:13: teams.a.on_exceed: there are no caps here that it could apply to"),
         ("[tags.search]\ncaps = { day = \"5\" }", "1:7: tags.search: a tag is named as in [tags.\"feature=search\"]"),
+        ("[money]\nunsynced_share = 1.5", "2:18: money.unsynced_share: must be a decimal from 0 to 1, such as 0.01"),
+        ("[money]\nunsynced_share = 1e-2", "2:18: money.unsynced_share: must be a decimal from 0 to 1, such as 0.01"),
+        ("[money]\nunsynced_share = \"0.1\"", "2:18: money.unsynced_share: must be a number, not a string"),
+        ("[money]\nhold_expiry_s = 90000", "2:17: money.hold_expiry_s: must be from 0 to 86400"),
         ("[money]\nrefusal_status = 404", "2:18: money.refusal_status: must be 400, 402, 403 or 429"),
     ]);
+}
+
+#[test]
+fn a_share_is_a_decimal() {
+    for (said, meant) in [("0", "0"), ("1", "1"), ("0.010", "0.01"), ("0.000000000001", "0.000000000001")] {
+        let config = parsed(&format!("[money]\nunsynced_share = {said}"));
+        assert_eq!(config.money.unsynced_share.to_string(), meant);
+    }
+    assert_eq!(parsed("").money.unsynced_share.to_string(), "0.01");
 }
 
 #[test]
