@@ -5,6 +5,7 @@ mod open;
 
 pub use open::{AppError, Surroundings};
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,9 +14,10 @@ use tokio::sync::Semaphore;
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::clock::{Clock, Mint};
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, Upstream};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
+use crate::domain::routing::{Contender, Kit, Lineup};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
@@ -83,6 +85,8 @@ pub struct Snapshot {
     pub providers: Vec<Arc<Provider>>,
     /// What things cost.
     pub book: Book,
+    /// The models of each tier, by upstream.
+    pub lineups: HashMap<Arc<str>, Lineup>,
 }
 
 impl Snapshot {
@@ -97,7 +101,8 @@ impl Snapshot {
             .map(|upstream| Provider::new(upstream.clone()).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
-        Ok(Self { config, providers, book })
+        let lineups = config.upstreams.iter().filter_map(|upstream| lineup(&config, upstream, &book)).collect();
+        Ok(Self { config, providers, book, lineups })
     }
 
     /// The upstream with this name.
@@ -112,4 +117,14 @@ impl Snapshot {
         let mut speaking = self.providers.iter().filter(|provider| provider.config.dialect == dialect);
         speaking.clone().find(|provider| provider.config.serves(model)).or_else(|| speaking.next())
     }
+}
+
+/// The models of an upstream's tiers, with what is known of them.
+fn lineup(config: &Config, upstream: &Upstream, book: &Book) -> Option<(Arc<str>, Lineup)> {
+    let tiers = config.routing.tiers.get(&upstream.name)?.clone().map(|name| {
+        let name = name?;
+        let model = book.find(&upstream.provider, None, &name);
+        Some(Contender { kit: model.as_deref().map(Kit::of).unwrap_or_default(), name, model })
+    });
+    Some((upstream.name.clone(), Lineup { tiers, is_free: upstream.free }))
 }

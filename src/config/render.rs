@@ -240,7 +240,9 @@ impl Page<'_> {
         self.head("prices", model)?;
         price.prices().try_for_each(|(field, dollars)| self.line(field, quoted(dollars)))?;
         self.maybe("max_output", price.max_output)?;
-        self.maybe("context", price.context)
+        self.maybe("context", price.context)?;
+        let caps = price.can.map(|caps| caps.all().map(|cap| quoted(cap.name())).collect::<Vec<_>>().join(", "));
+        self.maybe("can", caps.map(|caps| format!("[{caps}]")))
     }
 
     fn head(&mut self, kind: &str, name: &str) -> fmt::Result {

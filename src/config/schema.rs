@@ -150,7 +150,7 @@ pub(super) const KEY: Keys = Keys {
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
-    let names: Vec<_> = Override::fields().chain(["max_output", "context"]).collect();
+    let names: Vec<_> = Override::fields().chain(["max_output", "context", "can"]).collect();
     Keys { now: names.leak(), later: &[] }
 });
 

@@ -27,7 +27,7 @@ use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
-use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_output_limit, splice};
+use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_model, set_output_limit, splice, splice_path};
 use crate::protocol::strip::UsageEvents;
 use crate::upstream::client::{ResponseFuture, SendError};
 use crate::upstream::headers::scrub_request;
@@ -82,7 +82,7 @@ pub async fn dispatch(
     let Some((pieces, usage_events)) = spliced(&mut arrival, call, decision, limit) else {
         // The hold counts on the limit, so that without it nothing may leave.
         bill.settle(End::Unreachable, &Facts::default());
-        return Err(Refusal::new(Cause::Malformed, "no output limit can be put into this body"));
+        return Err(Refusal::new(Cause::Malformed, "the model or the output limit cannot be put into this body"));
     };
     let Ok(address) = provider.address(&arrival.path, arrival.head.uri.query()) else {
         bill.settle(End::Unreachable, &Facts::default());
@@ -121,6 +121,9 @@ fn spliced(
     let usage = wants_usage(operation, &call, decision).then(|| ask_for_usage(&call.ask)).flatten();
     let events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
     let mut edits: Vec<Edit> = usage.into_iter().collect();
+    if decision.model != decision.requested {
+        edits.extend(renamed(arrival, &call, &decision.model)?);
+    }
     let text = call.plain.as_ref().unwrap_or(&call.pieces);
     if let Some(tokens) = limit {
         let chat = chat_limit(&decision.provider.config);
@@ -136,9 +139,20 @@ fn spliced(
             }
             Some((pieces, events))
         }
-        None if limit.is_some() => None,
+        None if limit.is_some() || decision.model != decision.requested => None,
         None => Some((call.pieces, UsageEvents::Pass)),
     }
+}
+
+/// The edit that names the model which was chosen; where the path names it, the path is changed instead. `None` where it
+/// has no place.
+fn renamed(arrival: &mut Arrival, call: &Call, model: &str) -> Option<Option<Edit>> {
+    if call.ask.model.is_some() {
+        return set_model(&call.ask, model).map(Some);
+    }
+    let span = arrival.endpoint.model_in_path.clone()?;
+    arrival.path = splice_path(&arrival.path, span, model)?.into();
+    Some(None)
 }
 
 /// Whether the stream is to tell its usage although the client did not ask for that.

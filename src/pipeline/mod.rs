@@ -21,6 +21,7 @@ mod home;
 pub mod read;
 pub mod decode;
 pub mod admit;
+mod choose;
 pub mod route;
 pub mod reserve;
 pub mod dispatch;
@@ -117,7 +118,8 @@ async fn prepare(
     entry.upstream = decision.provider.config.name.clone();
     entry.requested_model = decision.requested.clone();
     entry.model = decision.model.clone();
-    entry.reason = decision.reason.into();
+    entry.tier = decision.tier;
+    entry.reason = (*decision.reason).into();
     Ok((call, admission, decision))
 }
 
@@ -134,7 +136,8 @@ async fn send(
         id: arrival.id,
         requested: decision.requested.clone(),
         model: decision.model.clone(),
-        reason: decision.reason,
+        tier: decision.tier,
+        reason: decision.reason.clone(),
         output_limit: bill.output_limit(),
         admission,
     };

@@ -1,5 +1,7 @@
 //! Respond: heads of answers and bodies of refusals. The only room that turns a [`Refusal`] into HTTP.
 
+use std::borrow::Cow;
+
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
@@ -7,6 +9,7 @@ use http::{Response, StatusCode};
 
 use super::admit::{Admission, write_standing};
 use super::body::Body;
+use crate::domain::entry::Tier;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Dialect;
@@ -17,6 +20,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requested-model");
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
+const TIER: HeaderName = HeaderName::from_static("x-tollgate-tier");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -37,8 +41,10 @@ pub struct Told {
     pub requested: std::sync::Arc<str>,
     /// The model that was sent.
     pub model: std::sync::Arc<str>,
+    /// How hard the request is, where that was asked.
+    pub tier: Option<Tier>,
     /// The rule that chose it.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// The output limit that a spend cap imposed.
     pub output_limit: Option<u64>,
     /// How the caller's limits stand.
@@ -61,7 +67,13 @@ impl Told {
             if let Ok(requested) = HeaderValue::from_str(&self.requested) {
                 headers.insert(REQUESTED_MODEL, requested);
             }
-            headers.insert(REASON, HeaderValue::from_static(self.reason));
+            if let Some(tier) = self.tier {
+                headers.insert(TIER, HeaderValue::from_static(tier.name()));
+            }
+            // The name of an odd model in it has been told above, if it can be.
+            if let Ok(reason) = HeaderValue::from_str(&self.reason) {
+                headers.insert(REASON, reason);
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
-//! Route: which upstream and which model. Today the model stays the one that was asked for.
+//! Route: which upstream and which model.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::arrive::Arrival;
+use super::choose;
 use super::identify::Caller;
 use super::read::Call;
+use crate::domain::entry::Tier;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::upstream::provider::Provider;
 
@@ -17,14 +20,16 @@ pub struct Decision {
     pub requested: Arc<str>,
     /// The model that is sent.
     pub model: Arc<str>,
+    /// How hard the request is, where that was asked.
+    pub tier: Option<Tier>,
     /// The rule that decided.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 /// Chooses.
 ///
 /// # Errors
-/// No upstream serves the dialect, or the caller has no credential for the one that does.
+/// No upstream serves the dialect, the caller has no credential for the one that does, or no model can be chosen.
 pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
     let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
         (Some(model), _) => (*model.text).into(),
@@ -46,5 +51,9 @@ pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    Ok(Decision { provider: provider.clone(), model: requested.clone(), requested, reason })
+    let provider = provider.clone();
+    Ok(match choose::choose(arrival, caller, call, &provider, &requested)? {
+        Some(choice) => Decision { provider, requested, model: choice.model, tier: choice.tier, reason: choice.reason },
+        None => Decision { provider, model: requested.clone(), requested, tier: None, reason: reason.into() },
+    })
 }

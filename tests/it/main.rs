@@ -32,6 +32,7 @@ mod recordings;
 mod recordings_ledger;
 mod recordings_meter;
 mod responses;
+mod routing;
 mod sdk;
 mod secrets;
 mod tapes;

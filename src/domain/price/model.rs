@@ -69,6 +69,8 @@ pub enum Cap {
     WebSearch,
     /// Uses a computer.
     ComputerUse,
+    /// Takes `temperature` and its like; the catalogues do not speak of it.
+    Sampling,
 }
 
 impl Model {
@@ -240,7 +242,7 @@ impl FromIterator<Cap> for Caps {
 
 impl Cap {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Tools,
         Self::ParallelTools,
         Self::Vision,
@@ -253,6 +255,7 @@ impl Cap {
         Self::VideoIn,
         Self::WebSearch,
         Self::ComputerUse,
+        Self::Sampling,
     ];
 
     /// The one with this word.
@@ -277,6 +280,7 @@ impl Cap {
             Self::VideoIn => "video_in",
             Self::WebSearch => "web_search",
             Self::ComputerUse => "computer_use",
+            Self::Sampling => "sampling",
         }
     }
 }

@@ -74,6 +74,12 @@ const SERVED: [(Operation, &str); 4] = [
 /// <https://platform.claude.com/docs/en/api/messages>, <https://ai.google.dev/api/generate-content>.
 const OWN_API: [(&str, Operation); 2] = [("anthropic", Operation::Messages), ("google", Operation::GenerateContent)];
 
+/// Makers whose thinking models take `temperature` all the same. OpenAI's refuse it
+/// (<https://platform.openai.com/docs/guides/reasoning>), and of Anthropic's newer ones it is not known.
+/// <https://ai.google.dev/api/generate-content#generationconfig>, <https://api-docs.deepseek.com/api/create-chat-completion>,
+/// <https://docs.x.ai/docs/api-reference>, <https://docs.mistral.ai/api>, <https://console.groq.com/docs/api-reference>
+const TAKE_SAMPLING: [&str; 5] = ["google", "deepseek", "xai", "mistral", "groq"];
+
 impl Kit {
     /// What the catalogues say of `model`.
     #[must_use]
@@ -83,6 +89,9 @@ impl Kit {
         // https://platform.claude.com/docs/en/agents-and-tools/tool-use/parallel-tool-use
         if model.provider() == "anthropic" && caps.has(Cap::Tools) {
             caps = caps.with(Cap::ParallelTools);
+        }
+        if !model.can(Cap::Thinking) || TAKE_SAMPLING.contains(&model.provider()) {
+            caps = caps.with(Cap::Sampling);
         }
         let context = model.context_total().or(model.context_window());
         let served = SERVED.iter().zip(0_u8..).filter(|((operation, path), _)| serves(model, *operation, path));

@@ -24,6 +24,8 @@ pub struct Extras {
     pub image_bytes: u64,
     /// Whether several tools may be called at once.
     pub parallel_tools: bool,
+    /// Whether `temperature` or its like is set.
+    pub sampling: bool,
     /// Tools that run at the provider, as far as they are known.
     pub server_tools: Caps,
     /// What is asked for that no catalogue speaks of.
@@ -76,6 +78,7 @@ fn caps(features: &Features, extras: &Extras) -> Caps {
         (features.audios > 0, Cap::AudioIn),
         (features.audio_out, Cap::AudioOut),
         (features.videos > 0, Cap::VideoIn),
+        (extras.sampling, Cap::Sampling),
     ];
     let asked = asked.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, cap)| cap);
     asked.chain(extras.server_tools.all()).collect()
