@@ -126,5 +126,5 @@ fn lineup(config: &Config, upstream: &Upstream, book: &Book) -> Option<(Arc<str>
         let model = book.find(&upstream.provider, None, &name);
         Some(Contender { kit: model.as_deref().map(Kit::of).unwrap_or_default(), name, model })
     });
-    Some((upstream.name.clone(), Lineup { tiers, is_free: upstream.free }))
+    Some((upstream.name.clone(), Lineup::new(tiers, upstream.free)))
 }

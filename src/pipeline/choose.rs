@@ -136,7 +136,7 @@ fn told(decision: Decision, policy: &Policy, requested: &Arc<str>, is_auto: bool
     let (model, reason) = match decision.model {
         Some(model) if is_followed => (model, rule.into()),
         Some(model) => (requested.clone(), format!("observed: {model}, {rule}").into()),
-        None if is_followed => (requested.clone(), rule.into()),
+        None if is_followed || decision.tier.is_none() => (requested.clone(), rule.into()),
         None => (requested.clone(), Rule::Requested.name().into()),
     };
     Some(Choice { model, tier: decision.tier, reason })

@@ -23,6 +23,7 @@ const SHAPES: [(&str, &str); 4] = [
 
 fn request(world: &World, path: &str, body: &str, header: Option<(&'static str, &str)>) -> Request<Full<Bytes>> {
     let mut request = world.post(path, body.to_owned());
+    request.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
     if let Some((name, value)) = header {
         request.headers_mut().insert(name, value.parse().unwrap());
     }
@@ -117,14 +118,14 @@ async fn what_cannot_be_chosen_is_refused_with_its_reason() {
 async fn a_probe_goes_to_the_cheapest_and_tokens_are_counted_by_a_model() {
     let world = World::start(ENFORCE).await;
     let probe = r#"{"model":"claude-opus-5-5","max_tokens":1,"messages":[{"role":"user","content":"quota"}]}"#;
-    let answer = world.send(world.post("/v1/messages", probe)).await;
+    let answer = world.send(request(&world, "/v1/messages", probe, None)).await;
     assert_eq!(
         (answer.header("x-tollgate-model"), answer.header("x-tollgate-reason")),
         ("claude-haiku-5-5", "housekeeping")
     );
     for (asked, counted) in [("auto", "claude-haiku-5-5"), ("claude-opus-5-5", "claude-opus-5-5")] {
         let body = format!(r#"{{"model":"{asked}","messages":[{{"role":"user","content":"hi"}}]}}"#);
-        let answer = world.send(world.post("/v1/messages/count_tokens", body)).await;
+        let answer = world.send(request(&world, "/v1/messages/count_tokens", &body, None)).await;
         assert_eq!((answer.status, answer.header("x-tollgate-model")), (StatusCode::OK, counted), "{}", answer.text());
     }
 }

@@ -127,6 +127,15 @@ impl Kit {
 }
 
 impl Lineup {
+    /// The models of an upstream; a tier without one has that of the next above, or where there is none, below.
+    #[must_use]
+    pub fn new(tiers: [Option<Contender>; 3], is_free: bool) -> Self {
+        let above = |from: usize| tiers[from..].iter().flatten().next();
+        let below = |from: usize| tiers[..from].iter().rev().flatten().next();
+        let filled = [0, 1, 2].map(|tier| above(tier).or_else(|| below(tier)).cloned());
+        Self { tiers: filled, is_free }
+    }
+
     /// The contender of a tier.
     #[must_use]
     pub fn at(&self, tier: Tier) -> Option<&Contender> {
