@@ -1,7 +1,9 @@
 //! [`App`]: everything that requests share, built once from the config, and the order in which it ends.
 
 mod kept;
+pub mod door;
 mod open;
+pub mod reload;
 
 pub use open::{AppError, Surroundings};
 
@@ -24,7 +26,10 @@ use crate::limits::gate::Gate;
 use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
+use crate::upstream::client::SetupError;
 use crate::upstream::provider::Provider;
+use door::Door;
+use reload::Reloads;
 
 /// Clients' abandoned answers that are read out at once; those beyond are cut.
 const DRAINS_MAX: usize = 1024;
@@ -65,7 +70,9 @@ pub struct App {
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// What the admin interface asks for, over TCP.
-    pub admin_token: Secret,
+    pub admin_token: ArcSwap<Secret>,
+    /// How the config is read again, and what came of it.
+    pub reloads: Reloads,
 }
 
 impl App {
@@ -87,22 +94,47 @@ pub struct Snapshot {
     pub book: Book,
     /// The models of each tier, by upstream.
     pub lineups: HashMap<Arc<str>, Lineup>,
+    /// How clients shake hands, where they connect over TLS.
+    pub door: Option<Door>,
 }
 
 impl Snapshot {
     /// Derives what requests need from `config`.
     ///
     /// # Errors
-    /// An upstream that cannot be prepared.
-    pub fn new(config: Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    /// An upstream or a certificate that cannot be used.
+    pub fn new(config: Config) -> Result<Self, SetupError> {
         let providers = config
             .upstreams
             .iter()
             .map(|upstream| Provider::new(upstream.clone()).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
+        let door = config.server.tls.as_ref().map(Door::new).transpose()?;
+        Ok(Self::assemble(config, providers, door))
+    }
+
+    /// The same for a `config` that follows that of `before`, whose connections are kept where nothing has changed.
+    ///
+    /// # Errors
+    /// An upstream or a certificate that cannot be used.
+    pub fn after(before: &Self, config: Config) -> Result<Self, SetupError> {
+        let provider = |upstream: &Arc<Upstream>| match before.provider(&upstream.name) {
+            Some(known) if known.config == *upstream => Ok(known.clone()),
+            Some(known) => known.renewed(upstream.clone()).map(Arc::new),
+            None => Provider::new(upstream.clone()).map(Arc::new),
+        };
+        let providers = config.upstreams.iter().map(provider).collect::<Result<Vec<_>, _>>()?;
+        let door = match config.server.tls.as_ref() {
+            same if same == before.config.server.tls.as_ref() => before.door.clone(),
+            tls => tls.map(Door::new).transpose()?,
+        };
+        Ok(Self::assemble(config, providers, door))
+    }
+
+    fn assemble(config: Config, providers: Vec<Arc<Provider>>, door: Option<Door>) -> Self {
         let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
         let lineups = config.upstreams.iter().filter_map(|upstream| lineup(&config, upstream, &book)).collect();
-        Ok(Self { config, providers, book, lineups })
+        Self { config, providers, book, lineups, door }
     }
 
     /// The upstream with this name.

@@ -58,8 +58,10 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Lookup(_)
             | Route::Caps
             | Route::Config
+            | Route::Reload
             | Route::Verify
             | Route::Adjustments
+            | Route::Reconcile
             | Route::OpenApi,
         )
         | None => false,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
+use super::reload::Reloads;
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
@@ -44,7 +45,7 @@ pub enum AppError {
     Unreadable(ReadError),
     /// The journal was opened and then took no record.
     Unwritable(StoreError),
-    /// An upstream cannot be prepared.
+    /// An upstream cannot be prepared, or a certificate cannot be used.
     Upstream(Box<dyn std::error::Error + Send + Sync>),
     /// A file that cannot be read or made.
     File {
@@ -119,7 +120,8 @@ impl App {
             scribe,
             drain: Drain::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
-            admin_token,
+            admin_token: ArcSwap::from_pointee(admin_token),
+            reloads: Reloads::new(now_ms),
         })
     }
 }
@@ -192,7 +194,7 @@ impl fmt::Display for AppError {
             Self::Store(error) => write!(out, "{error}"),
             Self::Unreadable(error) => write!(out, "what was spent under caps cannot be read: {error}"),
             Self::Unwritable(error) => write!(out, "the ledger cannot be written: {error}"),
-            Self::Upstream(error) => write!(out, "an upstream cannot be prepared: {error}"),
+            Self::Upstream(error) => write!(out, "the config cannot be put to use: {error}"),
             Self::File { path, error } => write!(out, "{} cannot be kept: {error}", path.display()),
             Self::Damaged(path) => {
                 write!(out, "{} is damaged; restore it, or remove it to have a new one made", path.display())

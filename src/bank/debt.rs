@@ -1,5 +1,6 @@
 //! [`Debt`]: an attempt whose open record stands, so that it needs a close record, whatever happens.
 
+use super::Bank;
 use super::local::Held;
 use super::tab::{STATUS_CLIENT_LEFT, Tab};
 use crate::domain::entry::{Attempt, Entry, Outcome};
@@ -74,7 +75,27 @@ impl Debt {
 
     /// Ends the request with this attempt. A second time does nothing.
     pub fn settle(&mut self, closing: Closing) {
-        let Some(mut tab) = self.tab.take() else { return };
+        let Some((mut tab, close)) = self.end(closing) else { return };
+        // The ledger has it before the hold ends, so that a crash in between counts it once.
+        tab.post(Some(&close));
+        self.release(tab.bank(), close.cost);
+    }
+
+    /// Ends the attempt and not the request, whose tab is given back for another attempt or its end.
+    #[must_use]
+    pub fn close(mut self, closing: Closing) -> Option<Tab> {
+        let (mut tab, close) = self.end(closing)?;
+        tab.bank().journal.close(&close);
+        // These are of the answer that the client gets, which is to come.
+        let entry = tab.entry();
+        (entry.status, entry.first_byte_ms) = (0, None);
+        self.release(tab.bank(), close.cost);
+        Some(tab)
+    }
+
+    /// Notes in the entry how the attempt ended, and makes its close record.
+    fn end(&mut self, closing: Closing) -> Option<(Tab, Close)> {
+        let mut tab = self.tab.take()?;
         let closing = self.priced(closing);
         let close = Close {
             attempt: self.open.attempt,
@@ -86,8 +107,11 @@ impl Debt {
         };
         let entry = tab.entry();
         entry.outcome = closing.outcome;
-        entry.usage_source = closing.usage_source;
-        entry.overrun = matches!((closing.cost, self.open.quote), (Some(cost), Some(quote)) if cost > quote);
+        entry.usage_source = match entry.attempts.is_empty() {
+            true => closing.usage_source,
+            false => entry.usage_source.weaker(closing.usage_source),
+        };
+        entry.overrun |= matches!((closing.cost, self.open.quote), (Some(cost), Some(quote)) if cost > quote);
         entry.attempts.push(Attempt {
             ordinal: self.open.attempt.ordinal,
             upstream: self.open.upstream.clone(),
@@ -97,10 +121,12 @@ impl Debt {
             usage_source: closing.usage_source,
             cost: closing.cost,
         });
-        // The ledger has it before the hold ends, so that a crash in between counts it once.
-        tab.post(Some(&close));
+        Some((tab, close))
+    }
+
+    fn release(&mut self, bank: &Bank, cost: Option<Usd>) {
         if let Some(held) = self.held.take() {
-            tab.bank().local.settle(held, closing.cost.unwrap_or_default());
+            bank.local.settle(held, cost.unwrap_or_default());
         }
     }
 

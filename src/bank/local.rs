@@ -227,6 +227,14 @@ impl Local {
         windows.map(|window| state.windows.since(window, now_ms)).min().unwrap_or(now_ms)
     }
 
+    /// From now on these are shown with their caps before they spend anything.
+    pub fn rename(&self, named: &[Capped]) {
+        let mut state = lock(&self.state);
+        for capped in named {
+            state.open(&capped.scope, &capped.policy);
+        }
+    }
+
     /// Every window of every scope, now.
     #[must_use]
     pub fn standings(&self, now_ms: u64) -> Vec<Standing> {

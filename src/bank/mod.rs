@@ -7,6 +7,7 @@
 //! Invariant: each tab becomes exactly one entry, and each debt one open and one close record.
 
 pub mod windows;
+mod adopt;
 pub mod local;
 mod rebuild;
 mod left;

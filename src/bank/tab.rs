@@ -37,7 +37,9 @@ pub struct Tab {
 pub enum NotOpened {
     /// A cap has no room.
     Exceeded(Box<Tab>, Box<Exceeded>),
-    /// The ledger cannot take it. The request has its entry.
+    /// The ledger cannot take it.
+    Unwritten(Box<Tab>, Refusal),
+    /// The ledger has failed in the middle. The request has its entry.
     Refused(Refusal),
 }
 
@@ -94,12 +96,17 @@ impl Tab {
         self.post(None);
     }
 
+    /// Ends the request as its last attempt left it, where no other follows.
+    pub fn finish(mut self) {
+        self.post(None);
+    }
+
     /// Holds the quote in every scope with a cap, writes the open record of the next attempt and waits until it survives
     /// this process; or the power's loss, where more than a small part of a cap would be lost with it.
     ///
     /// # Errors
-    /// A cap has no room: the tab is given back. Or the journal cannot be written, or is too far behind: the request has
-    /// its entry then, as refused with 503.
+    /// A cap has no room, or the journal cannot be written or is too far behind: nothing is held then, and the tab is given
+    /// back. A journal that fails while the record is on its way ends the request, as refused with 503.
     pub async fn open(mut self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
         let entry = self.entry();
         let ordinal = u8::try_from(entry.attempts.len()).unwrap_or(u8::MAX);
@@ -119,11 +126,7 @@ impl Tab {
         let (held, place) = match bank.hold(&open, capped) {
             Ok(held) => held,
             Err(Denied::Exceeded(exceeded)) => return Err(NotOpened::Exceeded(Box::new(self), exceeded)),
-            Err(Denied::Unwritten(error)) => {
-                let refusal = refusal_of(&error);
-                self.refuse(&refusal);
-                return Err(NotOpened::Refused(refusal));
-            }
+            Err(Denied::Unwritten(error)) => return Err(NotOpened::Unwritten(Box::new(self), refusal_of(&error))),
         };
         let must_sync = held.as_ref().is_some_and(|held| held.must_sync);
         // From here on a record stands, so that the debt must exist even if the client leaves during the wait.

@@ -44,6 +44,9 @@ pub enum Command {
     /// Print spend, tokens and requests from the ledger, also while it is served
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Report),
+    /// Have the server that runs read its config again
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(Reload),
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(Ledger),
@@ -123,6 +126,14 @@ pub struct Report {
     pub tz: Option<String>,
 }
 
+/// `tollgate reload`
+#[derive(Debug, clap::Args)]
+pub struct Reload {
+    /// The config, for the place of the store.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
 /// `tollgate ledger`
 #[derive(Debug, Subcommand)]
 pub enum Ledger {
@@ -138,6 +149,9 @@ pub enum Ledger {
     /// Correct the books with a new line; nothing is ever edited
     #[command(after_help = ADJUST_EXAMPLES)]
     Adjust(Box<Adjust>),
+    /// Compare the books with a provider's usage or cost export, by day and model
+    #[command(after_help = RECONCILE_EXAMPLES)]
+    Reconcile(Reconcile),
 }
 
 /// `tollgate ledger verify`
@@ -192,6 +206,23 @@ pub struct Adjust {
     /// The upstream that billed otherwise
     #[arg(long, value_name = "NAME")]
     pub upstream: Option<String>,
+}
+
+/// `tollgate ledger reconcile`
+#[derive(Debug, clap::Args)]
+pub struct Reconcile {
+    /// The config.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The export: JSON pages of a provider's usage or cost interface, or a CSV file of its console
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The upstreams to compare with, separated by commas [default: all of the export's provider]
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
+    /// How it is written: table, csv or json [default: table]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 /// `tollgate ledger show`
@@ -303,6 +334,14 @@ Examples:
   tollgate report --rows --since today | jq -c 'select(.cost_usd == null)'
   tollgate report --format focus --since 2026-11-01 --until 2026-12-01 > focus.csv";
 
+const RELOAD_EXAMPLES: &str = "\
+The whole config takes effect or none of it: what is wrong is printed with its line, and the old one stays in force.
+The same happens on SIGHUP, and by itself within some seconds after the file or a secret's file has changed.
+
+Examples:
+  tollgate check && tollgate reload
+  tollgate reload --config /etc/tollgate.toml";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   tollgate ledger show 01kam3v2x8e9qh5t7c4rwz0ybn
@@ -328,6 +367,15 @@ An adjustment counts at the time at which it is posted, so that reports of the p
 Examples:
   tollgate ledger adjust credit 12.50 --actor ada --reason \"refund 4711\" --upstream openai
   tollgate ledger adjust charge 0.02 --actor ada --reason \"billed twice\" --request 01kam3v2x8e9qh5t7c4rwz0ybn";
+
+const RECONCILE_EXAMPLES: &str = "\
+Known are the usage and cost exports of OpenAI and Anthropic, as JSON of their administration interfaces and as CSV of
+their consoles. A gap is what the provider says less what the ledger says, adjustments included. Days are those of UTC; a
+request is of the day on which it arrived.
+
+Examples:
+  tollgate ledger reconcile completions_usage.csv
+  tollgate ledger reconcile costs.json --upstream openai,openai-eu --format csv";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:
@@ -391,9 +439,16 @@ mod tests {
 
     #[test]
     fn every_command_teaches_by_example() {
-        for line in
-            ["--help", "demo --help", "serve -h", "check -h", "report --help", "ledger show --help", "health --help"]
-        {
+        for line in [
+            "--help",
+            "demo --help",
+            "serve -h",
+            "check -h",
+            "report --help",
+            "reload -h",
+            "ledger show --help",
+            "health --help",
+        ] {
             let help = run(line).unwrap_err();
             assert_eq!(help.exit, EXIT_OK, "{line}");
             assert!(help.text.contains("Examples:\n  tollgate") || help.text.contains("Examples:\n  OPENAI"), "{line}");

@@ -41,18 +41,18 @@ pub struct NoAnswer(String);
 /// # Errors
 /// There is one, and it breaks off or takes too long.
 pub async fn ask(folder: &Path, target: &str) -> Result<Option<Answer>, NoAnswer> {
-    send(folder, Method::GET, target, "").await
+    send(folder, Method::GET, target, b"").await
 }
 
 /// Sends `body` to the server that owns the store in `folder`; `None` if no server runs.
 ///
 /// # Errors
 /// There is one, and it breaks off or takes too long.
-pub async fn post(folder: &Path, target: &str, body: &str) -> Result<Option<Answer>, NoAnswer> {
+pub async fn post(folder: &Path, target: &str, body: &[u8]) -> Result<Option<Answer>, NoAnswer> {
     send(folder, Method::POST, target, body).await
 }
 
-async fn send(folder: &Path, method: Method, target: &str, body: &str) -> Result<Option<Answer>, NoAnswer> {
+async fn send(folder: &Path, method: Method, target: &str, body: &[u8]) -> Result<Option<Answer>, NoAnswer> {
     let Ok(stream) = UnixStream::connect(folder.join(CONTROL_SOCKET)).await else { return Ok(None) };
     match timeout(ANSWER_WAIT, exchange(stream, "localhost", method, target, body)).await {
         Ok(answer) => answer.map(Some),
@@ -68,14 +68,14 @@ pub async fn get<S>(stream: S, host: &str, target: &str) -> Result<Answer, NoAns
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    exchange(stream, host, Method::GET, target, "").await
+    exchange(stream, host, Method::GET, target, b"").await
 }
 
-async fn exchange<S>(stream: S, host: &str, method: Method, target: &str, body: &str) -> Result<Answer, NoAnswer>
+async fn exchange<S>(stream: S, host: &str, method: Method, target: &str, body: &[u8]) -> Result<Answer, NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    let body = Full::new(Bytes::copy_from_slice(body));
     let request = Request::builder().method(method).uri(target).header(HOST, host).body(body);
     let request = request.map_err(|error| NoAnswer(error.to_string()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

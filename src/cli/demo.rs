@@ -173,7 +173,8 @@ impl Paste {
 }
 
 fn welcome(app: &App, client: &Listen, admin: SocketAddr, provider: SocketAddr) -> String {
-    let token = app.admin_token.expose();
+    let token = app.admin_token.load();
+    let token = token.expose();
     let requests: String = PASTES.iter().map(|paste| paste.line(client)).collect();
     // As it was started, so that the line can be pasted.
     let program = std::env::args().next().unwrap_or_else(|| "tollgate".to_owned());

@@ -1,4 +1,4 @@
-//! `tollgate ledger show`, `verify`, `rebuild` and `adjust`
+//! `tollgate ledger show`, `verify`, `rebuild` and `adjust`; `reconcile` has a file of its own
 
 use std::path::Path;
 
@@ -23,6 +23,7 @@ pub async fn run(args: &Ledger) -> u8 {
         Ledger::Show(show) => self::show(show).await,
         Ledger::Verify(args) => with(&args.config, verify).await,
         Ledger::Rebuild(args) => with(&args.config, async |folder| rebuild(folder)).await,
+        Ledger::Reconcile(args) => super::reconcile::run(args).await,
         Ledger::Adjust(args) => with(&args.config, async |folder| adjust(folder, args).await).await,
     }
 }
@@ -109,7 +110,7 @@ fn rebuild(folder: &Path) -> u8 {
 
 async fn adjust(folder: &Path, args: &Adjust) -> u8 {
     let asked = asked(args);
-    match control::post(folder, ADJUSTMENTS, &body(args)).await {
+    match control::post(folder, ADJUSTMENTS, body(args).as_bytes()).await {
         Ok(Some(answer)) if answer.status == StatusCode::CREATED => return print(answer.body),
         Ok(Some(answer)) => tell(&answer.message()),
         // It may have been posted: whoever asks again would post it twice.

@@ -9,14 +9,16 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::args::{EXIT_CONFIG, EXIT_FAILED, EXIT_OK, Serve};
 use crate::app::{App, Surroundings};
-use crate::config::{self, Config, Listen, LogFormat, LogLevel};
+use crate::config::{self, Config, Listen, Loaded, LogFormat, LogLevel};
 use crate::server::run::{Listeners, Signals, run};
 use crate::telemetry::log;
 
 /// Serves; gives the exit code.
 #[must_use]
 pub fn serve(args: &Serve) -> u8 {
-    let config = match Config::load(&args.load_options(config::environment())) {
+    let options = args.load_options(config::environment());
+    let Loaded { config, files } = Config::load_all(&options);
+    let config = match config {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("{errors}");
@@ -25,7 +27,10 @@ pub fn serve(args: &Serve) -> u8 {
     };
     start_log(&config);
     let threads = config.server.threads;
-    match runtime(threads).map(|runtime| runtime.block_on(until_signal(config, |_, _, _| {}))) {
+    match runtime(threads).map(|runtime| {
+        runtime
+            .block_on(until_signal(config, |app, _, _| app.reloads.follow(options, &app.snapshot.load().config, files)))
+    }) {
         Ok(Ok(())) => EXIT_OK,
         Ok(Err(error)) => failed(&*error),
         Err(error) => failed(&error),

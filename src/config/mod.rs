@@ -1,7 +1,7 @@
 //! The config: what was said ([`raw`]), what is meant ([`parts`]), and the only validator between them ([`resolve`]).
 //!
 //! A file, variables and flags become one [`Config`] or a list of everything that is wrong, each with its place.
-//! Keys that this version does not enforce are refused, never ignored.
+//! Keys that this version does not enforce are refused, never ignored. A reload keeps what is fixed while a process runs.
 //!
 //! Invariant: no secret is ever printed; a [`Secret`] has no other way out than [`Secret::expose`].
 
@@ -12,6 +12,9 @@ mod schema;
 mod read;
 mod secret;
 mod glob;
+mod subnet;
+mod rights;
+pub mod moment;
 mod hosts;
 mod presets;
 mod connections;
@@ -21,7 +24,9 @@ mod caps;
 mod routing;
 mod resolve;
 mod render;
+mod fixed;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +38,10 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
+pub use rights::{DefaultRights, Permit, Rights};
 pub use routing::Routing;
 pub use secret::{Secret, Secrets};
+pub use subnet::{Subnet, SubnetError};
 
 use error::Complaints;
 use raw::{Entry, Node, Value};
@@ -60,6 +67,15 @@ pub struct LoadOptions {
     pub secrets: Secrets,
 }
 
+/// What came of reading a config.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The config, or everything that is wrong with it.
+    pub config: Result<Config, Errors>,
+    /// The files that were read, or should have been: the config's own, certificates and secrets.
+    pub files: Vec<PathBuf>,
+}
+
 /// The variables of this process whose names and values are UTF-8.
 #[must_use]
 pub fn environment() -> Environment {
@@ -74,8 +90,20 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each thing with its place.
     pub fn load(options: &LoadOptions) -> Result<Self, Errors> {
+        Self::load_all(options).config
+    }
+
+    /// The same, together with the files that it depends on.
+    #[must_use]
+    pub fn load_all(options: &LoadOptions) -> Loaded {
         let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
         let file = options.file.clone().or_else(default);
+        let files = RefCell::new(Vec::from_iter(file.clone()));
+        let config = Self::load_file(options, file, &files);
+        Loaded { config, files: files.into_inner() }
+    }
+
+    fn load_file(options: &LoadOptions, file: Option<PathBuf>, files: &RefCell<Vec<PathBuf>>) -> Result<Self, Errors> {
         let name = file.as_deref().unwrap_or(Path::new(DEFAULT_FILE)).display().to_string();
         let text = match &file {
             Some(path) => std::fs::read_to_string(path)
@@ -83,7 +111,7 @@ impl Config {
             None => String::new(),
         };
         let (sets, secrets) = (&options.sets, options.secrets);
-        let said = Said { text: file.as_ref().map(|_| text.as_str()), name: &name, sets, secrets };
+        let said = Said { text: file.as_ref().map(|_| text.as_str()), name: &name, sets, secrets, files };
         let mut config = said.resolve(&options.env, true)?;
         config.file = file;
         Ok(config)
@@ -94,7 +122,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each thing with its place.
     pub fn parse(text: &str, name: &str, env: &Environment) -> Result<Self, Errors> {
-        Said { text: Some(text), name, sets: &[], secrets: Secrets::Needed }.resolve(env, false)
+        let files = RefCell::default();
+        Said { text: Some(text), name, sets: &[], secrets: Secrets::Needed, files: &files }.resolve(env, false)
     }
 
     /// What `serve` uses without a file: OpenAI, Anthropic and Gemini, each with the API key that `env` has for it.
@@ -102,7 +131,8 @@ impl Config {
     /// # Errors
     /// An API key in `env` that no header can carry.
     pub fn builtin(env: &Environment) -> Result<Self, Errors> {
-        Said { text: None, name: "built-in defaults", sets: &[], secrets: Secrets::Needed }.resolve(env, false)
+        let (name, files) = ("built-in defaults", RefCell::default());
+        Said { text: None, name, sets: &[], secrets: Secrets::Needed, files: &files }.resolve(env, false)
     }
 
     /// The config as TOML, with stars for secrets.
@@ -124,6 +154,8 @@ struct Said<'a> {
     name: &'a str,
     sets: &'a [String],
     secrets: Secrets,
+    /// Gathers what else is read.
+    files: &'a RefCell<Vec<PathBuf>>,
 }
 
 impl Said<'_> {
@@ -140,8 +172,8 @@ impl Said<'_> {
         }
         overrides::from_flags(&mut tree, self.sets, &complaints);
         let folder = self.text.and(Path::new(self.name).parent()).unwrap_or(Path::new(""));
-        let setting =
-            Setting { without_file: self.text.is_none(), vault: Vault { env, folder, secrets: self.secrets } };
+        let vault = Vault { env, folder, secrets: self.secrets, files: self.files };
+        let setting = Setting { without_file: self.text.is_none(), vault };
         let config = resolve::config(&tree, &setting, &complaints);
         if complaints.any() { Err(complaints.into_errors(self.name)) } else { Ok(config) }
     }

@@ -16,6 +16,7 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
+use super::rights::{DefaultRights, Permit, Rights};
 use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
@@ -60,6 +61,8 @@ pub struct Config {
     pub caps: Caps,
     /// Which model answers.
     pub routing: Routing,
+    /// What callers may do whom no section names.
+    pub default_rights: DefaultRights,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }
@@ -269,6 +272,10 @@ pub struct Key {
     pub attribute: bool,
     /// What callers present.
     pub secret: Secret,
+    /// What it may be used for; nothing is everything.
+    pub rights: Option<Arc<Rights>>,
+    /// From when on it is refused, unix milliseconds.
+    pub expires_ms: Option<u64>,
 }
 
 impl Config {
@@ -290,6 +297,20 @@ impl Config {
     #[must_use]
     pub fn key(&self, presented: &str) -> Option<&Arc<Key>> {
         self.by_digest.0.get(&digest_of(presented))
+    }
+}
+
+impl Key {
+    /// What its callers may do. It is named in the config, so that no default applies.
+    #[must_use]
+    pub fn permit(&self) -> Permit {
+        Permit::new(self.rights.clone(), None)
+    }
+
+    /// Whether it has ended at `now_ms`.
+    #[must_use]
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms)
     }
 }
 

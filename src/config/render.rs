@@ -12,10 +12,13 @@ use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
 use super::resolve::words;
+use super::rights::Rights;
 use super::routing::Routing;
 use super::secret::Secret;
 use crate::domain::cap::{Policy, Window};
+use crate::domain::key::Kind;
 use crate::domain::price::Override;
+use crate::domain::utc::Moment;
 
 /// Bytes in a mebibyte.
 const MIB: u64 = 1 << 20;
@@ -155,22 +158,35 @@ impl Page<'_> {
         let tags: Vec<String> =
             key.account.tags.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
         self.maybe("tags", Some(tags.join(", ")).filter(|tags| !tags.is_empty()).map(|tags| format!("{{ {tags} }}")))?;
-        self.line("attribute", key.attribute)
+        self.line("attribute", key.attribute)?;
+        self.maybe("expires", key.expires_ms.map(|at_ms| quoted(Moment(at_ms))))?;
+        self.rights(key.rights.as_deref())
+    }
+
+    fn rights(&mut self, rights: Option<&Rights>) -> fmt::Result {
+        let Some(rights) = rights else { return Ok(()) };
+        let lists = rights.lists();
+        Kind::ALL.into_iter().try_for_each(|kind| {
+            let list = lists.of(kind).map(|list| list.iter().map(quoted).collect::<Vec<_>>().join(", "));
+            self.maybe(kind.name(), list.map(|list| format!("[{list}]")))
+        })
     }
 
     /// The sections that hold nothing but what callers are allowed.
     fn policies(&mut self, config: &Config) -> fmt::Result {
         let (caps, limits) = (&config.caps, &config.limits);
-        for (section, caps, limits) in [
-            ("organisation", &caps.organisation, &limits.organisation),
-            ("defaults.key", &caps.default_key, &limits.default_key),
-            ("defaults.user", &caps.default_user, &limits.default_user),
-            ("defaults.passthrough", &caps.default_passthrough, &limits.default_passthrough),
+        let rights = &config.default_rights;
+        for (section, caps, limits, rights) in [
+            ("organisation", &caps.organisation, &limits.organisation, &None),
+            ("defaults.key", &caps.default_key, &limits.default_key, &rights.key),
+            ("defaults.user", &caps.default_user, &limits.default_user, &None),
+            ("defaults.passthrough", &caps.default_passthrough, &limits.default_passthrough, &rights.passthrough),
         ] {
-            if caps.is_some() || limits.is_some() {
+            if caps.is_some() || limits.is_some() || rights.is_some() {
                 writeln!(self.0, "\n[{section}]")?;
                 self.limits(limits.as_deref())?;
                 self.caps(caps.as_ref())?;
+                self.rights(rights.as_deref())?;
             }
         }
         Ok(())

@@ -118,7 +118,24 @@ pub(super) const ORGANISATION: Keys = POLICY;
 
 pub(super) const DEFAULTS: Keys = Keys { now: &["key", "user", "passthrough"], later: &[] };
 
-pub(super) const DEFAULT: Keys = POLICY;
+/// Callers without a section of their own.
+pub(super) const DEFAULT: Keys = Keys {
+    now: &[
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
+    later: LATER,
+};
+
+pub(super) const DEFAULT_USER: Keys = POLICY;
 
 /// Models and tags, which are limited by nothing but caps.
 pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
@@ -144,7 +161,24 @@ pub(super) const TEAM: Keys = POLICY;
 pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement"], later: LATER };
 
 pub(super) const KEY: Keys = Keys {
-    now: &["secret", "team", "user", "tags", "attribute", "limits", "caps", "on_exceed", "enforcement"],
+    now: &[
+        "secret",
+        "team",
+        "user",
+        "tags",
+        "attribute",
+        "limits",
+        "caps",
+        "on_exceed",
+        "enforcement",
+        "expires",
+        "models",
+        "upstreams",
+        "operations",
+        "tools",
+        "server_tools",
+        "networks",
+    ],
     later: LATER,
 };
 

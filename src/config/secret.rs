@@ -4,8 +4,9 @@
 //!
 //! Invariant: `Debug` and `Display` print stars, and comparison takes the same time for every wrong guess.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
 
@@ -85,6 +86,8 @@ pub(super) struct Vault<'a> {
     pub folder: &'a Path,
     /// Whether they are fetched at all.
     pub secrets: Secrets,
+    /// The files that were asked for.
+    pub files: &'a RefCell<Vec<PathBuf>>,
 }
 
 /// Whether secrets are fetched.
@@ -122,6 +125,13 @@ impl Vault<'_> {
         }
     }
 
+    /// Where a file that the config names is; whoever asks is about to read it.
+    pub(super) fn path(&self, named: &str) -> PathBuf {
+        let path = self.folder.join(named);
+        self.files.borrow_mut().push(path.clone());
+        path
+    }
+
     fn variable(&self, section: &Section<'_>, key: &str, name: &str) -> Option<Secret> {
         let Some(text) = self.env.get(name) else {
             section.complain(key, format!("environment variable {name} is not set"));
@@ -131,7 +141,7 @@ impl Vault<'_> {
     }
 
     fn file(&self, section: &Section<'_>, key: &str, path: &str) -> Option<Secret> {
-        match std::fs::read_to_string(self.folder.join(path)) {
+        match std::fs::read_to_string(self.path(path)) {
             Ok(text) => usable(section, key, &text, &format!("file {path}")),
             Err(error) => {
                 section.complain(key, format!("file {path} cannot be read: {error}"));

@@ -148,7 +148,7 @@ fn columns_for_people(table: &Table) -> Vec<Column> {
 }
 
 /// Texts to the left, numbers to the right, two spaces between columns.
-fn align(lines: &[Vec<String>], texts: usize, out: &mut String) {
+pub(super) fn align(lines: &[Vec<String>], texts: usize, out: &mut String) {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -137,6 +137,17 @@ impl UsageSource {
         }
     }
 
+    /// What is known of two usages together: no more than of the one that is known worse.
+    #[must_use]
+    pub const fn weaker(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Assumed, _) | (_, Self::Assumed) => Self::Assumed,
+            (Self::Counted, _) | (_, Self::Counted) => Self::Counted,
+            (Self::Reported, _) | (_, Self::Reported) => Self::Reported,
+            (Self::None, Self::None) => Self::None,
+        }
+    }
+
     /// Whether the cost that follows from it is an estimate.
     #[must_use]
     pub const fn is_estimated(self) -> bool {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug)]
 pub struct Gate {
     used: Arc<AtomicUsize>,
-    max: usize,
+    max: Arc<AtomicUsize>,
 }
 
 /// A part of a [`Gate`] that is in use; given back when dropped.
@@ -23,7 +23,12 @@ impl Gate {
     /// A gate for `max` at once.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { used: Arc::default(), max }
+        Self { used: Arc::default(), max: Arc::new(AtomicUsize::new(max)) }
+    }
+
+    /// From now on it is for `max` at once; what is in use stays so.
+    pub fn resize(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Takes one, unless all are in use.
@@ -37,7 +42,7 @@ impl Gate {
     #[must_use]
     pub fn widen(&self, place: &mut Place, amount: usize) -> bool {
         let before = self.used.fetch_add(amount, Ordering::AcqRel);
-        if before.saturating_add(amount) > self.max {
+        if before.saturating_add(amount) > self.max.load(Ordering::Relaxed) {
             self.used.fetch_sub(amount, Ordering::AcqRel);
             return false;
         }

@@ -35,8 +35,8 @@ pub struct Arrival {
     pub snapshot: Arc<Snapshot>,
     /// Method, address and headers.
     pub head: Parts,
-    /// The body, unread.
-    pub body: Incoming,
+    /// The body, unread; gone once it flows on to an upstream.
+    pub body: Option<Incoming>,
     /// Who connected.
     pub peer: IpAddr,
     /// What is asked for, in which dialect.
@@ -71,7 +71,7 @@ pub fn arrive(app: &App, request: Request<Incoming>, peer: IpAddr) -> Result<Arr
     let (head, body) = request.into_parts();
     match place(&snapshot, &head) {
         Ok((endpoint, path, named)) => {
-            Ok(Arrival { id, at_ms, at_us, snapshot, head, body, peer, endpoint, path, named })
+            Ok(Arrival { id, at_ms, at_us, snapshot, head, body: Some(body), peer, endpoint, path, named })
         }
         Err((dialect, refusal)) => Err(Box::new(TurnedAway { id, dialect, refusal, body })),
     }

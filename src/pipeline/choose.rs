@@ -107,7 +107,7 @@ pub fn choose(
         is_agent: is_agent(headers) || features.tools >= 8,
         is_housekeeping: is_probe(call) || operation != of,
         is_bulk: requested.starts_with(FINE_TUNED) || call.ask.service_tier.as_deref() == Some("batch"),
-        allowed: [true; 3],
+        allowed: allowed(caller, lineup),
         cache_ttl_s: call.ask.cache_ttl_s,
         caches: features.caches || arrival.endpoint.dialect != Dialect::Anthropic,
         context: context(arrival, call, provider),
@@ -144,6 +144,13 @@ fn told(decision: Decision, policy: &Policy, requested: &Arc<str>, is_auto: bool
 
 fn evidence() -> Evidence {
     Evidence::default()
+}
+
+/// Which tiers' models the caller's key may use.
+fn allowed(caller: &Caller, lineup: &routing::Lineup) -> [bool; 3] {
+    let policy = &caller.policy;
+    let may = |contender: &routing::Contender| !policy.limits_models() || policy.allows_model(&contender.name);
+    lineup.tiers.each_ref().map(|tier| tier.as_ref().is_some_and(may))
 }
 
 /// What features do not tell.

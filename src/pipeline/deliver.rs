@@ -9,10 +9,10 @@ use http::{Response, Version};
 use http_body::Body as _;
 
 use super::body::Body;
-use super::dispatch::Answer;
+use super::flight::Answer;
 use super::flow::Flow;
 use super::respond::{Told, announced_length, write_cost};
-use super::route::Decision;
+use super::route::Candidate;
 use super::settle::End;
 use super::tap::Tap;
 use crate::app::App;
@@ -29,13 +29,13 @@ const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 pub async fn deliver(
     app: &Arc<App>,
     answer: Answer,
-    decision: &Decision,
+    candidate: &Candidate,
     told: &Told,
 ) -> Result<Response<Body>, Refusal> {
     let (mut head, body) = answer.response.into_parts();
     let has_body = !body.is_end_stream();
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
-    flow.silence_max = decision.provider.config.idle_timeout;
+    flow.silence_max = candidate.provider.config.idle_timeout;
     drop_hop_by_hop(&mut head.headers);
     told.write(&mut head.headers);
     // How the upstream speaks is a matter between it and us.

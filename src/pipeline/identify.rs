@@ -12,7 +12,7 @@ use http::HeaderName;
 use super::arrive::Arrival;
 use super::{credential, home};
 use crate::app::App;
-use crate::config::{Anonymous, Key, TAG_BYTES_MAX, TAGS_MAX};
+use crate::config::{Anonymous, Key, Permit, TAG_BYTES_MAX, TAGS_MAX};
 use crate::domain::account::{Account, Tag};
 use crate::domain::refusal::{Cause, Refusal};
 
@@ -32,6 +32,8 @@ pub struct Caller {
     pub account: Account,
     /// Whether the caller may use upstreams' own credentials.
     pub is_trusted: bool,
+    /// What it may be used for.
+    pub policy: Permit,
 }
 
 /// Names and values, sorted by name.
@@ -42,20 +44,23 @@ type Tags = Arc<[Tag]>;
 /// # Errors
 /// No credential, an unknown Tollgate key, or attribution that cannot be read.
 pub fn identify(app: &App, arrival: &Arrival) -> Result<Caller, Refusal> {
-    let server = &arrival.snapshot.config.server;
+    let config = &arrival.snapshot.config;
+    let server = &config.server;
     if let Some(secret) = credential::tollgate_key(&arrival.head) {
-        let key = arrival.snapshot.config.key(&secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
+        let key = config.key(&secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
         return by_key(arrival, key);
     }
     if server.anonymous == Anonymous::Loopback && home::is_from_here(arrival.peer, &arrival.head) {
         let account = Account { key: LOCAL.into(), user: None, team: None, tags: Arc::default() };
-        return Ok(Caller { account: attributed(arrival, account, true)?, is_trusted: true });
+        let policy = Permit::new(None, config.default_rights.key.clone());
+        return Ok(Caller { account: attributed(arrival, account, true)?, is_trusted: true, policy });
     }
     match credential::passed(&arrival.head, arrival.endpoint.dialect) {
         Some(secret) if server.allow_passthrough_credentials => {
             let key = credential::name(&app.pepper, &secret);
             let account = Account { key, user: None, team: None, tags: Arc::default() };
-            Ok(Caller { account: attributed(arrival, account, false)?, is_trusted: false })
+            let policy = Permit::new(None, config.default_rights.passthrough.clone());
+            Ok(Caller { account: attributed(arrival, account, false)?, is_trusted: false, policy })
         }
         Some(_) => Err(unauthorized("a Tollgate key (tg_...) is needed; other credentials do not pass here")),
         None => Err(unauthorized("no credential: send a Tollgate key (tg_...) where the API key goes")),
@@ -67,7 +72,11 @@ fn unauthorized(message: &'static str) -> Refusal {
 }
 
 fn by_key(arrival: &Arrival, key: &Arc<Key>) -> Result<Caller, Refusal> {
-    Ok(Caller { account: attributed(arrival, key.account.clone(), key.attribute)?, is_trusted: true })
+    if key.is_over(arrival.at_ms) {
+        return Err(unauthorized("this Tollgate key has expired"));
+    }
+    let account = attributed(arrival, key.account.clone(), key.attribute)?;
+    Ok(Caller { account, is_trusted: true, policy: key.permit() })
 }
 
 /// Adds the user and the tags that the request names. A user who is named without the right to it is ignored.

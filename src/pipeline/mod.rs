@@ -3,11 +3,12 @@
 //! ```text
 //! arrive    the head taken apart; one config for the whole request
 //! identify  whom to answer, whom to bill             -> from here on the request has exactly one ledger entry
+//! permit    what the caller's key may be used for: by the head, by the body, and by what was decided
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
 //! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
-//! dispatch  splice, scrub, send, wait for the head
+//! dispatch  splice, scrub, send, wait for the head; each attempt has a hold and records of its own
 //! deliver   whole answers at once, streams through the tap, which settles when they end
 //! ```
 //!
@@ -18,12 +19,15 @@ pub mod arrive;
 pub mod identify;
 mod credential;
 mod home;
+pub mod permit;
 pub mod read;
 pub mod decode;
 pub mod admit;
 mod choose;
 pub mod route;
 pub mod reserve;
+pub mod parcel;
+pub mod flight;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;
@@ -85,18 +89,19 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    let bill = match reserve::reserve(&app, &arrival, &call, &decision, tab).await {
+    let bill = match reserve::reserve(&app, &arrival, &call, &decision.first, tab).await {
         Ok(bill) => bill,
-        Err(refusal) => {
+        Err(denied) => {
+            let refusal = denied.refuse(&app);
             let mut response = unheard(&app, arrival, &refusal).await;
             admission.write(response.headers_mut());
             return response;
         }
     };
-    match send(&app, arrival, call, admission, &decision, bill).await {
+    match send(&app, &mut arrival, call, admission, &decision, bill).await {
         Ok(response) => response,
         Err(refusal) => {
-            let mut response = respond::refuse(&refusal, dialect, id);
+            let mut response = unheard(&app, arrival, &refusal).await;
             admission.write(response.headers_mut());
             response
         }
@@ -110,39 +115,42 @@ async fn prepare(
     caller: &Caller,
     tab: &mut Tab,
 ) -> Result<(Call, Admission, Decision), Refusal> {
+    permit::head(arrival, caller)?;
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
+    permit::body(arrival, caller, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let decision = route::route(arrival, caller, &call)?;
+    let mut decision = route::route(arrival, caller, &call)?;
+    permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
-    entry.upstream = decision.provider.config.name.clone();
     entry.requested_model = decision.requested.clone();
-    entry.model = decision.model.clone();
     entry.tier = decision.tier;
-    entry.reason = (*decision.reason).into();
+    decision.first.note(entry);
     Ok((call, admission, decision))
 }
 
 /// The stages that cost money. On an error the request has its entry.
 async fn send(
     app: &Arc<App>,
-    arrival: Arrival,
+    arrival: &mut Arrival,
     call: Call,
     admission: Admission,
     decision: &Decision,
     bill: Bill,
 ) -> Result<Response<Body>, Refusal> {
+    let candidate = &decision.first;
     let told = Told {
         id: arrival.id,
         requested: decision.requested.clone(),
-        model: decision.model.clone(),
+        model: candidate.model.clone(),
         tier: decision.tier,
-        reason: decision.reason.clone(),
+        reason: candidate.reason.clone(),
         output_limit: bill.output_limit(),
         admission,
     };
-    let answer = dispatch::dispatch(app, arrival, call, decision, bill).await?;
-    deliver::deliver(app, answer, decision, &told).await
+    let answer = dispatch::dispatch(app, arrival, &call, candidate, bill).await?;
+    drop(call);
+    deliver::deliver(app, answer, candidate, &told).await
 }
 
 /// A request's line in the ledger, with all that its head tells.
@@ -184,8 +192,10 @@ async fn turn_away(app: &App, mut turned: TurnedAway) -> Response<Body> {
 
 /// A refusal before the body was read to its end. One that did not come in time is not waited for again.
 async fn unheard(app: &App, mut arrival: Arrival, refusal: &Refusal) -> Response<Body> {
-    if !matches!(refusal.cause, Cause::BodyTimeout | Cause::Draining) {
-        read_out(app, &mut arrival.body).await;
+    if !matches!(refusal.cause, Cause::BodyTimeout | Cause::Draining)
+        && let Some(body) = &mut arrival.body
+    {
+        read_out(app, body).await;
     }
     respond::refuse(refusal, arrival.endpoint.dialect, arrival.id)
 }

@@ -75,7 +75,8 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     let mut memory = app.body_memory.empty();
     let mut pieces = Vec::new();
     let mut pace = Pace::new(arrival.snapshot.config.server.body_timeout);
-    while let Some(piece) = pace.next(&app.drain, &mut arrival.body).await? {
+    let Some(body) = &mut arrival.body else { return Err(broken_off()) };
+    while let Some(piece) = pace.next(&app.drain, body).await? {
         if pace.bytes > limit {
             return Err(too_large(limit));
         }

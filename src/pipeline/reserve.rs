@@ -7,9 +7,9 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::arrive::Arrival;
-use super::dispatch::chat_limit;
+use super::parcel::chat_limit;
 use super::read::Call;
-use super::route::Decision;
+use super::route::Candidate;
 use super::settle::{Bill, Pricing};
 use crate::app::App;
 use crate::bank::booked::Claim;
@@ -50,55 +50,62 @@ struct Worst {
 /// All that a quote depends on.
 struct Case<'a> {
     call: &'a Call,
-    decision: &'a Decision,
+    candidate: &'a Candidate,
     operation: Operation,
     model: Option<Arc<Model>>,
     facts: ModelFacts,
     context: Context<'a>,
 }
 
-/// Quotes the request, holds the quote in every scope with a cap, and opens the attempt.
+/// Why an attempt has no bill.
+#[derive(Debug)]
+pub struct Denied {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// The request's tab; gone where the request has its entry.
+    pub tab: Option<Tab>,
+}
+
+/// Quotes an attempt, holds the quote in every scope with a cap, and opens the attempt.
 ///
 /// # Errors
-/// A cap has no room, what it would cost cannot be known in front of a cap, or the ledger cannot be written. The request
-/// has its entry then.
+/// A cap has no room, what it would cost cannot be known in front of a cap, or the ledger cannot be written. Nothing is
+/// held then.
 pub async fn reserve(
     app: &App,
     arrival: &Arrival,
     call: &Call,
-    decision: &Decision,
+    candidate: &Candidate,
     mut tab: Tab,
-) -> Result<Bill, Refusal> {
-    let claim = match claim(app, arrival, decision).await {
+) -> Result<Bill, Denied> {
+    let claim = match claim(app, arrival, candidate).await {
         Ok(claim) => claim,
-        Err(refusal) => {
-            tab.refuse(&refusal);
-            return Err(refusal);
-        }
+        Err(refusal) => return Err(Denied { refusal, tab: Some(tab) }),
     };
     let snapshot = &arrival.snapshot;
-    let case = Case::of(arrival, call, decision);
+    let case = Case::of(arrival, call, candidate);
     let operation = case.operation;
     let capped = match case.is_free() {
         true => Vec::new(),
-        false => snapshot.config.capped(&tab.entry().account, &decision.model),
+        false => snapshot.config.capped(&tab.entry().account, &candidate.model),
     };
     let mut worst = match case.admit(arrival, &capped) {
         Ok(worst) => worst,
-        Err(refusal) => return Err(refuse(app, tab, refusal)),
+        Err(refusal) => return Err(Denied { refusal, tab: Some(tab) }),
     };
     let mut tries = 0;
     let debt = loop {
         tries += 1;
         match tab.open(worst.map(|worst| worst.quote), &capped).await {
             Ok(debt) => break debt,
-            Err(NotOpened::Refused(refusal)) => return Err(refusal),
+            Err(NotOpened::Refused(refusal)) => return Err(Denied { refusal, tab: None }),
+            Err(NotOpened::Unwritten(same, refusal)) => return Err(Denied { refusal, tab: Some(*same) }),
             Err(NotOpened::Exceeded(same, exceeded)) => {
                 tab = *same;
                 let may_shrink = exceeded.on_exceed == OnExceed::Shrink && tries < SHRINKS_MAX;
                 let Some(smaller) = may_shrink.then(|| case.affordable(exceeded.room())).flatten() else {
                     let refusal = Refusal::exceeded(*exceeded, snapshot.config.money.refusal_status);
-                    return Err(refuse(app, tab, refusal));
+                    return Err(Denied { refusal, tab: Some(tab) });
                 };
                 worst = Some(smaller);
             }
@@ -106,9 +113,9 @@ pub async fn reserve(
     };
     let pricing = Pricing {
         snapshot: snapshot.clone(),
-        provider: decision.provider.clone(),
+        provider: candidate.provider.clone(),
         operation,
-        model: decision.model.clone(),
+        model: candidate.model.clone(),
         input_bound: worst.map_or_else(|| case.bounds(None).input_tokens, |worst| worst.input),
         may_reason: call.ask.features.reasoning,
         is_stream: call.ask.stream,
@@ -120,28 +127,41 @@ pub async fn reserve(
     Ok(Bill::new(debt, pricing, app.bank.clone()))
 }
 
+impl Denied {
+    /// Ends the request with our own no, which costs nothing and stands in the ledger.
+    pub fn refuse(self, app: &App) -> Refusal {
+        if matches!(self.refusal.cause, Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded) {
+            app.bank.note_cap_refusal();
+        }
+        if let Some(tab) = self.tab {
+            tab.refuse(&self.refusal);
+        }
+        self.refusal
+    }
+}
+
 impl<'a> Case<'a> {
-    fn of(arrival: &'a Arrival, call: &'a Call, decision: &'a Decision) -> Self {
-        let model = match decision.model.is_empty() {
+    fn of(arrival: &'a Arrival, call: &'a Call, candidate: &'a Candidate) -> Self {
+        let model = match candidate.model.is_empty() {
             true => None,
-            false => arrival.snapshot.book.find(&decision.provider.config.provider, None, &decision.model),
+            false => arrival.snapshot.book.find(&candidate.provider.config.provider, None, &candidate.model),
         };
         let operation = arrival.endpoint.operation;
-        let facts = model.as_deref().map_or_else(ModelFacts::default, |model| facts(model, decision, operation));
+        let facts = model.as_deref().map_or_else(ModelFacts::default, |model| facts(model, candidate, operation));
         let context = Context {
             at_ms: arrival.at_ms,
             requested_service_tier: call.ask.service_tier.as_deref(),
             geo: call.ask.geo.as_deref(),
             speed: call.ask.speed.as_deref(),
-            residency: decision.provider.residency(),
+            residency: candidate.provider.residency(),
             ..Context::default()
         };
-        Self { call, decision, operation, model, facts, context }
+        Self { call, candidate, operation, model, facts, context }
     }
 
     /// Whether it costs nothing, whatever it asks for.
     fn is_free(&self) -> bool {
-        self.operation.is_free() || self.decision.provider.config.free
+        self.operation.is_free() || self.candidate.provider.config.free
     }
 
     fn bounds(&self, limit: Option<u64>) -> Bounds {
@@ -201,7 +221,7 @@ impl<'a> Case<'a> {
             return Refusal::new(Cause::Unbounded, message);
         }
         let message =
-            format!("model_unpriced: model {:?} has no price for this request, and {whose}", self.decision.model);
+            format!("model_unpriced: model {:?} has no price for this request, and {whose}", self.candidate.model);
         Refusal::new(Cause::Unpriced, message).about("model")
     }
 
@@ -214,7 +234,7 @@ impl<'a> Case<'a> {
         let asked = [self.call.ask.output_limit, self.facts.max_output].into_iter().flatten().min()?;
         let mut best = fits(OUTPUT_MIN).filter(|_| OUTPUT_MIN < asked)?;
         // The body must take a limit, before anybody counts on it.
-        let config = &self.decision.provider.config;
+        let config = &self.candidate.provider.config;
         let text = self.call.plain.as_ref().unwrap_or(&self.call.pieces);
         set_output_limit(&self.call.ask, text, self.operation, chat_limit(config), OUTPUT_MIN)?;
         let (mut low, mut high) = (OUTPUT_MIN, asked);
@@ -262,15 +282,6 @@ const fn boundless(operation: Operation) -> Option<&'static str> {
     }
 }
 
-/// Our own no, which costs nothing and stands in the ledger.
-fn refuse(app: &App, tab: Tab, refusal: Refusal) -> Refusal {
-    if matches!(refusal.cause, Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded) {
-        app.bank.note_cap_refusal();
-    }
-    tab.refuse(&refusal);
-    refusal
-}
-
 /// What the request says that it may cost.
 fn max_cost(arrival: &Arrival) -> Result<Option<Usd>, Refusal> {
     let Some(value) = arrival.head.headers.get(MAX_COST) else { return Ok(None) };
@@ -281,24 +292,24 @@ fn max_cost(arrival: &Arrival) -> Result<Option<Usd>, Refusal> {
 
 /// Leave to bill the batch whose results are asked for. The id is what stands in front of the last step of the path, as in
 /// `/v1/messages/batches/ID/results`.
-async fn claim(app: &App, arrival: &Arrival, decision: &Decision) -> Result<Option<Claim>, Refusal> {
+async fn claim(app: &App, arrival: &Arrival, candidate: &Candidate) -> Result<Option<Claim>, Refusal> {
     let mut steps = arrival.path.rsplit('/').skip(1);
     let id = steps.next().filter(|id| id.len() <= BATCH_ID_BYTES_MAX);
     let Some(id) = id.filter(|_| arrival.endpoint.operation.may_tell_a_batch()) else { return Ok(None) };
-    let name = format!("{}/{id}", decision.provider.config.name);
+    let name = format!("{}/{id}", candidate.provider.config.name);
     app.booked.claim(&name, arrival.at_ms).await.map_err(|error| {
         Refusal::new(Cause::StoreUnavailable, format!("the ledger cannot be read: {error}")).after(STORE_RETRY_S)
     })
 }
 
-fn facts(model: &Model, decision: &Decision, operation: Operation) -> ModelFacts {
+fn facts(model: &Model, candidate: &Candidate, operation: Operation) -> ModelFacts {
     ModelFacts {
         context: model.context_total().or(model.context_window()),
         max_output: model.max_output(),
         image_tokens: None,
         // Its chat completions bill reasoning beside the completion tokens, its responses within them (PROTOCOLS).
-        runs_on_its_own: runs_on_its_own(&decision.provider.config.provider, model.id()),
-        reasoning_outside: &*decision.provider.config.provider == "xai" && operation == Operation::ChatCompletions,
+        runs_on_its_own: runs_on_its_own(&candidate.provider.config.provider, model.id()),
+        reasoning_outside: &*candidate.provider.config.provider == "xai" && operation == Operation::ChatCompletions,
     }
 }
 

@@ -7,22 +7,31 @@ use super::arrive::Arrival;
 use super::choose;
 use super::identify::Caller;
 use super::read::Call;
-use crate::domain::entry::Tier;
+use crate::domain::entry::{Entry, Tier};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The upstream.
-    pub provider: Arc<Provider>,
     /// The model that was asked for; empty where the operation has none.
     pub requested: Arc<str>,
-    /// The model that is sent.
-    pub model: Arc<str>,
     /// How hard the request is, where that was asked.
     pub tier: Option<Tier>,
-    /// The rule that decided.
+    /// Where it goes first.
+    pub first: Candidate,
+    /// Where it goes if that fails, in this order.
+    pub others: Vec<Candidate>,
+}
+
+/// One upstream and one model that may serve a request.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The upstream.
+    pub provider: Arc<Provider>,
+    /// The model that is sent.
+    pub model: Arc<str>,
+    /// The rule that chose it.
     pub reason: Cow<'static, str>,
 }
 
@@ -51,9 +60,20 @@ pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    let provider = provider.clone();
-    Ok(match choose::choose(arrival, caller, call, &provider, &requested)? {
-        Some(choice) => Decision { provider, requested, model: choice.model, tier: choice.tier, reason: choice.reason },
-        None => Decision { provider, model: requested.clone(), requested, tier: None, reason: reason.into() },
-    })
+    let choice = choose::choose(arrival, caller, call, provider, &requested)?;
+    let (model, tier, reason) = match choice {
+        Some(choice) => (choice.model, choice.tier, choice.reason),
+        None => (requested.clone(), None, reason.into()),
+    };
+    let first = Candidate { provider: provider.clone(), model, reason };
+    Ok(Decision { requested, tier, first, others: Vec::new() })
+}
+
+impl Candidate {
+    /// Notes in the ledger's entry that the request goes here.
+    pub fn note(&self, entry: &mut Entry) {
+        entry.upstream = self.provider.config.name.clone();
+        entry.model = self.model.clone();
+        entry.reason = (*self.reason).into();
+    }
 }

@@ -8,7 +8,7 @@ use crate::app::Snapshot;
 use crate::bank::Bank;
 use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
-use crate::bank::tab::STATUS_CLIENT_LEFT;
+use crate::bank::tab::{STATUS_CLIENT_LEFT, Tab};
 use crate::domain::entry::Outcome;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
@@ -201,6 +201,20 @@ impl Bill {
 
     /// Settles, and says what it cost unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
+        let closing = self.conclude(end, facts);
+        self.debt.settle(closing);
+        closing.cost
+    }
+
+    /// Settles the attempt and not the request, whose tab is given back.
+    #[must_use]
+    pub fn close(mut self, end: End, facts: &Facts) -> Option<Tab> {
+        let closing = self.conclude(end, facts);
+        self.debt.close(closing)
+    }
+
+    /// Works out what is owed, and notes it in the entry.
+    fn conclude(&mut self, end: End, facts: &Facts) -> Closing {
         let owed = self.owed(end, facts);
         let closing = Closing {
             status: self.status,
@@ -217,18 +231,20 @@ impl Bill {
             if unanswered && entry.status == 0 {
                 entry.status = end.status_without_answer();
             }
-            entry.usage = owed.usage;
+            match entry.attempts.is_empty() {
+                true => entry.usage = owed.usage,
+                false => entry.usage.add(&owed.usage),
+            }
             if let Some(reason) = reason {
                 entry.reason = reason;
             }
-            entry.price = price;
+            entry.price = price.or(entry.price.take());
             entry.served_model.clone_from(&facts.served_model);
             entry.service_tier.clone_from(&facts.service_tier);
             entry.geo.clone_from(&facts.geo);
             entry.speed.clone_from(&facts.speed);
         }
-        self.debt.settle(closing);
-        closing.cost
+        closing
     }
 
     fn outcome(&self, end: End, facts: &Facts) -> Outcome {

@@ -23,6 +23,8 @@ mod text;
 mod tools;
 mod values;
 
+pub(super) use kinds::runs_at_client;
+
 use collect::Collector;
 use tables::Table;
 use text::Utf8;

@@ -23,8 +23,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::guard::Guard;
 use super::http2;
-use super::tls::{Door, HTTP2};
 use crate::app::App;
+use crate::app::door::{Door, HTTP2};
 use crate::domain::refusal::Cause;
 use crate::drain::Phase;
 use crate::limits::gate::Gate;
@@ -75,7 +75,7 @@ where
 }
 
 /// Serves clients' TCP connections over TLS with `answer` until the drain begins.
-pub async fn tls<F, A, B>(app: Arc<App>, listener: TcpListener, door: Door, answer: F)
+pub async fn tls<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
@@ -83,8 +83,10 @@ where
 {
     let places = app.connections.clone();
     each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer| {
-        let (door, answer) = (door.clone(), answer.clone());
+        let answer = answer.clone();
         async move {
+            // That of the config of this moment: certificates are renewed while we serve.
+            let Some(door) = app.snapshot.load().door.clone() else { return };
             let Some(stream) = shake_hands(&app, &door, stream).await else { return };
             let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let answer = |request| answer(app.clone(), peer, request);

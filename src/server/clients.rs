@@ -9,11 +9,9 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
-use super::tls::Door;
 use super::{accept, surfaces};
 use crate::app::App;
 use crate::config::{Listen, Server};
-use crate::upstream::client::SetupError;
 
 /// Where clients connect.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ pub enum Clients {
     /// In plain text.
     Plain(TcpListener),
     /// Over TLS.
-    Tls(TcpListener, Door),
+    Tls(TcpListener),
     /// Through the file system, and where in it.
     Local(UnixListener, PathBuf),
 }
@@ -30,14 +28,11 @@ impl Clients {
     /// Binds what config names.
     ///
     /// # Errors
-    /// The address is taken, or a certificate or key cannot be used.
-    pub async fn bind(server: &Server) -> Result<Self, SetupError> {
+    /// The address is taken.
+    pub async fn bind(server: &Server) -> io::Result<Self> {
         Ok(match (&server.listen, &server.tls) {
             (Listen::Tcp(address), None) => Self::Plain(TcpListener::bind(address).await?),
-            (Listen::Tcp(address), Some(tls)) => {
-                let door = Door::new(tls)?;
-                Self::Tls(TcpListener::bind(address).await?, door)
-            }
+            (Listen::Tcp(address), Some(_)) => Self::Tls(TcpListener::bind(address).await?),
             (Listen::Unix(path), _) => Self::Local(socket(path, server.socket_mode)?, path.clone()),
         })
     }
@@ -48,7 +43,7 @@ impl Clients {
     /// The system does not say.
     pub fn place(&self) -> io::Result<Listen> {
         match self {
-            Self::Plain(listener) | Self::Tls(listener, _) => listener.local_addr().map(Listen::Tcp),
+            Self::Plain(listener) | Self::Tls(listener) => listener.local_addr().map(Listen::Tcp),
             Self::Local(_, path) => Ok(Listen::Unix(path.clone())),
         }
     }
@@ -57,7 +52,7 @@ impl Clients {
     pub fn serve(self, app: Arc<App>) -> JoinHandle<()> {
         match self {
             Self::Plain(listener) => tokio::spawn(accept::tcp(app, listener, surfaces::client)),
-            Self::Tls(listener, door) => tokio::spawn(accept::tls(app, listener, door, surfaces::client)),
+            Self::Tls(listener) => tokio::spawn(accept::tls(app, listener, surfaces::client)),
             Self::Local(listener, path) => tokio::spawn(async move {
                 accept::local(app, listener, surfaces::client).await;
                 // Left behind, it would look as if somebody listened.

@@ -3,7 +3,6 @@
 //! Three doors: clients, the admin interface, and the control socket in the store's folder. It knows nothing of money
 //! or dialects.
 
-pub mod tls;
 mod stall;
 pub mod http2;
 mod guard;

@@ -1,6 +1,6 @@
 //! Run: from bound listeners to a settled ledger.
 //!
-//! The first SIGTERM or SIGINT stops new work and lets open streams end; after `drain_s`, or on a second signal, they
+//! SIGHUP, or a changed file of the config, loads the config anew. The first SIGTERM or SIGINT stops new work and lets open streams end; after `drain_s`, or on a second signal, they
 //! are cut with their dialect's error. Then the ledger is made durable and the log written.
 
 use std::fs::Permissions;
@@ -16,9 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::clients::Clients;
 use super::{accept, surfaces};
 use crate::app::App;
+use crate::app::reload::{Watch, reload};
 use crate::config::Server;
 use crate::drain::Phase;
-use crate::upstream::client::SetupError;
 
 /// The control socket in the store's folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -31,6 +31,9 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// How often what is held back for a minute is looked at.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often the files of the config are looked at.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Bound and not yet served.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub struct BindError {
     /// The address or path.
     pub place: String,
     /// Why not.
-    pub error: SetupError,
+    pub error: io::Error,
 }
 
 /// What ends the process.
@@ -57,6 +60,7 @@ pub struct BindError {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Listeners {
@@ -67,9 +71,9 @@ impl Listeners {
     pub async fn bind(server: &Server, folder: &Path) -> Result<Self, BindError> {
         let clients = Clients::bind(server).await.map_err(|error| BindError::new(&server.listen, error))?;
         let admin = TcpListener::bind(server.admin_listen).await;
-        let admin = admin.map_err(|error| BindError::new(server.admin_listen, error.into()))?;
+        let admin = admin.map_err(|error| BindError::new(server.admin_listen, error))?;
         let control_path = folder.join(CONTROL_SOCKET);
-        let control = control(&control_path).map_err(|error| BindError::new(control_path.display(), error.into()))?;
+        let control = control(&control_path).map_err(|error| BindError::new(control_path.display(), error))?;
         Ok(Self { clients, admin, control, control_path })
     }
 }
@@ -86,18 +90,30 @@ fn control(path: &Path) -> io::Result<UnixListener> {
 }
 
 impl Signals {
-    /// Takes over SIGTERM and SIGINT.
+    /// Takes over SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
     /// The system refuses.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Waits for what ends the process, and meanwhile reads the config again when it is told to.
+    async fn next(&mut self, app: &Arc<App>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    let app = app.clone();
+                    // Apart from the wait for the end, which must not wait for a secret's command.
+                    tokio::spawn(async move { reload(&app).await });
+                }
+            }
         }
     }
 }
@@ -112,7 +128,9 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     tokio::spawn(accept::operators(app.clone(), admin, surfaces::admin));
     let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
     let ticking = tokio::spawn(tick(app.clone()));
-    signals.next().await;
+    let watching = tokio::spawn(watch(app.clone()));
+    signals.next(&app).await;
+    watching.abort();
     drain(&app, &mut signals).await;
     control.abort();
     ticking.abort();
@@ -128,14 +146,14 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     closed
 }
 
-async fn drain(app: &App, signals: &mut Signals) {
+async fn drain(app: &Arc<App>, signals: &mut Signals) {
     let longest = app.snapshot.load().config.server.drain;
     tracing::info!(open = app.drain.open(), longest_s = longest.as_secs(), "draining");
     app.drain.advance(Phase::Draining);
     tokio::select! {
         () = app.drain.idle() => return,
         () = tokio::time::sleep(longest) => {}
-        () = signals.next() => {}
+        () = signals.next(app) => {}
     }
     tracing::warn!(open = app.drain.open(), "cutting what is still open");
     app.drain.advance(Phase::Cutting);
@@ -150,8 +168,16 @@ async fn tick(app: Arc<App>) {
     }
 }
 
+async fn watch(app: Arc<App>) {
+    let (mut ticks, mut watch) = (tokio::time::interval(WATCH), Watch::default());
+    loop {
+        ticks.tick().await;
+        watch.look(&app).await;
+    }
+}
+
 impl BindError {
-    fn new(place: impl std::fmt::Display, error: SetupError) -> Self {
+    fn new(place: impl std::fmt::Display, error: io::Error) -> Self {
         Self { place: place.to_string(), error }
     }
 }

@@ -44,7 +44,7 @@ pub enum Client {
 }
 
 /// How long connections are waited for and kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
     /// Longest wait for a connection, with the tunnel and TLS.
     pub connect_timeout: Duration,

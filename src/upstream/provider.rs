@@ -34,12 +34,23 @@ impl Provider {
     /// # Errors
     /// A certificate or key that cannot be used, or the credential cannot stand in a header.
     pub fn new(config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let options = ClientOptions {
-            connect_timeout: config.connect_timeout,
-            idle_timeout: config.pool_idle,
-            idle_max: config.pool_max_idle,
-        };
-        let client = Client::new(options, &config.base_url, &config.way)?;
+        let client = Client::new(options(&config), &config.base_url, &config.way)?;
+        Self::over(client, config)
+    }
+
+    /// The same upstream with another `config`, over the connections that there are if it is reached as before.
+    ///
+    /// # Errors
+    /// As [`Provider::new`].
+    pub fn renewed(&self, config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let reached = |config: &Upstream| (options(config), config.base_url.clone(), config.way.clone());
+        match reached(&self.config) == reached(&config) {
+            true => Self::over(self.client.clone(), config),
+            false => Self::new(config),
+        }
+    }
+
+    fn over(client: Client, config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let credential = config.api_key.as_ref().map(|key| credential(&config, key.expose())).transpose()?;
         Ok(Self { config, client, credential })
     }
@@ -90,6 +101,14 @@ impl Provider {
     /// Sends a request that [`address`](Self::address) addressed.
     pub fn send(&self, request: Request<Rope>) -> ResponseFuture {
         self.client.send(request)
+    }
+}
+
+fn options(config: &Upstream) -> ClientOptions {
+    ClientOptions {
+        connect_timeout: config.connect_timeout,
+        idle_timeout: config.pool_idle,
+        idle_max: config.pool_max_idle,
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod ledger;
 mod commands;
 mod books;
+mod reconcile;
 mod state;
 
 /// A config with all that these tests look at.

@@ -44,6 +44,11 @@ pub struct Served {
     pub said: Arc<Mutex<String>>,
 }
 
+/// Gives a process a moment before it is asked again.
+pub async fn pause() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
 impl Place {
     /// A place whose config holds `extra`.
     pub async fn new(extra: &str) -> Self {

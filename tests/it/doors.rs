@@ -15,7 +15,6 @@ use tollgate::domain::entry::Outcome;
 use tollgate::domain::tokens::UsageSource;
 use tollgate::drain::Phase;
 use tollgate::server::clients::Clients;
-use tollgate::server::tls::Door;
 use tollgate::server::{accept, surfaces};
 
 use crate::papers::{Papers, exchange};
@@ -50,10 +49,9 @@ where
 
 /// A second door of `world`, over TLS.
 async fn tls_door(world: &World) -> SocketAddr {
-    let door = Door::new(world.app.snapshot.load().config.server.tls.as_ref().unwrap()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(accept::tls(world.app.clone(), listener, door, surfaces::client));
+    tokio::spawn(accept::tls(world.app.clone(), listener, surfaces::client));
     address
 }
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate::admin::{self, Answer, Door};
 use tollgate::app::{App, Surroundings};
 use tollgate::bank::debt::Closing;
-use tollgate::bank::tab::{Presence, Tab};
+use tollgate::bank::tab::{NotOpened, Presence, Tab};
 use tollgate::config::{Config, Environment};
 use tollgate::domain::entry::Entry;
 use tollgate::domain::ids::RequestId;
@@ -86,7 +86,10 @@ impl House {
 
     /// Lets `entry` run through a bank that may be unable to write it.
     pub async fn settle_into_the_void(&self, entry: Entry) {
-        drop(Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence()).open(None, &[]).await);
+        match Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence()).open(None, &[]).await {
+            Err(NotOpened::Unwritten(tab, refusal)) => tab.refuse(&refusal),
+            Ok(_) | Err(NotOpened::Exceeded(..) | NotOpened::Refused(_)) => {}
+        }
     }
 
     /// Asks the admin listener from this machine, with the token.

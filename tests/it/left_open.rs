@@ -52,7 +52,7 @@ async fn risen(now_us: &Arc<AtomicU64>, extra: &str) -> World {
 async fn adjust(world: &World, body: &Value) -> u16 {
     let mut request = world.post("/admin/v1/adjustments", body.to_string());
     *request.uri_mut() = format!("http://{}/admin/v1/adjustments", world.admin).parse().unwrap();
-    let token = format!("Bearer {}", world.app.admin_token.expose());
+    let token = format!("Bearer {}", world.app.admin_token.load().expose());
     request.headers_mut().insert("authorization", token.parse().unwrap());
     world.send(request).await.status.as_u16()
 }

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::parts::{Key, KeyIndex, TAG_BYTES_MAX, TAGS_MAX};
+use jiff::tz::TimeZone;
+
+use super::{Setting, rights};
+use crate::config::parts::{Key, KeyIndex, TAG_BYTES_MAX, TAGS_MAX, Upstream};
 use crate::config::read::Section;
 use crate::config::schema::{KEY, TEAM, USER};
 use crate::config::secret::{Secret, Vault, digest_of};
@@ -24,7 +27,12 @@ pub(super) struct Callers {
     pub by_digest: KeyIndex,
 }
 
-pub(super) fn callers(root: &Section<'_>, vault: &Vault<'_>) -> Callers {
+pub(super) fn callers(
+    root: &Section<'_>,
+    setting: &Setting<'_>,
+    upstreams: &[Arc<Upstream>],
+    zone: &TimeZone,
+) -> Callers {
     let mut callers = Callers::default();
     for (name, section) in root.sections("teams", &TEAM) {
         check_name(&section, name);
@@ -40,13 +48,14 @@ pub(super) fn callers(root: &Section<'_>, vault: &Vault<'_>) -> Callers {
         if id == "local" || id.starts_with("pass:") {
             section.complain_whole("this id is reserved for callers without a key of their own");
         }
-        callers.add_key(id, &section, vault);
+        rights::check_upstreams(&section, upstreams);
+        callers.add_key(id, &section, &setting.vault, zone);
     }
     callers
 }
 
 impl Callers {
-    fn add_key(&mut self, id: &str, section: &Section<'_>, vault: &Vault<'_>) {
+    fn add_key(&mut self, id: &str, section: &Section<'_>, vault: &Vault<'_>, zone: &TimeZone) {
         let user: Option<Arc<str>> = section.text("user").map(Arc::from);
         let team = self.team(section);
         let team = team.or_else(|| self.users.get(user.as_ref()?)?.clone());
@@ -55,9 +64,10 @@ impl Callers {
         }
         let account = Account { key: id.into(), user, team, tags: tags(section) };
         let attribute = section.flag("attribute", false);
+        let (rights, expires_ms) = (rights::rights(section), rights::expires(section, zone));
         let Some(secret) = secret(section, vault) else { return };
         let digest = digest_of(secret.expose());
-        let key = Arc::new(Key { account, attribute, secret });
+        let key = Arc::new(Key { account, attribute, secret, rights, expires_ms });
         if let Some(twin) = self.by_digest.0.insert(digest, key.clone()) {
             section.complain("secret", format!("the same secret as that of the key {:?}", twin.account.key));
         }

@@ -135,7 +135,7 @@ fn certificates(
 }
 
 fn read(section: &Section<'_>, key: &str, path: &str, vault: &Vault<'_>) -> Option<Vec<u8>> {
-    match std::fs::read(vault.folder.join(path)) {
+    match std::fs::read(vault.path(path)) {
         Ok(text) => Some(text),
         Err(error) => {
             section.complain(key, format!("file {path} cannot be read: {error}"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::limits::{LimitBook, Limits, is_operation, operation_words};
 use crate::config::read::Section;
-use crate::config::schema::{DEFAULT, DEFAULTS, KEY, LIMITS, ORGANISATION, TEAM, USER};
+use crate::config::schema::{DEFAULT, DEFAULT_USER, DEFAULTS, KEY, LIMITS, ORGANISATION, TEAM, USER};
 
 /// More is a mistake, and less than one would refuse everything without saying so.
 const MAX: u64 = 1_000_000_000_000;
@@ -12,16 +12,16 @@ const MAX: u64 = 1_000_000_000_000;
 pub(super) fn limits(root: &Section<'_>) -> LimitBook {
     let own = |(name, section): (&str, Section<'_>)| (Arc::from(name), of(&section));
     let defaults = root.section("defaults", &DEFAULTS);
-    let default = |name| of(&defaults.section(name, &DEFAULT));
+    let default = |name, keys| of(&defaults.section(name, keys));
     let book = LimitBook {
         any: false,
         organisation: of(&root.section("organisation", &ORGANISATION)),
         teams: root.sections("teams", &TEAM).into_iter().map(own).filter_map(|(name, it)| Some((name, it?))).collect(),
         users: root.sections("users", &USER).into_iter().map(own).collect(),
         keys: root.sections("keys", &KEY).into_iter().map(own).collect(),
-        default_key: default("key"),
-        default_user: default("user"),
-        default_passthrough: default("passthrough"),
+        default_key: default("key", &DEFAULT),
+        default_user: default("user", &DEFAULT_USER),
+        default_passthrough: default("passthrough", &DEFAULT),
     };
     book.looked_through()
 }

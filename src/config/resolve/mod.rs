@@ -9,6 +9,7 @@ mod upstreams;
 mod callers;
 mod limits;
 mod caps;
+mod rights;
 mod prices;
 mod routing;
 
@@ -32,15 +33,16 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let server = server::server(&root, setting);
     let network = connections::network(&root, &setting.vault);
     let upstreams = upstreams::upstreams(&root, &network, &setting.vault);
-    let callers = callers::callers(&root, &setting.vault);
     let routing = routing::routing(&root, &upstreams);
+    let money = server::money(&root);
+    let callers = callers::callers(&root, setting, &upstreams, &money.time_zone);
     let (store, caps) = (server::store(&root), caps::caps(&root));
     caps::check_retention(&root, &caps, store.retention_days.is_some());
     Config {
         file: None,
         server,
         store,
-        money: server::money(&root),
+        money,
         log: server::log(&root),
         network,
         upstreams,
@@ -51,6 +53,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         prices: prices::prices(&root),
         caps,
         routing,
+        default_rights: rights::defaults(&root),
         by_digest: callers.by_digest,
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn mime_kind(raw: &[u8]) -> Kind {
 }
 
 /// Whether the client runs tools of this type. Anthropic dates its types, as in `bash_20250124`.
-pub(super) fn runs_at_client(kind: &str) -> bool {
+pub(in crate::protocol) fn runs_at_client(kind: &str) -> bool {
     let dated = kind.trim_end_matches(|letter: char| letter.is_ascii_digit()).trim_end_matches('_');
     matches!(
         dated,

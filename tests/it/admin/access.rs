@@ -155,7 +155,7 @@ async fn a_token_is_made_where_none_is_configured() {
     let bearer = format!("Bearer {}", kept.trim_end());
     assert_eq!(status(&house, HERE, "/admin/v1/config", &[("authorization", &bearer)]).await, 200);
     assert_eq!(status(&house, HERE, "/admin/v1/config", &[("authorization", "Bearer ")]).await, 401);
-    assert!(house.app.admin_token.origin().ends_with("data/admin-token"));
+    assert!(house.app.admin_token.load().origin().ends_with("data/admin-token"));
 }
 
 #[test]

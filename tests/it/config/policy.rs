@@ -29,6 +29,27 @@ fn a_cap_that_cannot_be_enforced_is_refused() {
 }
 
 #[test]
+fn what_a_key_may_be_used_for_is_checked() {
+    let key = "[keys.a]\nsecret = { env = \"K\" }\n";
+    let day = "must be a day such as 2027-01-01 or a time such as 2027-01-01T12:00:00Z";
+    let upstreams = "no upstream is called \"opnai\"; there are openai, anthropic, gemini";
+    for (line, expect) in [
+        ("models = [\"gpt-?\"]", "3:11: keys.a.models: \"gpt-?\": the only wildcard is *".to_owned()),
+        ("models = \"gpt\"", "3:10: keys.a.models: must be a list of strings, not a string".to_owned()),
+        ("upstreams = [\"opnai\"]", format!("3:14: keys.a.upstreams: {upstreams}")),
+        ("networks = [\"10.0.0.1/8\"]", "3:13: keys.a.networks: \"10.0.0.1/8\": has bits behind its length; an address alone is ADDRESS/32, or /128".to_owned()),
+        ("expires = \"soon\"", format!("3:11: keys.a.expires: {day}")),
+    ] {
+        assert_eq!(errors(&format!("{key}{line}")), expect, "{line}");
+    }
+    assert!(
+        errors(&format!("{key}operations = [\"chta\"]"))
+            .starts_with("3:15: keys.a.operations: \"chta\": is no operation")
+    );
+    assert!(errors("[defaults.user]\nmodels = []").starts_with("2:1: defaults.user.models: unknown key"));
+}
+
+#[test]
 fn a_share_is_a_decimal() {
     for (said, meant) in [("0", "0"), ("1", "1"), ("0.010", "0.01"), ("0.000000000001", "0.000000000001")] {
         let config = parsed(&format!("[money]\nunsynced_share = {said}"));
