@@ -87,7 +87,7 @@ impl App {
 #[derive(Debug)]
 pub struct Snapshot {
     /// What was configured.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Every upstream, in the order of the config.
     pub providers: Vec<Arc<Provider>>,
     /// What things cost.
@@ -134,7 +134,7 @@ impl Snapshot {
     fn assemble(config: Config, providers: Vec<Arc<Provider>>, door: Option<Door>) -> Self {
         let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
         let lineups = config.upstreams.iter().filter_map(|upstream| lineup(&config, upstream, &book)).collect();
-        Self { config, providers, book, lineups, door }
+        Self { config: Arc::new(config), providers, book, lineups, door }
     }
 
     /// The upstream with this name.

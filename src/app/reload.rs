@@ -117,7 +117,7 @@ pub async fn reload(app: &App) -> Result<Vec<&'static str>, NotReloaded> {
         Ok(Loaded { config, files }) => {
             app.reloads.note_files(&known, files, config.is_err());
             match config {
-                Ok(config) => apply(app, config).map_err(|error| error.to_string()),
+                Ok(config) => apply(app, config).await.map_err(|error| error.to_string()),
                 Err(errors) => Err(errors.to_string()),
             }
         }
@@ -126,19 +126,19 @@ pub async fn reload(app: &App) -> Result<Vec<&'static str>, NotReloaded> {
     tell(app, outcome)
 }
 
-fn apply(app: &App, mut config: Config) -> Result<Vec<&'static str>, Box<dyn std::error::Error + Send + Sync>> {
+async fn apply(app: &App, mut config: Config) -> Result<Vec<&'static str>, Box<dyn std::error::Error + Send + Sync>> {
     let before = app.snapshot.load_full();
     let waiting = config.keep_fixed(&before.config);
     let snapshot = Snapshot::after(&before, config)?;
-    app.bank.adopt(&before.config, &snapshot.config)?;
-    let server = &snapshot.config.server;
+    let config = snapshot.config.clone();
+    app.bank.adopt(&before.config, &config, || app.snapshot.store(Arc::new(snapshot))).await?;
+    let server = &config.server;
     app.connections.resize(server.connections_max);
     app.requests.resize(server.in_flight_max.unwrap_or(usize::MAX));
     app.body_memory.resize(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX));
     if let Some(token) = &server.admin_token {
         app.admin_token.store(Arc::new(token.clone()));
     }
-    app.snapshot.store(Arc::new(snapshot));
     Ok(waiting)
 }
 

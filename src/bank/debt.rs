@@ -128,6 +128,7 @@ impl Debt {
         if let Some(held) = self.held.take() {
             bank.local.settle(held, cost.unwrap_or_default());
         }
+        bank.note_cost(self.open.attempt, cost.unwrap_or_default());
     }
 
     /// What a capped scope may have to pay is never unknown: then it is the quote.

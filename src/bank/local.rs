@@ -7,8 +7,8 @@
 //! Invariant: a hold, and what replaces it, count in the window in which the request arrived.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::tz::TimeZone;
 
@@ -49,6 +49,8 @@ pub struct Wish<'a> {
 #[derive(Debug)]
 #[must_use]
 pub struct Held {
+    /// Of which sums the slots are.
+    epoch: u64,
     slots: Vec<Slot>,
     quote: Usd,
     /// Whether so much is held without being durable that the open record must be synced before the dispatch.
@@ -83,6 +85,8 @@ pub struct Standing {
 
 #[derive(Debug)]
 struct State {
+    /// How often these sums have been replaced.
+    epoch: u64,
     index: HashMap<Scope, usize>,
     safes: Vec<Safe>,
     windows: Windows,
@@ -132,7 +136,8 @@ impl Local {
     /// Nothing spent, with the calendar of `zone`. `named` scopes are shown before they spend anything.
     #[must_use]
     pub fn new(zone: TimeZone, named: &[Capped], share: Share) -> Self {
-        let mut state = State { index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
+        let mut state =
+            State { epoch: 0, index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
         for capped in named {
             state.open(&capped.scope, &capped.policy);
         }
@@ -168,7 +173,7 @@ impl Local {
                 must_sync |= state.safes[slot.safe].note_fresh(&wish, number, share);
             }
         }
-        Ok((Held { slots, quote: wish.quote, must_sync }, written))
+        Ok((Held { epoch: state.epoch, slots, quote: wish.quote, must_sync }, written))
     }
 
     /// Ends a hold: `charge` takes its place in full, also where it is more.
@@ -177,6 +182,9 @@ impl Local {
             self.overruns.fetch_add(1, Ordering::Relaxed);
         }
         let mut state = lock(&self.state);
+        if held.epoch != state.epoch {
+            return;
+        }
         for slot in held.slots {
             let sums = state.sums(slot);
             sums.held = sums.held.less(held.quote);
@@ -227,12 +235,12 @@ impl Local {
         windows.map(|window| state.windows.since(window, now_ms)).min().unwrap_or(now_ms)
     }
 
-    /// From now on these are shown with their caps before they spend anything.
-    pub fn rename(&self, named: &[Capped]) {
+    /// Goes on with the sums of `other`. What is held here ends without a trace: there it counts already.
+    pub fn replace(&self, other: Self) {
+        let other = other.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut state = lock(&self.state);
-        for capped in named {
-            state.open(&capped.scope, &capped.policy);
-        }
+        let epoch = state.epoch + 1;
+        *state = State { epoch, ..other };
     }
 
     /// Every window of every scope, now.

@@ -7,7 +7,7 @@
 //! Invariant: each tab becomes exactly one entry, and each debt one open and one close record.
 
 pub mod windows;
-mod adopt;
+pub mod adopt;
 pub mod local;
 mod rebuild;
 mod left;
@@ -31,6 +31,7 @@ use crate::domain::refusal::{Cause, Refusal};
 use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Seat, StoreError, Unfinished};
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::{Record, Scribe};
+use adopt::Adoption;
 use left::Left;
 use local::{Denied, Held, Local, Standing, Wish};
 use rates::Rates;
@@ -49,6 +50,7 @@ pub struct Bank {
     rates: Mutex<Rates>,
     local: Local,
     left: Left,
+    adoption: Adoption,
 }
 
 impl Bank {
@@ -71,7 +73,16 @@ impl Bank {
         }
         let rates = Mutex::new(Rates::new(&recovered.rates));
         let left = Left::new(&recovered.unfinished, clock.now_ms(), expiry_ms(config));
-        let bank = Self { journal, scribe, clock, refusals: Mutex::default(), rates, local, left };
+        let bank = Self {
+            journal,
+            scribe,
+            clock,
+            refusals: Mutex::default(),
+            rates,
+            local,
+            left,
+            adoption: Adoption::default(),
+        };
         bank.expire();
         Ok(bank)
     }
@@ -164,6 +175,8 @@ impl Bank {
     /// # Errors
     /// The ledger cannot be written.
     pub async fn adjust(&self, adjustment: &Adjustment, config: &Config) -> Result<(), StoreError> {
+        // While the ledger is read anew, it would count twice or not at all.
+        let _turn = self.adoption.turn.lock().await;
         let record = crate::store::Record::Adjustment(Box::new(adjustment.clone()));
         let seat = self.journal.post(&record)?;
         rebuild::adjust(&self.local, config, adjustment);

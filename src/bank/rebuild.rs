@@ -19,28 +19,12 @@ const LOOK_BACK_MS: u64 = 2 * 86_400_000;
 
 /// Counts everything that caps of `config` count at `now_ms`.
 pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
-    let local = Local::new(config.money.time_zone.clone(), &config.caps.named(), config.money.unsynced_share);
+    let local = empty(config);
     if config.caps.is_empty() {
         return Ok(local);
     }
-    let policies = || config.caps.policies().map(|policy| &**policy);
-    let since = [now_ms, now_ms.saturating_sub(LOOK_BACK_MS)].map(|at_ms| local.since(policies(), at_ms));
-    let from_ms = since.into_iter().min().unwrap_or(0);
-    for located in Reader::open(&config.store.path).range(from_ms, u64::MAX)? {
-        match located?.record {
-            Record::Entry(entry) => {
-                // Each attempt was held for its own model.
-                for attempt in &entry.attempts {
-                    let capped = config.capped(&entry.account, &attempt.model);
-                    local.post(&capped, entry.at_ms, attempt.cost.unwrap_or_default(), Direction::Charge);
-                }
-            }
-            Record::Unsettled(lost) => {
-                local.post(&only(config, &lost.scope), lost.at_ms, lost.amount, Direction::Charge);
-            }
-            Record::Adjustment(adjustment) => adjust(&local, config, &adjustment),
-            Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Dropped(_) => {}
-        }
+    for located in Reader::open(&config.store.path).range(from_ms(&local, config, now_ms), u64::MAX)? {
+        count(&local, config, located?.record);
     }
     for request in &recovered.unfinished {
         for (open, close) in &request.attempts {
@@ -50,6 +34,36 @@ pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Re
         }
     }
     Ok(local)
+}
+
+/// Nothing spent yet, under the caps of `config`.
+pub(super) fn empty(config: &Config) -> Local {
+    Local::new(config.money.time_zone.clone(), &config.caps.named(), config.money.unsynced_share)
+}
+
+/// The first moment whose spend counts at `now_ms`.
+pub(super) fn from_ms(local: &Local, config: &Config, now_ms: u64) -> u64 {
+    let policies = || config.caps.policies().map(|policy| &**policy);
+    let since = [now_ms, now_ms.saturating_sub(LOOK_BACK_MS)].map(|at_ms| local.since(policies(), at_ms));
+    since.into_iter().min().unwrap_or(0)
+}
+
+/// Counts one record. What is still open counts elsewhere.
+pub(super) fn count(local: &Local, config: &Config, record: Record) {
+    match record {
+        Record::Entry(entry) => {
+            // Each attempt was held for its own model.
+            for attempt in &entry.attempts {
+                let capped = config.capped(&entry.account, &attempt.model);
+                local.post(&capped, entry.at_ms, attempt.cost.unwrap_or_default(), Direction::Charge);
+            }
+        }
+        Record::Unsettled(lost) => {
+            local.post(&only(config, &lost.scope), lost.at_ms, lost.amount, Direction::Charge);
+        }
+        Record::Adjustment(adjustment) => adjust(local, config, &adjustment),
+        Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Dropped(_) => {}
+    }
 }
 
 /// Posts what a loss of power may have taken: opens that were written and not yet durable.

@@ -29,12 +29,16 @@ pub struct Tab {
     arrived_us: u64,
     /// What it has taken of rate limits, once it is admitted.
     grant: Option<Grant>,
+    /// By which caps it is held; whichever are in force, where nobody has asked.
+    mark: Option<u64>,
     _presence: Presence,
 }
 
 /// Why an attempt was not opened.
 #[derive(Debug)]
 pub enum NotOpened {
+    /// Other caps have come into force meanwhile, so that others may have to hold it.
+    Changed(Box<Tab>),
     /// A cap has no room.
     Exceeded(Box<Tab>, Box<Exceeded>),
     /// The ledger cannot take it.
@@ -56,7 +60,7 @@ impl Tab {
     /// A tab for the request that `entry` begins to describe; `arrived_us` is when it came, on the clock's ticks.
     #[must_use]
     pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64, presence: Presence) -> Self {
-        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, grant: None, _presence: presence }
+        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, grant: None, mark: None, _presence: presence }
     }
 
     /// What is known so far.
@@ -78,6 +82,11 @@ impl Tab {
     /// Keeps what the request has taken of rate limits until it is settled.
     pub fn limit(&mut self, grant: Grant) {
         self.grant = Some(grant);
+    }
+
+    /// The caps that a hold counts in are asked for at this [`Bank::mark`].
+    pub const fn count_by(&mut self, mark: u64) {
+        self.mark = Some(mark);
     }
 
     /// Milliseconds since the request arrived.
@@ -105,7 +114,7 @@ impl Tab {
     /// this process; or the power's loss, where more than a small part of a cap would be lost with it.
     ///
     /// # Errors
-    /// A cap has no room, or the journal cannot be written or is too far behind: nothing is held then, and the tab is given
+    /// A cap has no room, the caps have changed, or the journal cannot be written or is too far behind: nothing is held then, and the tab is given
     /// back. A journal that fails while the record is on its way ends the request, as refused with 503.
     pub async fn open(mut self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
         let entry = self.entry();
@@ -123,7 +132,14 @@ impl Tab {
             dialect: entry.dialect,
         };
         let bank = self.bank.clone();
-        let (held, place) = match bank.hold(&open, capped) {
+        let held = {
+            let Some(_holding) = bank.adoption.begin(self.mark) else {
+                bank.adoption.opened().await;
+                return Err(NotOpened::Changed(Box::new(self)));
+            };
+            bank.hold(&open, capped)
+        };
+        let (held, place) = match held {
             Ok(held) => held,
             Err(Denied::Exceeded(exceeded)) => return Err(NotOpened::Exceeded(Box::new(self), exceeded)),
             Err(Denied::Unwritten(error)) => return Err(NotOpened::Unwritten(Box::new(self), refusal_of(&error))),

@@ -120,7 +120,11 @@ pub fn choose(
     match routing::decide(&case, &evidence, &policy, lineup) {
         Ok(decision) => Ok(told(decision, &policy, requested, is_auto)),
         Err(none) => {
-            let cause = if none.0 == Lack::Absent { Cause::NoUpstream } else { Cause::Malformed };
+            let cause = match none.0 {
+                Lack::Absent => Cause::NoUpstream,
+                Lack::Forbidden => Cause::Forbidden,
+                Lack::Cap(_) | Lack::Context | Lack::Output | Lack::Endpoint | Lack::Special(_) => Cause::Malformed,
+            };
             Err(Refusal::new(cause, none.to_string()).about("model"))
         }
     }

@@ -9,7 +9,7 @@ use super::arrive::Arrival;
 use super::flight::{Answer, Failure, fly};
 use super::parcel::pack;
 use super::read::Call;
-use super::route::Candidate;
+use super::route::{Candidate, Decision};
 use super::settle::Bill;
 use crate::app::App;
 use crate::domain::refusal::Refusal;
@@ -25,10 +25,10 @@ pub async fn dispatch(
     app: &Arc<App>,
     arrival: &mut Arrival,
     call: &Call,
-    candidate: &Candidate,
+    decision: &Decision,
     bill: Bill,
 ) -> Result<Answer, Refusal> {
-    let attempt = attempt(app, arrival, call, candidate, bill).await;
+    let attempt = attempt(app, arrival, call, &decision.requested, &decision.first, bill).await;
     attempt.map_err(|failure| failure.settle())
 }
 
@@ -36,11 +36,12 @@ async fn attempt(
     app: &Arc<App>,
     arrival: &mut Arrival,
     call: &Call,
+    requested: &str,
     candidate: &Candidate,
     bill: Bill,
 ) -> Result<Answer, Box<Failure>> {
     let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
-    let parcel = match pack(arrival, call, candidate, bill.output_limit()) {
+    let parcel = match pack(arrival, call, requested, candidate, bill.output_limit()) {
         Ok(parcel) => parcel,
         Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
     };

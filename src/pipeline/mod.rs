@@ -148,7 +148,7 @@ async fn send(
         output_limit: bill.output_limit(),
         admission,
     };
-    let answer = dispatch::dispatch(app, arrival, &call, candidate, bill).await?;
+    let answer = dispatch::dispatch(app, arrival, &call, decision, bill).await?;
     drop(call);
     deliver::deliver(app, answer, candidate, &told).await
 }

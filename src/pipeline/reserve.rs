@@ -85,10 +85,7 @@ pub async fn reserve(
     let snapshot = &arrival.snapshot;
     let case = Case::of(arrival, call, candidate);
     let operation = case.operation;
-    let capped = match case.is_free() {
-        true => Vec::new(),
-        false => snapshot.config.capped(&tab.entry().account, &candidate.model),
-    };
+    let mut capped = case.capped(app, &mut tab);
     let mut worst = match case.admit(arrival, &capped) {
         Ok(worst) => worst,
         Err(refusal) => return Err(Denied { refusal, tab: Some(tab) }),
@@ -98,6 +95,14 @@ pub async fn reserve(
         tries += 1;
         match tab.open(worst.map(|worst| worst.quote), &capped).await {
             Ok(debt) => break debt,
+            Err(NotOpened::Changed(same)) => {
+                tab = *same;
+                capped = case.capped(app, &mut tab);
+                worst = match case.admit(arrival, &capped) {
+                    Ok(worst) => worst,
+                    Err(refusal) => return Err(Denied { refusal, tab: Some(tab) }),
+                };
+            }
             Err(NotOpened::Refused(refusal)) => return Err(Denied { refusal, tab: None }),
             Err(NotOpened::Unwritten(same, refusal)) => return Err(Denied { refusal, tab: Some(*same) }),
             Err(NotOpened::Exceeded(same, exceeded)) => {
@@ -162,6 +167,15 @@ impl<'a> Case<'a> {
     /// Whether it costs nothing, whatever it asks for.
     fn is_free(&self) -> bool {
         self.operation.is_free() || self.candidate.provider.config.free
+    }
+
+    /// The scopes with caps that the request counts in: by the caps of this moment, which nobody outruns by arriving early.
+    fn capped(&self, app: &App, tab: &mut Tab) -> Vec<Capped> {
+        tab.count_by(app.bank.mark());
+        match self.is_free() {
+            true => Vec::new(),
+            false => app.snapshot.load().config.capped(&tab.entry().account, &self.candidate.model),
+        }
     }
 
     fn bounds(&self, limit: Option<u64>) -> Bounds {

@@ -112,6 +112,19 @@ impl Reader {
         Ok(Records { segments, last, current: None, ready, from_ms, to_ms, wanted: None, hash })
     }
 
+    /// The records from number `seq` on, and some before it.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn from_seq(&self, seq: u64) -> Result<Records, ReadError> {
+        let mut records = self.range(0, u64::MAX)?;
+        let mut segments: Vec<Segment> = records.segments.collect();
+        let before = segments.iter().filter(|segment| segment.first_seq <= seq).count();
+        segments.drain(..before.saturating_sub(1));
+        records.segments = segments.into_iter();
+        Ok(records)
+    }
+
     /// All segments, and those of them that may hold a record of the time asked for.
     pub(super) fn segments(&self, from_ms: u64, to_ms: u64) -> Result<(Vec<Segment>, Vec<Segment>), ReadError> {
         for _ in 0..RETRIES {

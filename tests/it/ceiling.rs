@@ -185,6 +185,7 @@ impl World {
                 self.refused += 1;
             }
             Err(NotOpened::Unwritten(_, refusal) | NotOpened::Refused(refusal)) => panic!("{refusal:?}"),
+            Err(NotOpened::Changed(_)) => panic!("the caps are what they were"),
         }
     }
 

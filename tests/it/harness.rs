@@ -88,7 +88,7 @@ impl House {
     pub async fn settle_into_the_void(&self, entry: Entry) {
         match Tab::new(self.app.bank.clone(), Box::new(entry), 0, self.presence()).open(None, &[]).await {
             Err(NotOpened::Unwritten(tab, refusal)) => tab.refuse(&refusal),
-            Ok(_) | Err(NotOpened::Exceeded(..) | NotOpened::Refused(_)) => {}
+            Ok(_) | Err(NotOpened::Exceeded(..) | NotOpened::Refused(_) | NotOpened::Changed(_)) => {}
         }
     }
 

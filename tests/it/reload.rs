@@ -1,5 +1,7 @@
 //! Another config while the process runs: what takes effect, what waits, and that nothing half done ever does.
 
+mod caps;
+
 use std::sync::Arc;
 use std::time::Instant;
 

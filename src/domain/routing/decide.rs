@@ -390,6 +390,7 @@ impl fmt::Display for NoCandidate {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Lack::Absent => out.write_str("no model may be chosen here: name one, or name models in [routing.tiers]"),
+            Lack::Forbidden => out.write_str("none of the models that auto stands for may be used by this key"),
             lack => write!(out, "no model can be chosen for this request: the first in question {lack}; name a model"),
         }
     }
