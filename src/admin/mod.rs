@@ -3,7 +3,7 @@
 //! It changes nothing but by adjustments and reloads, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
-//! [`zone`] and [`report`] what the ledger comes to, [`lookup`] what one request was, [`audit`] whether all of it is sound,
+//! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
 //! [`adjust`] how it is corrected, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
 //! read again, and `page` what a browser gets.
 //!
@@ -19,6 +19,8 @@ pub mod report;
 pub mod lookup;
 pub mod audit;
 pub mod adjust;
+pub mod rows;
+pub mod reprice;
 mod export_json;
 mod export_csv;
 pub mod export;
@@ -30,17 +32,18 @@ mod caps;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
+
+pub use reply::Page;
 
 use crate::app::App;
 use crate::telemetry::metrics::Metrics;
 
 /// What is answered with.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Page>;
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,19 +10,22 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::query::{self, BadQuery};
+use super::reprice::Prices;
+use super::rows::{self, RowFormat};
 use super::zone::{Days, Zone, ZoneError};
 use super::{Answer, reply};
 use crate::app::App;
 use crate::domain::focus;
-use crate::domain::report::{Dimension, DimensionError, Query, Report, Table};
+use crate::domain::report::{Dimension, DimensionError, Query, Report, Repriced, Sums, Table};
 use crate::domain::report_text::Format;
-use crate::store::{Grain, Ledger, ReadError};
+use crate::domain::subject::Subject;
+use crate::store::{Grain, Ledger, ReadError, Told};
 
 /// The longest wait for requests that have just ended. A disk that hangs longer keeps no report from what is readable.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
 /// The parameters of a report.
-pub const PARAMETERS: [&str; 5] = ["by", "since", "until", "format", "tz"];
+pub const PARAMETERS: [&str; 7] = ["by", "since", "until", "format", "tz", "reprice", "rows"];
 
 /// A report that was asked for.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct Request {
     pub query: Query,
     /// How it is to be written, if that was said.
     pub format: Option<Format>,
+    /// Whether single lines are asked for, and how they are to be written.
+    pub rows: Option<RowFormat>,
     zone: Zone,
 }
 
@@ -49,6 +54,12 @@ pub enum BadRequest {
     Time(&'static str, ZoneError),
     /// There is no such format.
     Format(Box<str>),
+    /// It is neither to be repriced nor not.
+    Reprice(Box<str>),
+    /// Lines cannot be written like that.
+    Rows(Box<str>),
+    /// Lines are not grouped, repriced, or written in the formats of reports.
+    RowsOnly,
     /// It would end before it begins.
     Backwards,
     /// FOCUS has rows and days of its own.
@@ -73,7 +84,16 @@ impl Request {
                 return Err(BadRequest::Twice(PARAMETERS[place]));
             }
         }
-        let [by, since, until, format, tz] = said;
+        let [by, since, until, format, tz, reprice, rows] = said;
+        let is_repriced = match reprice {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(word) => return Err(BadRequest::Reprice(word.into())),
+        };
+        let rows = rows.map(|word| RowFormat::named(word).ok_or_else(|| BadRequest::Rows(word.into()))).transpose()?;
+        if rows.is_some() && (by.is_some() || format.is_some() || is_repriced) {
+            return Err(BadRequest::RowsOnly);
+        }
         let format =
             format.map(|word| Format::named(word).ok_or_else(|| BadRequest::Format(word.into()))).transpose()?;
         let default_zone = if format == Some(Format::Focus) { &Zone::utc() } else { default_zone };
@@ -89,13 +109,13 @@ impl Request {
         }
         let mut by = Dimension::list(by.unwrap_or_default()).map_err(BadRequest::By)?;
         if format == Some(Format::Focus) {
-            if !by.is_empty() || zone.name() != "UTC" {
+            if !by.is_empty() || zone.name() != "UTC" || is_repriced {
                 return Err(BadRequest::Focus);
             }
             by = focus::BY.to_vec();
         }
-        let query = Query { by, from_ms, until_ms, time_zone: zone.name().into() };
-        Ok(Self { query, format, zone })
+        let query = Query { by, from_ms, until_ms, time_zone: zone.name().into(), is_repriced };
+        Ok(Self { query, format, rows, zone })
     }
 
     /// The time that it is about, in unix milliseconds.
@@ -111,13 +131,21 @@ impl Request {
     }
 }
 
-/// Folds the ledger. It reads files, and takes as long as that takes.
+/// Folds the ledger. It reads files, and takes as long as that takes. `prices` are the present ones; only a report that is
+/// repriced needs them, and reads every entry for it.
 ///
 /// # Errors
 /// The journal is damaged or cannot be read: part of a sum would be a wrong sum.
-pub fn run(ledger: &Ledger, request: &Request) -> Result<Table, ReadError> {
+pub fn run(ledger: &Ledger, request: &Request, prices: &Prices) -> Result<Table, ReadError> {
     let mut report = Report::new(request.query.clone());
     let mut days = Days::of(request.zone.clone());
+    if request.query.is_repriced {
+        ledger.tell(request.range(), &mut |told| {
+            count(&told, prices, &mut days, &mut report);
+            true
+        })?;
+        return Ok(report.finish());
+    }
     let by = &request.query.by;
     let grain = match (by.contains(&Dimension::Hour), by.contains(&Dimension::Day)) {
         (false, false) => Grain::Range,
@@ -128,6 +156,25 @@ pub fn run(ledger: &Ledger, request: &Request) -> Result<Table, ReadError> {
     Ok(report.finish())
 }
 
+/// Counts a line of the ledger as it was charged, and as it would be now. Where only an archive is left, what was charged
+/// stands for both.
+fn count(told: &Told<'_>, prices: &Prices, days: &mut Days, report: &mut Report) {
+    match told {
+        Told::Entry(entry, _) => {
+            let (subject, sums) = (Subject::of(entry), Sums::of(entry));
+            report.add_repriced(&subject, days.when(entry.at_ms), &sums, prices.again(entry));
+        }
+        Told::Adjustment(posted, _) => {
+            let (subject, sums) = (Subject::of_adjustment(posted), Sums::of_adjustment(posted));
+            report.add(&subject, days.when(posted.at_ms), &sums);
+        }
+        Told::Archived(at_ms, subject, sums) => {
+            let repriced = Repriced { spend: sums.spend, unpriced: sums.unpriced };
+            report.add_repriced(subject, days.when(*at_ms), sums, repriced);
+        }
+    }
+}
+
 /// `GET /admin/v1/report`: the same report as the command's, as JSON if nothing else is said.
 pub(super) async fn answer(app: &Arc<App>, query: &str) -> Answer {
     let snapshot = app.snapshot.load_full();
@@ -136,9 +183,12 @@ pub(super) async fn answer(app: &Arc<App>, query: &str) -> Answer {
         Ok(request) => request,
         Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
     };
-    let format = request.format.unwrap_or(Format::Json);
+    if let Some(format) = request.rows {
+        return rows::answer(app, request, format).await;
+    }
+    let (format, prices) = (request.format.unwrap_or(Format::Json), Prices::of(&snapshot.config));
     flushed(app).await;
-    match tokio::task::spawn_blocking(move || run(&ledger, &request).map(|table| format.print(&table))).await {
+    match tokio::task::spawn_blocking(move || run(&ledger, &request, &prices).map(|table| format.print(&table))).await {
         Ok(Ok(text)) => reply::text(format.media_type(), text),
         Ok(Err(error)) => unreadable(&error),
         Err(_) => unreadable(&"the reader failed"),
@@ -174,6 +224,9 @@ impl fmt::Display for BadRequest {
                 let known = Format::ALL.map(Format::name).join(", ");
                 write!(out, "format: {word:?} is no format; known are {known}")
             }
+            Self::Reprice(word) => write!(out, "reprice: {word:?} is neither true nor false"),
+            Self::Rows(word) => write!(out, "rows: {word:?} is no format of rows; known are json, csv"),
+            Self::RowsOnly => out.write_str("rows are single lines: leave out by, format and reprice"),
             Self::Focus => out.write_str("the format focus has its own rows, and days of UTC: leave out by and tz"),
             Self::Backwards => out.write_str("since is later than until"),
         }
@@ -213,13 +266,16 @@ mod tests {
             ),
             ("by=team,team", "by: \"team\" is named twice"),
             ("by=team&by=user", "by is there twice"),
-            ("from=7d", "\"from\" is no parameter; known are by, since, until, format, tz"),
+            ("from=7d", "\"from\" is no parameter; known are by, since, until, format, tz, reprice, rows"),
             ("since=yesterday", "since: \"yesterday\" is no moment"),
             ("until=7", "until: \"7\" is no moment"),
             ("tz=Berlin", "tz: \"Berlin\" is no time zone; an example is Europe/Berlin"),
             ("format=xml", "format: \"xml\" is no format; known are table, csv, json, focus"),
             ("format=focus&by=team", "the format focus has its own rows"),
             ("since=1d&until=2d", "since is later than until"),
+            ("reprice=1", "reprice: \"1\" is neither true nor false"),
+            ("rows=xml", "rows: \"xml\" is no format of rows; known are json, csv"),
+            ("rows=csv&by=team", "rows are single lines"),
             ("by=%f", "the query has a broken escape"),
         ] {
             let error = parse(query).unwrap_err();

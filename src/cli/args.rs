@@ -118,9 +118,12 @@ pub struct Report {
     /// How the rows are written: table, csv, json, or focus for the columns of FOCUS 1.0 by day [default: table]
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Print each entry instead of sums, oldest first, as lines of json or csv [default: json]
-    #[arg(long, conflicts_with = "by")]
+    /// Print each entry and adjustment instead of sums, oldest first, as lines of json or csv [default: json]
+    #[arg(long, conflicts_with_all = ["by", "reprice"])]
     pub rows: bool,
+    /// Say beside each spend what the present price book would say; reads every entry
+    #[arg(long)]
+    pub reprice: bool,
     /// The time zone of days by its IANA name [default: money.time_zone of the config]
     #[arg(long, value_name = "ZONE")]
     pub tz: Option<String>,

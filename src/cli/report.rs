@@ -1,6 +1,6 @@
 //! `tollgate report`
 
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::args::{self, EXIT_FAILED, EXIT_OK, EXIT_USAGE};
@@ -9,10 +9,11 @@ use super::{load_without_secrets, print, tell};
 use crate::admin::REPORT;
 use crate::admin::query::written;
 use crate::admin::report::{self, Request};
+use crate::admin::reprice::Prices;
+use crate::admin::rows::{self, RowFormat};
 use crate::admin::zone::Zone;
 use crate::clock::Clock;
-use crate::domain::entry_csv;
-use crate::domain::entry_json::write_entry;
+use crate::config::Config;
 use crate::domain::report_text::Format;
 use crate::store::Ledger;
 
@@ -44,7 +45,7 @@ pub async fn run(args: &args::Report) -> u8 {
             tell(&answer.message());
             EXIT_FAILED
         }
-        None => read(folder, &request, format),
+        None => read(&config, &request, format),
     }
 }
 
@@ -66,9 +67,10 @@ pub(super) fn tell_if_absent(folder: &Path) {
     }
 }
 
-fn read(folder: &Path, request: &Request, format: Format) -> u8 {
+fn read(config: &Config, request: &Request, format: Format) -> u8 {
+    let folder = &config.store.path;
     tell_if_absent(folder);
-    match report::run(&Ledger::open(folder), request) {
+    match report::run(&Ledger::open(folder), request, &Prices::of(config)) {
         Ok(table) => print(format.print(&table)),
         Err(error) => {
             tell(&error);
@@ -77,29 +79,20 @@ fn read(folder: &Path, request: &Request, format: Format) -> u8 {
     }
 }
 
-/// Prints every entry of the time asked for. It reads the files itself, since there may be more than fits an answer.
+/// Prints every line of the time asked for. It reads the files itself, since there may be more than fits an answer.
 fn rows(folder: &Path, request: &Request) -> u8 {
-    let csv = match request.format {
-        None | Some(Format::Json) => false,
-        Some(Format::Csv) => true,
+    let format = match request.format {
+        None | Some(Format::Json) => RowFormat::Json,
+        Some(Format::Csv) => RowFormat::Csv,
         Some(Format::Table | Format::Focus) => {
             tell(&"rows are written as json or csv");
             return EXIT_USAGE;
         }
     };
     tell_if_absent(folder);
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut written = if csv { out.write_all(entry_csv::head().as_bytes()) } else { Ok(()) };
-    let mut line = String::new();
-    let read = Ledger::of_journal(folder).entries(request.range(), &mut |entry, hash| {
-        line.clear();
-        if csv {
-            line.push_str(&entry_csv::line(entry, hash));
-        } else {
-            write_entry(entry, hash, &mut line);
-            line.push('\n');
-        }
-        written = out.write_all(line.as_bytes());
+    let (mut out, mut written) = (std::io::stdout().lock(), Ok(()));
+    let read = rows::write(&Ledger::of_journal(folder), request, format, &mut |part| {
+        written = out.write_all(part.as_bytes());
         written.is_ok()
     });
     let written = written.and_then(|()| out.flush());
@@ -119,6 +112,7 @@ fn said<'a>(args: &'a args::Report, by: &'a str) -> Vec<(&'static str, &'a str)>
         ("until", args.until.as_deref()),
         ("format", args.format.as_deref()),
         ("tz", args.tz.as_deref()),
+        ("reprice", args.reprice.then_some("true")),
     ];
     values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -315,6 +315,13 @@ impl Key {
 }
 
 impl Upstream {
+    /// The region whose surcharge applies: that of OpenAI's regional hosts (`us.api.openai.com`), by
+    /// <https://platform.openai.com/docs/guides/your-data#data-residency-controls>.
+    #[must_use]
+    pub fn residency(&self) -> Option<&str> {
+        self.base_url.authority.host().strip_suffix(".api.openai.com")
+    }
+
     /// Whether `models` names `model`.
     #[must_use]
     pub fn serves(&self, model: &str) -> bool {

@@ -1,10 +1,12 @@
-//! An [`Entry`] as a line of CSV (RFC 4180), for spreadsheets: the fields of its JSON, with lists and objects joined.
+//! An [`Entry`] as a line of CSV (RFC 4180), for spreadsheets: the fields of its JSON, with lists and objects joined. An
+//! adjustment is a line too, with its direction and actor; `net_usd` of all lines is what a report calls net.
 
+use super::adjustment::{Adjustment, Direction};
 use super::entry::Entry;
 use super::report_text::{csv_line, csv_text};
 use super::utc::Moment;
 
-const COLUMNS: [&str; 43] = [
+const COLUMNS: [&str; 46] = [
     "request_id",
     "at",
     "key",
@@ -48,6 +50,9 @@ const COLUMNS: [&str; 43] = [
     "attempts",
     "requests",
     "entry_hash",
+    "adjustment",
+    "actor",
+    "net_usd",
 ];
 
 /// The first line.
@@ -60,6 +65,31 @@ pub fn head() -> String {
 #[must_use]
 pub fn line(entry: &Entry, entry_hash: &str) -> String {
     csv_line(cells(entry, entry_hash).into_iter().map(|cell| csv_text(&cell)))
+}
+
+/// The line of `adjustment`; `entry_hash` is the journal's hash of it, in hex. What it says nothing of is empty.
+#[must_use]
+pub fn adjustment_line(adjustment: &Adjustment, entry_hash: &str) -> String {
+    let account = &adjustment.account;
+    let tags: Vec<String> = account.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let sign = if adjustment.direction == Direction::Credit { "-" } else { "" };
+    let cell = |column: &str| match column {
+        "request_id" => adjustment.request.map(|id| id.to_string()).unwrap_or_default(),
+        "at" => Moment(adjustment.at_ms).to_string(),
+        "key" => account.key.to_string(),
+        "user" => account.user.as_deref().unwrap_or_default().to_owned(),
+        "team" => account.team.as_deref().unwrap_or_default().to_owned(),
+        "tags" => tags.join(","),
+        "upstream" => adjustment.upstream.to_string(),
+        "model" => adjustment.model.to_string(),
+        "reason" => adjustment.reason.to_string(),
+        "entry_hash" => entry_hash.to_owned(),
+        "adjustment" => adjustment.direction.name().to_owned(),
+        "actor" => adjustment.actor.to_string(),
+        "net_usd" => format!("{sign}{}", adjustment.amount.fixed()),
+        _ => String::new(),
+    };
+    csv_line(COLUMNS.into_iter().map(|column| csv_text(&cell(column))))
 }
 
 fn cells(entry: &Entry, entry_hash: &str) -> [String; COLUMNS.len()] {
@@ -112,6 +142,9 @@ fn cells(entry: &Entry, entry_hash: &str) -> [String; COLUMNS.len()] {
         entry.attempts.len().to_string(),
         entry.requests.to_string(),
         entry_hash.to_owned(),
+        String::new(),
+        String::new(),
+        entry.cost.map(|cost| cost.fixed()).unwrap_or_default(),
     ]
 }
 
@@ -128,7 +161,7 @@ mod tests {
         assert!(line.starts_with(
             "01m81nf47v0000000000000001,2026-11-22T13:00:00.123Z,ci,,search,\"env=prod,feature=search\","
         ));
-        assert!(line.ends_with(",reported,,0,2026-11-20,0.02,812,240,1,1,00ff\r\n"), "{line}");
+        assert!(line.ends_with(",reported,,0,2026-11-20,0.02,812,240,1,1,00ff,,,\r\n"), "{line}");
         assert_eq!(line.split(',').count(), head().split(',').count() + 1, "one comma stands in quotes");
     }
 }

@@ -78,7 +78,7 @@ enum Kind {
 #[must_use]
 pub fn print(table: &Table) -> String {
     let mut out = csv_line(COLUMNS.map(str::to_owned).into_iter());
-    for Row { labels, sums } in &table.rows {
+    for Row { labels, sums, repriced: _ } in &table.rows {
         let kinds = [
             (Kind::Usage, sums.requests > 0 || sums.spend > Usd::ZERO),
             (Kind::Charge, sums.charged > Usd::ZERO),

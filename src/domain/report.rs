@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 pub use super::dimension::{Dimension, DimensionError, Label};
+use super::money::Usd;
 use super::subject::Subject;
 pub use super::sums::Sums;
 use super::utc::When;
@@ -26,6 +27,17 @@ pub struct Query {
     pub until_ms: Option<u64>,
     /// The name of the time zone that its days are of.
     pub time_zone: Box<str>,
+    /// Whether it says beside each spend what the present price book would say.
+    pub is_repriced: bool,
+}
+
+/// What the present price book says of some entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repriced {
+    /// What those cost that have a price in it, and what was charged for those that are not priced by a book.
+    pub spend: Usd,
+    /// Requests that have no price in it.
+    pub unpriced: u64,
 }
 
 /// One line of a report.
@@ -35,6 +47,8 @@ pub struct Row {
     pub labels: Box<[Label]>,
     /// What its entries come to.
     pub sums: Sums,
+    /// What they would come to; nothing unless that is asked for.
+    pub repriced: Repriced,
 }
 
 /// A finished report.
@@ -46,6 +60,8 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// What all entries come to.
     pub total: Sums,
+    /// What all of them would come to; nothing unless that is asked for.
+    pub total_repriced: Repriced,
 }
 
 /// A report that takes sums, in any order.
@@ -55,6 +71,7 @@ pub struct Report {
     rows: Vec<Row>,
     places: HashMap<Box<[Label]>, usize>,
     total: Sums,
+    total_repriced: Repriced,
     labels: Vec<Label>,
 }
 
@@ -63,17 +80,25 @@ impl Report {
     #[must_use]
     pub fn new(query: Query) -> Self {
         let labels = Vec::with_capacity(query.by.len());
-        Self { query, rows: Vec::new(), places: HashMap::new(), total: Sums::default(), labels }
+        let (total, total_repriced) = (Sums::default(), Repriced::default());
+        Self { query, rows: Vec::new(), places: HashMap::new(), total, total_repriced, labels }
     }
 
     /// Counts `sums` of `subject` at `when`.
     pub fn add(&mut self, subject: &Subject, when: When, sums: &Sums) {
+        self.add_repriced(subject, when, sums, Repriced::default());
+    }
+
+    /// The same with what the present price book says of it.
+    pub fn add_repriced(&mut self, subject: &Subject, when: When, sums: &Sums, repriced: Repriced) {
         self.total.join(sums);
+        self.total_repriced.join(repriced);
         self.labels.clear();
         self.labels.extend(self.query.by.iter().map(|dimension| dimension.label(subject, when)));
         if !self.labels.is_empty() {
             let place = self.place();
             self.rows[place].sums.join(sums);
+            self.rows[place].repriced.join(repriced);
         }
     }
 
@@ -86,7 +111,7 @@ impl Report {
             let by_labels = one.labels.cmp(&other.labels);
             if by_time { by_labels } else { dearest_first.then(by_labels) }
         });
-        Table { query: self.query, rows: self.rows, total: self.total }
+        Table { query: self.query, rows: self.rows, total: self.total, total_repriced: self.total_repriced }
     }
 
     /// The place of the row of the labels that were set last.
@@ -104,7 +129,7 @@ impl Report {
     fn open(&mut self) -> usize {
         let labels: Box<[Label]> = self.labels.as_slice().into();
         self.places.insert(labels.clone(), self.rows.len());
-        self.rows.push(Row { labels, sums: Sums::default() });
+        self.rows.push(Row { labels, sums: Sums::default(), repriced: Repriced::default() });
         self.rows.len() - 1
     }
 }
@@ -114,6 +139,13 @@ impl Query {
     #[must_use]
     pub fn is_by_time(&self) -> bool {
         self.by.iter().any(Dimension::is_time)
+    }
+}
+
+impl Repriced {
+    fn join(&mut self, more: Self) {
+        self.spend = self.spend.plus(more.spend);
+        self.unpriced = self.unpriced.saturating_add(more.unpriced);
     }
 }
 
@@ -132,7 +164,6 @@ mod tests {
     use super::*;
     use crate::domain::account::Account;
     use crate::domain::entry::{CacheUse, Entry, Outcome, Tier};
-    use crate::domain::money::Usd;
     use crate::domain::operation::Operation;
     use crate::domain::sample;
     use crate::domain::tokens::UsageSource;

@@ -7,12 +7,13 @@
 //! dollars: `spend_usd` with twelve decimals, the others without needless zeros. `estimated_share` is the part of
 //! the spend, 0 to 1, that rests on counted or assumed usage; `unpriced_share` the part of the requests without a
 //! price. `charged_usd` and `credited_usd` are adjustments, and `net_usd`, which may be negative, the spend with them.
-//! While `incomplete` is true, something was called that has no price, and the true spend is higher.
+//! With `repriced_usd`, `repriced_change_usd` and `repriced_unpriced_requests` a report says what the present price book
+//! would say, if that is asked for. While `incomplete` is true, something was called that has no price, and the true spend is higher.
 
 use super::focus;
 use super::json_text::Object;
 use super::money::Usd;
-use super::report::{Label, Row, Sums, Table};
+use super::report::{Label, Repriced, Row, Sums, Table};
 use super::utc::Moment;
 
 /// What a report can be printed as.
@@ -74,6 +75,15 @@ const COLUMNS: [Column; 18] = [
     ("net_usd", "net USD", Place::Adjusted, |sums| Cell::signed(sums.net())),
 ];
 
+/// A column of a report that says what the present price book would say.
+type RepricedColumn = (&'static str, &'static str, fn(&Sums, Repriced) -> Cell);
+
+const REPRICED_COLUMNS: [RepricedColumn; 3] = [
+    ("repriced_usd", "repriced USD", |_, repriced| Cell::Cost(repriced.spend)),
+    ("repriced_change_usd", "change USD", |sums, repriced| Cell::change(sums.spend, repriced.spend)),
+    ("repriced_unpriced_requests", "", |_, repriced| Cell::Count(repriced.unpriced)),
+];
+
 impl Format {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Table, Self::Csv, Self::Json, Self::Focus];
@@ -120,13 +130,17 @@ impl Format {
 fn print_table(table: &Table) -> String {
     let dimensions = table.query.by.iter().map(|dimension| dimension.name().to_owned());
     let columns = columns_for_people(table);
-    let mut lines = vec![dimensions.chain(columns.iter().map(|column| column.1.to_owned())).collect::<Vec<_>>()];
+    let repriced = REPRICED_COLUMNS.iter().filter(|column| table.query.is_repriced && !column.1.is_empty());
+    let headings = columns.iter().map(|column| column.1).chain(repriced.clone().map(|column| column.1));
+    let mut lines = vec![dimensions.chain(headings.map(str::to_owned)).collect::<Vec<_>>()];
     lines.extend(table.rows.iter().map(|row| row.labels.iter().map(shown).collect()));
     let total = (0..table.query.by.len()).map(|place| if place == 0 { "total".to_owned() } else { String::new() });
     lines.push(total.collect());
-    for (_, _, _, number) in columns {
-        let sums = table.rows.iter().map(|row| &row.sums).chain([&table.total]);
-        let cells: Vec<Cell> = sums.map(number).collect();
+    let figures =
+        || table.rows.iter().map(|row| (&row.sums, row.repriced)).chain([(&table.total, table.total_repriced)]);
+    let plain = columns.iter().map(|column| figures().map(|(sums, _)| column.3(sums)).collect::<Vec<Cell>>());
+    let repriced = repriced.map(|column| figures().map(|(sums, repriced)| column.2(sums, repriced)).collect());
+    for cells in plain.chain(repriced) {
         let decimals = cells.iter().map(Cell::decimals).max().unwrap_or(0);
         lines.iter_mut().skip(1).zip(&cells).for_each(|(line, cell)| line.push(cell.for_people(decimals)));
     }
@@ -182,16 +196,29 @@ fn notes(table: &Table, out: &mut String) {
 
 fn print_csv(table: &Table) -> String {
     let dimensions = table.query.by.iter().map(|dimension| dimension.name().to_owned());
-    let head = dimensions.chain(COLUMNS.iter().map(|column| column.0.to_owned()));
+    let head =
+        dimensions.chain(named_cells(table, &table.total, table.total_repriced).map(|(name, _)| name.to_owned()));
     let mut out = csv_line(head);
-    for Row { labels, sums } in &table.rows {
+    for Row { labels, sums, repriced } in &table.rows {
         let texts = labels.iter().map(|label| csv_text(&plain(label)));
-        out.push_str(&csv_line(texts.chain(COLUMNS.iter().map(|column| column.3(sums).for_programs()))));
+        out.push_str(&csv_line(texts.chain(named_cells(table, sums, *repriced).map(|(_, cell)| cell.for_programs()))));
     }
     if table.query.by.is_empty() {
-        out.push_str(&csv_line(COLUMNS.iter().map(|column| column.3(&table.total).for_programs())));
+        let cells = named_cells(table, &table.total, table.total_repriced);
+        out.push_str(&csv_line(cells.map(|(_, cell)| cell.for_programs())));
     }
     out
+}
+
+/// Every number for programs, with its name.
+fn named_cells<'a>(
+    table: &Table,
+    sums: &'a Sums,
+    repriced: Repriced,
+) -> impl Iterator<Item = (&'static str, Cell)> + use<'a> {
+    let more = if table.query.is_repriced { REPRICED_COLUMNS.as_slice() } else { &[] };
+    let more = more.iter().map(move |(name, _, number)| (*name, number(sums, repriced)));
+    COLUMNS.iter().map(|(name, _, _, number)| (*name, number(sums))).chain(more)
 }
 
 pub(super) fn csv_line(cells: impl Iterator<Item = String>) -> String {
@@ -226,19 +253,18 @@ fn print_json(table: &Table) -> String {
         for (dimension, label) in table.query.by.iter().zip(&row.labels) {
             object.text_or_null(dimension.name(), Some(plain(label).as_str()).filter(|_| *label != Label::None));
         }
-        write_sums(&row.sums, object);
+        write_sums(table, &row.sums, row.repriced, object);
     }
     drop(rows);
-    write_sums(&table.total, object.object("total"));
+    write_sums(table, &table.total, table.total_repriced, object.object("total"));
     object.truth("incomplete", table.is_incomplete());
     drop(object);
     out.push('\n');
     out
 }
 
-fn write_sums(sums: &Sums, mut object: Object<'_>) {
-    for (name, _, _, number) in COLUMNS {
-        let cell = number(sums);
+fn write_sums(table: &Table, sums: &Sums, repriced: Repriced, mut object: Object<'_>) {
+    for (name, cell) in named_cells(table, sums, repriced) {
         match &cell {
             Cell::Count(_) | Cell::Share(_) => object.number(name, cell.for_programs()),
             Cell::Cost(_) | Cell::Money(_) | Cell::Signed(..) => object.shown(name, cell.for_programs()),
@@ -271,6 +297,10 @@ fn shown(label: &Label) -> String {
 impl Cell {
     const fn signed((amount, is_negative): (Usd, bool)) -> Self {
         Self::Signed(amount, is_negative)
+    }
+
+    fn change(from: Usd, to: Usd) -> Self {
+        if to < from { Self::Signed(from.less(to), true) } else { Self::Signed(to.less(from), false) }
     }
 
     fn for_programs(&self) -> String {
@@ -334,7 +364,8 @@ mod tests {
 
     fn table(by: &str, entries: &[Entry]) -> Table {
         let by = Dimension::list(by).unwrap();
-        let query = Query { by, from_ms: Some(1_795_305_600_000), until_ms: None, time_zone: "Europe/Berlin".into() };
+        let time_zone = "Europe/Berlin".into();
+        let query = Query { by, from_ms: Some(1_795_305_600_000), time_zone, ..Query::default() };
         let mut report = Report::new(query);
         entries.iter().for_each(|entry| report.add(&Subject::of(entry), When::utc(entry.at_ms), &Sums::of(entry)));
         report.finish()

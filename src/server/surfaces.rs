@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::admin::{self, Door};
+use crate::admin::{self, Answer, Door};
 use crate::app::App;
 use crate::drain::Phase;
 use crate::pipeline;
@@ -25,12 +24,12 @@ pub async fn client(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>)
 }
 
 /// Answers an operator over TCP.
-pub async fn admin(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn admin(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Answer {
     admin::answer(&app, Door::Tcp { peer: peer.ip() }, request).await
 }
 
 /// Answers a command of the same user over the control socket.
-pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Answer {
     admin::answer(&app, Door::Socket, request).await
 }
 

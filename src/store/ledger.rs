@@ -24,6 +24,7 @@ use super::index::{
 use super::read::{Found, ID_SKEW_MS, ReadError, Reader, stop};
 use super::record::Record;
 use super::segment::{BadFrame, FOLDER, Segment, Walk, WalkError, path_of};
+use crate::domain::adjustment::Adjustment;
 use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::subject::Subject;
@@ -49,6 +50,17 @@ pub enum Grain {
 
 /// What takes the answer: a time, a subject, and what it came to then.
 pub type Each<'a> = dyn FnMut(u64, &Subject, &Sums) + 'a;
+
+/// A line of the ledger.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A request, with the hash of its record in hexadecimal.
+    Entry(&'a Entry, &'a str),
+    /// A correction, with the hash of its record in hexadecimal.
+    Adjustment(&'a Adjustment, &'a str),
+    /// What retention has dropped, of a subject in the quarter of an hour that begins at a time in unix milliseconds.
+    Archived(u64, &'a Subject, &'a Sums),
+}
 
 /// How often an index is read again because a segment that it names is gone.
 const RETRIES: usize = 5;
@@ -132,26 +144,40 @@ impl Ledger {
         })
     }
 
-    /// Gives every entry whose request arrived in `range` (unix milliseconds) with its hash in hexadecimal, in the order
-    /// of the journal, until `each` returns false. What retention has dropped has no entries.
+    /// Gives every entry whose request arrived in `range` (unix milliseconds) and every adjustment posted in it, in the
+    /// order of the journal, until `each` returns false; before them what archives hold of the range.
     ///
     /// # Errors
-    /// The journal is damaged or cannot be read.
-    pub fn entries(&self, range: Range<u64>, each: &mut dyn FnMut(&Entry, &str) -> bool) -> Result<(), ReadError> {
+    /// The journal or an archive is damaged or cannot be read.
+    pub fn tell(&self, range: Range<u64>, each: &mut dyn FnMut(Told<'_>) -> bool) -> Result<(), ReadError> {
+        // Archives are looked for after segments: one or the other is there.
         let (all, chosen) = Reader::open(&self.folder).segments(range.start, range.end)?;
+        let mut goes_on = true;
+        self.fold_archives(&all, &range, &mut |at_ms, subject, sums| {
+            goes_on = goes_on && each(Told::Archived(at_ms, subject, sums));
+        })?;
         for segment in chosen {
             let walk = match segment.walk(None) {
+                _ if !goes_on => break,
                 Ok(walk) => walk.unchained(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.fold_archive(segment.first_seq, &range, &mut |at_ms, subject, sums| {
+                        goes_on = goes_on && each(Told::Archived(at_ms, subject, sums));
+                    })?;
+                    continue;
+                }
                 Err(error) => return Err(ReadError::Io { path: segment.path, error }),
             };
-            let goes_on = read_segment(&segment, walk, all.last() == Some(&segment), &mut |bytes| {
-                let Record::Entry(entry) = decode(bytes)? else { return Ok(true) };
-                Ok(!range.contains(&entry.at_ms) || each(&entry, &hex(&frame::hash(bytes))))
+            goes_on = read_segment(&segment, walk, all.last() == Some(&segment), &mut |bytes| {
+                let hash = || hex(&frame::hash(bytes));
+                Ok(match decode(bytes)? {
+                    Record::Entry(entry) if range.contains(&entry.at_ms) => each(Told::Entry(&entry, &hash())),
+                    Record::Adjustment(posted) if range.contains(&posted.at_ms) => {
+                        each(Told::Adjustment(&posted, &hash()))
+                    }
+                    _ => true,
+                })
             })?;
-            if !goes_on {
-                break;
-            }
         }
         Ok(())
     }
@@ -221,26 +247,35 @@ impl Ledger {
     fn fold_journal(&self, range: Range<u64>, each: &mut Each<'_>) -> Result<(), ReadError> {
         // Archives are looked for after segments: one or the other is there.
         let (all, chosen) = Reader::open(&self.folder).segments(range.start, range.end)?;
-        let quarters = quarter_of(range.start)..quarter_of(range.end);
-        let fold_archive = |first_seq, each: &mut Each<'_>| {
-            let (archive, _) = archive::read(&self.folder, first_seq)?;
-            for (quarter, subject, sums) in archive.rows.iter().filter(|(quarter, ..)| quarters.contains(quarter)) {
-                each(u64::from(*quarter) * QUARTER_MS, subject, sums);
-            }
-            Ok(())
-        };
-        let io = |error| ReadError::Io { path: self.folder.join(archive::FOLDER), error };
-        for first_seq in archive::list(&self.folder).map_err(io)? {
-            if !all.iter().any(|segment| segment.first_seq == first_seq) {
-                fold_archive(first_seq, each)?;
-            }
-        }
+        self.fold_archives(&all, &range, each)?;
         for segment in chosen {
             match segment.walk(None) {
                 Ok(walk) => fold_segment(&segment, walk.unchained(), all.last() == Some(&segment), &range, each)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => fold_archive(segment.first_seq, each)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.fold_archive(segment.first_seq, &range, each)?;
+                }
                 Err(error) => return Err(ReadError::Io { path: segment.path, error }),
             }
+        }
+        Ok(())
+    }
+
+    /// Gives what the archives of segments hold that are not among `all`.
+    fn fold_archives(&self, all: &[Segment], range: &Range<u64>, each: &mut Each<'_>) -> Result<(), ReadError> {
+        let io = |error| ReadError::Io { path: self.folder.join(archive::FOLDER), error };
+        for first_seq in archive::list(&self.folder).map_err(io)? {
+            if !all.iter().any(|segment| segment.first_seq == first_seq) {
+                self.fold_archive(first_seq, range, each)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_archive(&self, first_seq: u64, range: &Range<u64>, each: &mut Each<'_>) -> Result<(), ReadError> {
+        let quarters = quarter_of(range.start)..quarter_of(range.end);
+        let (archive, _) = archive::read(&self.folder, first_seq)?;
+        for (quarter, subject, sums) in archive.rows.iter().filter(|(quarter, ..)| quarters.contains(quarter)) {
+            each(u64::from(*quarter) * QUARTER_MS, subject, sums);
         }
         Ok(())
     }

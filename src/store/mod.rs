@@ -40,7 +40,7 @@ pub use frame::FrameFault;
 pub use index::clerk::{self, Clerk};
 pub use index::{Index, IndexError, Shelf};
 pub use journal::{Journal, Recovered, Tip};
-pub use ledger::{Grain, Ledger};
+pub use ledger::{Grain, Ledger, Told};
 pub use queue::Seat;
 pub use read::{Found, Located, ReadError, Reader};
 pub use record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};

@@ -17,8 +17,9 @@ use super::segment::{self, BadFrame, FOLDER, Segment, Walk, WalkError};
 use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 
-/// How long a request may wait before its first open record is written, at most: reading it, limits, routing.
-const BEFORE_OPEN_MS: u64 = 3_600_000;
+/// How long a request may take before its first open record is written, or altogether if it has none: reading a large body
+/// over a thin line, limits, waiting for an identical request. A day more of the journal is read for it.
+const BEFORE_OPEN_MS: u64 = 86_400_000;
 
 /// How often a list of segments is made anew because one of them is gone.
 const RETRIES: usize = 5;

@@ -61,11 +61,10 @@ impl Provider {
         self.credential.is_some()
     }
 
-    /// The region whose surcharge applies: that of OpenAI's regional hosts (`us.api.openai.com`), by
-    /// <https://platform.openai.com/docs/guides/your-data#data-residency-controls>.
+    /// See [`Upstream::residency`].
     #[must_use]
     pub fn residency(&self) -> Option<&str> {
-        self.config.base_url.authority.host().strip_suffix(".api.openai.com")
+        self.config.residency()
     }
 
     /// Puts our credential in place of the client's, if we have one.

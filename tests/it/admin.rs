@@ -5,6 +5,7 @@ mod ledger;
 mod commands;
 mod books;
 mod reconcile;
+mod past;
 mod state;
 
 /// A config with all that these tests look at.

@@ -19,7 +19,9 @@ mod tools;
 mod charge;
 mod quote;
 mod apiece;
+mod again;
 
+pub use again::{Origin, again};
 pub use apiece::{Apiece, apiece};
 pub use book::Book;
 pub use charge::{Charge, Context, Note, Unpriced, charge};
