@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
+use crate::cache::Room;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret, Upstream};
 use crate::domain::operation::Dialect;
@@ -61,6 +62,8 @@ pub struct App {
     pub requests: Gate,
     /// Requests and tokens a minute, and the like.
     pub limiter: Limiter,
+    /// Answers that are kept.
+    pub cache: Arc<Room>,
     /// Bytes of request bodies in memory.
     pub body_memory: Gate,
     /// Abandoned answers that are being read out.

@@ -15,7 +15,8 @@
 //! - `domain`: the law of money, tokens and prices; no I/O, no clock, no float
 //! - `protocol`: the dialects, bytes in and facts out
 //! - `config`, `clock`, `drain`, `telemetry`: what was said, the time, the way to the end, what is told
-//! - `store`, `limits`, `upstream`, `mock`: the journal, what may be in use at once, the way to providers, and one of our own
+//! - `store`, `limits`, `cache`, `upstream`, `mock`: the journal, what may be in use at once, answers that are kept, the
+//!   way to providers, and one of our own
 //! - `bank`: the only door to money
 //! - `app`: everything that requests share
 //! - `pipeline`: the life of a request
@@ -49,6 +50,7 @@ pub mod drain;
 pub mod telemetry;
 pub mod store;
 pub mod limits;
+pub mod cache;
 pub mod upstream;
 pub mod mock;
 pub mod bank;

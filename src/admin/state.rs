@@ -61,6 +61,9 @@ pub fn ready(app: &App) -> Answer {
 #[must_use]
 pub fn metrics(app: &App) -> String {
     let health = app.bank.health();
+    let fill = app.cache.fill();
+    app.metrics.cache_answers.set(fill.answers);
+    app.metrics.cache_bytes.set(fill.bytes);
     app.metrics.journal_lag.set(health.unwritten_records);
     app.metrics.journal_unsynced_bytes.set(health.unsynced_bytes);
     app.metrics.journal_failed.set(u64::from(health.failed.is_some()));

@@ -13,6 +13,7 @@ use super::reload::Reloads;
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
+use crate::cache::Room;
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
@@ -104,6 +105,7 @@ impl App {
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
         let server = &config.server;
         Ok(Self {
+            cache: Arc::new(Room::new(snapshot.config.cache.memory_bytes)),
             limiter: Limiter::local(clock.clone()),
             clock,
             mint,

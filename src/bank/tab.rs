@@ -105,6 +105,21 @@ impl Tab {
         self.post(None);
     }
 
+    /// Ends the request with an answer that nobody was asked for: it cost nothing. The entry says the rest.
+    ///
+    /// # Errors
+    /// The ledger cannot take the entry as fast as it should: the request is refused instead, and has its entry.
+    pub fn answer(mut self, outcome: Outcome) -> Result<(), Refusal> {
+        if let Err(error) = self.bank.journal.able() {
+            let refusal = refusal_of(&error);
+            self.refuse(&refusal);
+            return Err(refusal);
+        }
+        self.entry().outcome = outcome;
+        self.post(None);
+        Ok(())
+    }
+
     /// Ends the request as its last attempt left it, where no other follows.
     pub fn finish(mut self) {
         self.post(None);

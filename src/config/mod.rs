@@ -22,6 +22,7 @@ mod parts;
 pub mod limits;
 mod caps;
 mod routing;
+mod cache;
 mod resolve;
 mod render;
 mod fixed;
@@ -30,6 +31,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use cache::{CACHED, Cache, CacheCase, CacheMode, CachePolicy, CacheRule, CacheScope};
 pub use caps::Caps;
 pub use connections::{Authorities, Identity, KeyPair, Listen, Network, Proxy, ProxyUse, ServerTls, Way};
 pub use error::{Complaint, Errors, Place};

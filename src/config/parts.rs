@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
+use super::cache::Cache;
 use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
@@ -61,6 +62,8 @@ pub struct Config {
     pub caps: Caps,
     /// Which model answers.
     pub routing: Routing,
+    /// Which answers are kept.
+    pub cache: Cache,
     /// What callers may do whom no section names.
     pub default_rights: DefaultRights,
     /// Keys by the digest of their secret.

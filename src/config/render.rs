@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cache::{Cache, CachePolicy};
 use super::caps::Caps;
 use super::connections::{Authorities, Network, ServerTls};
 use super::glob::Glob;
@@ -60,6 +61,7 @@ impl Page<'_> {
             self.caps(config.caps.keys.get(id))?;
         }
         self.other_caps(&config.caps)?;
+        self.cache(&config.cache)?;
         self.routing(&config.routing)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
@@ -250,6 +252,36 @@ impl Page<'_> {
             }
         }
         Ok(())
+    }
+
+    fn cache(&mut self, cache: &Cache) -> fmt::Result {
+        self.0.write_str("\n[cache]\n")?;
+        self.cache_policy(&cache.general)?;
+        self.line("memory_mib", cache.memory_bytes / MIB)?;
+        self.line("scope", word(&words::CACHE_SCOPE, cache.scope))?;
+        self.line("answer_kib_max", cache.answer_bytes_max / 1024)?;
+        self.line("request_kib_max", cache.request_bytes_max / 1024)?;
+        for rule in &cache.rules {
+            self.0.write_str("\n[[cache.rules]]\n")?;
+            self.list("models", rule.models.iter().map(Glob::as_str))?;
+            self.list("operations", rule.operations.iter().map(|word| &**word))?;
+            self.list("upstreams", rule.upstreams.iter().map(|name| &**name))?;
+            self.list("teams", rule.teams.iter().map(|name| &**name))?;
+            self.cache_policy(&rule.policy)?;
+        }
+        Ok(())
+    }
+
+    fn cache_policy(&mut self, policy: &CachePolicy) -> fmt::Result {
+        self.line("mode", word(&words::CACHE_MODE, policy.mode))?;
+        self.line("store_sampled", policy.store_sampled)?;
+        self.line("ttl_s", policy.ttl.as_secs())
+    }
+
+    /// A list that means nothing when it is empty.
+    fn list<'a>(&mut self, key: &str, items: impl Iterator<Item = &'a str>) -> fmt::Result {
+        let items: Vec<String> = items.map(quoted).collect();
+        self.maybe(key, Some(items.join(", ")).filter(|items| !items.is_empty()).map(|items| format!("[{items}]")))
     }
 
     fn price(&mut self, model: &str, price: &Override) -> fmt::Result {

@@ -37,9 +37,10 @@ pub(super) const ROOT: Keys = Keys {
         "prices",
         "models",
         "tags",
+        "cache",
         "routing",
     ],
-    later: &["cache"],
+    later: &[],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -113,6 +114,14 @@ pub(super) const UPSTREAM: Keys = Keys {
     ],
     later: &[],
 };
+
+pub(super) const CACHE: Keys = Keys {
+    now: &["mode", "store_sampled", "ttl_s", "memory_mib", "scope", "answer_kib_max", "request_kib_max", "rules"],
+    later: &[],
+};
+
+pub(super) const CACHE_RULE: Keys =
+    Keys { now: &["models", "operations", "upstreams", "teams", "mode", "store_sampled", "ttl_s"], later: &[] };
 
 pub(super) const ORGANISATION: Keys = POLICY;
 
@@ -199,8 +208,14 @@ pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later
 pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 5] =
-    [("server", &SERVER), ("network", &NETWORK), ("store", &STORE), ("money", &MONEY), ("log", &LOG)];
+const FIXED: [(&str, &Keys); 6] = [
+    ("cache", &CACHE),
+    ("server", &SERVER),
+    ("network", &NETWORK),
+    ("store", &STORE),
+    ("money", &MONEY),
+    ("log", &LOG),
+];
 
 /// What is wrong with `name` as one of `keys`, or nothing.
 pub(super) fn complaint(name: &str, keys: &Keys) -> Option<String> {

@@ -52,6 +52,8 @@ pub enum Cause {
     StoreUnavailable,
     /// More requests or bodies are in flight than may be.
     Overloaded,
+    /// Only a kept answer was wanted, and there is none.
+    NotCached,
     /// This Tollgate is shutting down.
     Draining,
 }
@@ -77,7 +79,7 @@ pub struct Refusal {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -97,6 +99,7 @@ impl Cause {
         Self::Unbounded,
         Self::StoreUnavailable,
         Self::Overloaded,
+        Self::NotCached,
         Self::Draining,
     ];
 
@@ -117,7 +120,7 @@ impl Cause {
             Self::HeadersTooLarge => 431,
             Self::UpstreamUnreachable => 502,
             Self::StoreUnavailable | Self::Overloaded | Self::Draining => 503,
-            Self::UpstreamTimeout => 504,
+            Self::UpstreamTimeout | Self::NotCached => 504,
         }
     }
 
@@ -141,7 +144,8 @@ impl Cause {
             | Self::NoUpstream
             | Self::CapExceeded
             | Self::Unpriced
-            | Self::Unbounded => Fault::Client,
+            | Self::Unbounded
+            | Self::NotCached => Fault::Client,
         }
     }
 
@@ -168,6 +172,7 @@ impl Cause {
             Self::Unbounded => "unbounded",
             Self::StoreUnavailable => "store_unavailable",
             Self::Overloaded => "overloaded",
+            Self::NotCached => "not_cached",
             Self::Draining => "draining",
         }
     }
@@ -234,7 +239,8 @@ mod tests {
     #[test]
     fn only_what_can_never_work_is_final() {
         for cause in Cause::ALL {
-            let expect = cause.status() < 500 && ![Cause::BodyTimeout, Cause::RateLimited].contains(&cause);
+            let is_ours = cause.status() < 500 || cause == Cause::NotCached;
+            let expect = is_ours && ![Cause::BodyTimeout, Cause::RateLimited].contains(&cause);
             assert_eq!(cause.is_final(), expect, "{}", cause.code());
         }
     }

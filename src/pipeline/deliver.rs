@@ -11,6 +11,7 @@ use http_body::Body as _;
 use super::body::Body;
 use super::flight::Answer;
 use super::flow::Flow;
+use super::keep::Recording;
 use super::respond::{Told, announced_length, write_cost};
 use super::route::Candidate;
 use super::settle::End;
@@ -31,11 +32,16 @@ pub async fn deliver(
     answer: Answer,
     candidate: &Candidate,
     told: &Told,
+    recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut head, body) = answer.response.into_parts();
     let has_body = !body.is_end_stream();
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
     flow.silence_max = candidate.provider.config.idle_timeout;
+    flow.recording = recording.map(|mut recording| {
+        recording.begin(&head, &candidate.provider.config.name, &candidate.model);
+        recording
+    });
     drop_hop_by_hop(&mut head.headers);
     told.write(&mut head.headers);
     // How the upstream speaks is a matter between it and us.

@@ -17,6 +17,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::abandon::{self, Permit};
+use super::keep::Recording;
 use super::settle::{Bill, End};
 use crate::app::App;
 use crate::domain::money::Usd;
@@ -39,6 +40,10 @@ pub struct Flow {
     pub silence_max: Duration,
     /// The client was promised a length.
     pub is_promised: bool,
+    /// The body has come to its own end.
+    pub is_over: bool,
+    /// Writes the answer down, if it may be kept.
+    pub recording: Option<Box<Recording>>,
     /// Reads the usage as it passes, and takes out the usage event that the client did not ask for.
     watch: Watch,
     /// Whether the client may get more or less than the upstream sent.
@@ -72,6 +77,8 @@ impl Flow {
             bill,
             silence_max: Duration::MAX,
             is_promised: false,
+            is_over: false,
+            recording: None,
             watch: Watch::new(meter, usage_events),
             is_open_ended: is_success && (may_lose || is_announced),
             ends_with_connection: ends_with_connection(head),
@@ -91,6 +98,9 @@ impl Flow {
     /// Reads a piece, and puts what may pass behind `out`.
     pub fn feed(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) {
         self.bytes += piece.len() as u64;
+        if let Some(recording) = &mut self.recording {
+            recording.push(&piece);
+        }
         self.watch.feed(piece, out);
     }
 
@@ -131,7 +141,11 @@ impl Flow {
             facts.text_bytes = facts.text_bytes.max(self.bytes);
             facts.reasoned |= self.is_coded;
         }
-        self.bill.settle(end, &facts)
+        let cost = self.bill.settle(end, &facts);
+        if let Some(recording) = self.recording.filter(|_| end == End::Complete && self.is_over) {
+            recording.keep(facts, cost, self.app.clock.now_ms());
+        }
+        cost
     }
 
     /// The client has left.

@@ -7,6 +7,7 @@
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
+//! recall    the same answer again, if it is kept: then the request ends here
 //! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
 //! dispatch  splice, scrub, send, wait for the head; each attempt has a hold and records of its own
 //! deliver   whole answers at once, streams through the tap, which settles when they end
@@ -25,6 +26,8 @@ pub mod decode;
 pub mod admit;
 mod choose;
 pub mod route;
+pub mod keep;
+pub mod recall;
 pub mod reserve;
 pub mod parcel;
 pub mod flight;
@@ -56,7 +59,9 @@ use admit::Admission;
 use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
+use keep::Recording;
 use read::Call;
+use recall::Recalled;
 use respond::Told;
 use route::Decision;
 use settle::Bill;
@@ -89,6 +94,12 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
+    let mut told = Told::of(id, &decision, admission);
+    let (tab, recording) = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
+        Ok(Recalled::Answer(response)) => return response,
+        Ok(Recalled::Ask(tab, recording)) => (tab, recording),
+        Err(refusal) => return told.refuse(&refusal, dialect),
+    };
     let bill = match reserve::reserve(&app, &arrival, &call, &decision.first, tab).await {
         Ok(bill) => bill,
         Err(denied) => {
@@ -98,7 +109,8 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return response;
         }
     };
-    match send(&app, &mut arrival, call, admission, &decision, bill).await {
+    told.output_limit = bill.output_limit();
+    match send(&app, &mut arrival, call, &decision, bill, &told, recording).await {
         Ok(response) => response,
         Err(refusal) => {
             let mut response = unheard(&app, arrival, &refusal).await;
@@ -134,23 +146,15 @@ async fn send(
     app: &Arc<App>,
     arrival: &mut Arrival,
     call: Call,
-    admission: Admission,
     decision: &Decision,
     bill: Bill,
+    told: &Told,
+    recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
     let candidate = &decision.first;
-    let told = Told {
-        id: arrival.id,
-        requested: decision.requested.clone(),
-        model: candidate.model.clone(),
-        tier: decision.tier,
-        reason: candidate.reason.clone(),
-        output_limit: bill.output_limit(),
-        admission,
-    };
     let answer = dispatch::dispatch(app, arrival, &call, decision, bill).await?;
     drop(call);
-    deliver::deliver(app, answer, candidate, &told).await
+    deliver::deliver(app, answer, candidate, told, recording).await
 }
 
 /// A request's line in the ledger, with all that its head tells.

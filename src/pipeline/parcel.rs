@@ -93,7 +93,7 @@ fn spliced(
     renames: bool,
     limit: Option<u64>,
 ) -> Option<Spliced> {
-    let usage = wants_usage(operation, call, candidate).then(|| ask_for_usage(&call.ask)).flatten();
+    let usage = usage_edit(operation, call, candidate);
     let usage_events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
     let mut edits: Vec<Edit> = usage.into_iter().collect();
     if renames && call.ask.model.is_some() {
@@ -113,6 +113,11 @@ fn spliced(
         None if renames || limit.is_some() => None,
         None => Some(as_it_came(UsageEvents::Pass)),
     }
+}
+
+/// The edit that makes the stream tell its usage, where the client did not ask for that.
+pub fn usage_edit(operation: Operation, call: &Call, candidate: &Candidate) -> Option<Edit> {
+    wants_usage(operation, call, candidate).then(|| ask_for_usage(&call.ask)).flatten()
 }
 
 /// Whether the stream is to tell its usage although the client did not ask for that.

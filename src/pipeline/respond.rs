@@ -9,7 +9,8 @@ use http::{Response, StatusCode};
 
 use super::admit::{Admission, write_standing};
 use super::body::Body;
-use crate::domain::entry::Tier;
+use super::route::Decision;
+use crate::domain::entry::{CacheUse, Tier};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Dialect;
@@ -22,6 +23,7 @@ const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requeste
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
 const TIER: HeaderName = HeaderName::from_static("x-tollgate-tier");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// On every answer that Tollgate gives itself, so that it cannot be taken for the provider's; its value is the cause.
@@ -49,13 +51,41 @@ pub struct Told {
     pub output_limit: Option<u64>,
     /// How the caller's limits stand.
     pub admission: Admission,
+    /// What the cache did, where it is on.
+    pub cache: Option<CacheUse>,
 }
 
 impl Told {
+    /// What is known once it is decided where the request goes.
+    #[must_use]
+    pub fn of(id: RequestId, decision: &Decision, admission: Admission) -> Self {
+        Self {
+            id,
+            requested: decision.requested.clone(),
+            model: decision.first.model.clone(),
+            tier: decision.tier,
+            reason: decision.first.reason.clone(),
+            output_limit: None,
+            admission,
+            cache: None,
+        }
+    }
+
+    /// Our own no to a request that was admitted.
+    #[must_use]
+    pub fn refuse(&self, refusal: &Refusal, dialect: Dialect) -> Response<Body> {
+        let mut response = refuse(refusal, dialect, self.id);
+        self.admission.write(response.headers_mut());
+        response
+    }
+
     /// Adds Tollgate's own headers to an upstream's.
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
+        if let Some(cache) = self.cache {
+            headers.insert(CACHE, HeaderValue::from_static(cache.name()));
+        }
         if let Some(tokens) = self.output_limit {
             headers.insert(MAX_TOKENS, HeaderValue::from(tokens));
         }

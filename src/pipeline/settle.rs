@@ -297,34 +297,7 @@ impl Bill {
     }
 
     fn reported(&self, facts: &Facts) -> Owed {
-        let mut usage = facts.usage.clone().unwrap_or_default();
-        // What only the total tells was generated, where anything is.
-        let untold = if self.pricing.operation.generates() { &mut usage.output } else { &mut usage.input };
-        *untold = untold.saturating_add(facts.untold_tokens);
-        if facts.grounding_queries > 0 {
-            usage.add_server_tool("web_search_queries", facts.grounding_queries);
-        }
-        if usage.seconds > 0 && &*self.pricing.provider.config.provider == GROQ {
-            usage.seconds = usage.seconds.max(GROQ_SECONDS_MIN);
-        }
-        let source = UsageSource::Reported;
-        let model = self.model(facts.served_model.as_deref());
-        if let Some(cost) = facts.reported_cost.filter(|_| self.reports_cost()) {
-            let cost = Some(cost.plus(facts.reported_cost_elsewhere.unwrap_or_default()));
-            return Owed { usage, source, cost, model: None };
-        }
-        let cost = match facts.calls.is_empty() {
-            true => self.charge(model.as_deref(), &usage, facts),
-            false => facts
-                .calls
-                .iter()
-                .map(|call| match &call.model {
-                    Some(name) => self.charge(self.model(Some(name)).as_deref(), &call.usage, facts),
-                    None => self.charge(model.as_deref(), &call.usage, facts),
-                })
-                .sum(),
-        };
-        Owed { usage, source, cost, model }
+        self.pricing.reported(facts, self.priced_at_ms())
     }
 
     /// Bounds the usage by the bytes that were seen.
@@ -342,8 +315,8 @@ impl Bill {
         if facts.reasoned || self.pricing.may_reason || self.pricing.is_capped {
             return self.at_quote(UsageSource::Counted, usage);
         }
-        let model = self.model(facts.served_model.as_deref());
-        let cost = self.charge(model.as_deref(), &usage, facts);
+        let model = self.pricing.model(facts.served_model.as_deref());
+        let cost = self.pricing.charge(model.as_deref(), &usage, facts, self.priced_at_ms());
         let cost = cost.map(|cost| self.debt.quote().map_or(cost, |quote| cost.min(quote)));
         Owed { usage, source: UsageSource::Counted, cost, model }
     }
@@ -352,30 +325,74 @@ impl Bill {
         Owed { usage, source, cost: self.debt.quote(), model: None }
     }
 
+    /// The moment whose prices hold.
+    fn priced_at_ms(&self) -> u64 {
+        let is_by_end = &*self.pricing.provider.config.provider == DEEPSEEK;
+        if is_by_end { self.bank.now_ms() } else { self.debt.at_ms() }
+    }
+}
+
+impl Pricing {
+    /// What an answer would cost whose provider bills it at `at_ms`; `None` where a part of it has no price.
+    #[must_use]
+    pub fn worth(&self, facts: &Facts, at_ms: u64) -> Option<Usd> {
+        if self.operation.is_free() { Some(Usd::ZERO) } else { self.reported(facts, at_ms).cost }
+    }
+
+    fn reported(&self, facts: &Facts, at_ms: u64) -> Owed {
+        let mut usage = facts.usage.clone().unwrap_or_default();
+        // What only the total tells was generated, where anything is.
+        let untold = if self.operation.generates() { &mut usage.output } else { &mut usage.input };
+        *untold = untold.saturating_add(facts.untold_tokens);
+        if facts.grounding_queries > 0 {
+            usage.add_server_tool("web_search_queries", facts.grounding_queries);
+        }
+        if usage.seconds > 0 && &*self.provider.config.provider == GROQ {
+            usage.seconds = usage.seconds.max(GROQ_SECONDS_MIN);
+        }
+        let source = UsageSource::Reported;
+        let model = self.model(facts.served_model.as_deref());
+        if let Some(cost) = facts.reported_cost.filter(|_| self.reports_cost()) {
+            let cost = Some(cost.plus(facts.reported_cost_elsewhere.unwrap_or_default()));
+            return Owed { usage, source, cost, model: None };
+        }
+        let cost = match facts.calls.is_empty() {
+            true => self.charge(model.as_deref(), &usage, facts, at_ms),
+            false => facts
+                .calls
+                .iter()
+                .map(|call| match &call.model {
+                    Some(name) => self.charge(self.model(Some(name)).as_deref(), &call.usage, facts, at_ms),
+                    None => self.charge(model.as_deref(), &call.usage, facts, at_ms),
+                })
+                .sum(),
+        };
+        Owed { usage, source, cost, model }
+    }
+
     fn model(&self, served: Option<&str>) -> Option<Arc<Model>> {
-        self.pricing.snapshot.book.find(&self.pricing.provider.config.provider, served, &self.pricing.model)
+        self.snapshot.book.find(&self.provider.config.provider, served, &self.model)
     }
 
     /// What `usage` costs; `None` as soon as a part of it has no price.
-    fn charge(&self, model: Option<&Model>, usage: &Usage, facts: &Facts) -> Option<Usd> {
-        if self.pricing.provider.config.free {
+    fn charge(&self, model: Option<&Model>, usage: &Usage, facts: &Facts, at_ms: u64) -> Option<Usd> {
+        if self.provider.config.free {
             return Some(Usd::ZERO);
         }
-        let is_by_end = &*self.pricing.provider.config.provider == DEEPSEEK;
         let context = Context {
-            at_ms: if is_by_end { self.bank.now_ms() } else { self.debt.at_ms() },
+            at_ms,
             service_tier: if facts.batch { Some("batch") } else { facts.service_tier.as_deref() },
-            requested_service_tier: self.pricing.service_tier.as_deref(),
+            requested_service_tier: self.service_tier.as_deref(),
             geo: facts.geo.as_deref(),
             speed: facts.speed.as_deref(),
-            residency: self.pricing.provider.residency(),
+            residency: self.provider.residency(),
         };
         let charge = price::charge(model?.row(), usage, &context).ok()?;
         charge.unpriced.is_empty().then_some(charge.cost)
     }
 
     fn reports_cost(&self) -> bool {
-        REPORT_THEIR_COST.contains(&&*self.pricing.provider.config.provider)
+        REPORT_THEIR_COST.contains(&&*self.provider.config.provider)
     }
 }
 

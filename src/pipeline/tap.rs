@@ -110,7 +110,7 @@ impl Tap {
                 Some(Err(_)) if flow.has_said_all() => self.complete(),
                 Some(Err(_)) => return Poll::Ready(Step::Failed(End::BrokenOff)),
                 None if flow.is_unfinished() => return Poll::Ready(Step::Failed(End::BrokenOff)),
-                None => self.complete(),
+                None => self.finish(),
             }
         }
     }
@@ -121,8 +121,16 @@ impl Tap {
         flow.feed(piece, &mut self.ready);
         // A body of known length is not asked again behind its last byte.
         if flow.body.is_end_stream() && !flow.is_unfinished() {
-            self.complete();
+            self.finish();
         }
+    }
+
+    /// The body has come to its own end.
+    fn finish(&mut self) {
+        if let Some(flow) = &mut self.flow {
+            flow.is_over = true;
+        }
+        self.complete();
     }
 
     fn complete(&mut self) {

@@ -121,6 +121,7 @@ const fn openai_type(cause: Cause) -> &'static str {
         | Cause::BodyTimeout
         | Cause::Unpriced
         | Cause::Unbounded
+        | Cause::NotCached
         | Cause::NoUpstream => "invalid_request_error",
         Cause::CapExceeded => "insufficient_quota",
         Cause::RateLimited => "rate_limit_error",
@@ -154,6 +155,7 @@ const fn openai_code(cause: Cause) -> &'static str {
         | Cause::Unpriced
         | Cause::Unbounded
         | Cause::StoreUnavailable
+        | Cause::NotCached
         | Cause::Draining => cause.code(),
     }
 }
@@ -173,6 +175,7 @@ const fn anthropic_type(cause: Cause) -> &'static str {
         | Cause::CapExceeded
         | Cause::Unpriced
         | Cause::Unbounded
+        | Cause::NotCached
         | Cause::BodyTimeout => "invalid_request_error",
         Cause::UpstreamTimeout => "timeout_error",
         Cause::Overloaded | Cause::Draining => "overloaded_error",
@@ -185,7 +188,9 @@ const fn google_status(cause: Cause) -> &'static str {
         Cause::Unauthorized => "UNAUTHENTICATED",
         Cause::Forbidden => "PERMISSION_DENIED",
         Cause::NotFound | Cause::NoUpstream => "NOT_FOUND",
-        Cause::UpgradeRequired | Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded => "FAILED_PRECONDITION",
+        Cause::UpgradeRequired | Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded | Cause::NotCached => {
+            "FAILED_PRECONDITION"
+        }
         Cause::RateLimited => "RESOURCE_EXHAUSTED",
         Cause::MethodNotAllowed
         | Cause::Malformed

@@ -137,6 +137,14 @@ impl Journal {
         self.shared.push_if_able(record.into())
     }
 
+    /// Says why no entry can be taken, if none can.
+    ///
+    /// # Errors
+    /// The disk has failed, or is too far behind.
+    pub fn able(&self) -> Result<(), StoreError> {
+        self.shared.able_to_take()
+    }
+
     /// Ends a request that an earlier process left unfinished, at its quote. Returns the entry.
     pub fn expire(&self, unfinished: &Unfinished, now_ms: u64) -> Option<(Seat, Entry)> {
         let (closes, entry) = unfinished.expire(now_ms)?;

@@ -135,6 +135,16 @@ impl Shared {
     /// Takes a record if the disk works and keeps up.
     pub fn push_if_able(&self, line: Line<'_>) -> Result<Seat, StoreError> {
         let queue = self.queue();
+        self.keeps_up(&queue)?;
+        Ok(self.push_into(queue, &[line]))
+    }
+
+    /// Whether a record would be taken now.
+    pub fn able_to_take(&self) -> Result<(), StoreError> {
+        self.keeps_up(&self.queue())
+    }
+
+    fn keeps_up(&self, queue: &Queue) -> Result<(), StoreError> {
         if let Some(cause) = &queue.failed {
             return Err(StoreError::Failed(cause.clone()));
         }
@@ -143,7 +153,7 @@ impl Shared {
         if records > self.options.unsynced_records_max || bytes > self.options.unsynced_bytes_max {
             return Err(StoreError::Behind { records, bytes });
         }
-        Ok(self.push_into(queue, &[line]))
+        Ok(())
     }
 
     /// Whether the record is in the page cache.

@@ -8,7 +8,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
-use crate::domain::entry::{Entry, Outcome};
+use crate::domain::entry::{CacheUse, Entry, Outcome};
 use crate::domain::fault::Fault;
 use crate::domain::money::Usd;
 use crate::domain::tokens::Usage;
@@ -38,6 +38,10 @@ pub struct Metrics {
     pub index_bytes: Gauge,
     /// Bytes of what is kept of dropped files of the journal.
     pub archive_bytes: Gauge,
+    /// Answers in the cache.
+    pub cache_answers: Gauge,
+    /// Bytes of them.
+    pub cache_bytes: Gauge,
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
     rate_limited: Mutex<Family<u64>>,
@@ -52,6 +56,8 @@ struct Entries {
     errors: Family<u64>,
     durations: Family<Durations>,
     spends: Family<Spend>,
+    cache: Family<u64>,
+    saved: Family<Usd>,
     unpriced: u64,
     estimated: Usd,
 }
@@ -97,6 +103,8 @@ impl Metrics {
             journal_bytes: Gauge::default(),
             index_bytes: Gauge::default(),
             archive_bytes: Gauge::default(),
+            cache_answers: Gauge::default(),
+            cache_bytes: Gauge::default(),
             log_dropped: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             started_ms,
@@ -132,6 +140,8 @@ impl Metrics {
         let gauge =
             |name, help, value: i64, out: &mut String| Title { name, kind: "gauge", help }.write_alone(value, out);
         gauge("tollgate_in_flight", "Requests between arrival and settlement", self.in_flight.get(), out);
+        gauge("tollgate_cache_answers", "Answers in the cache", self.cache_answers.get(), out);
+        gauge("tollgate_cache_bytes", "Bytes of the answers in the cache", self.cache_bytes.get(), out);
         gauge("tollgate_connections", "Open connections of clients", self.connections.get(), out);
         let lag = self.journal_lag.get();
         gauge("tollgate_journal_lag_records", "Records that wait to be written to the journal", lag, out);
@@ -180,6 +190,8 @@ impl Entries {
             errors: Family::new(&["fault", "reason"]),
             durations: Family::new(&["dialect", "operation"]),
             spends: Family::new(&["model", "team"]),
+            cache: Family::new(&["result", "model", "team"]),
+            saved: Family::new(&["by", "model", "team"]),
             unpriced: 0,
             estimated: Usd::ZERO,
         }
@@ -202,6 +214,11 @@ impl Entries {
         let spend = self.spends.at(&[model, team]);
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
+        }
+        *self.cache.at(&[Label::Known(entry.cache.name()), model, team]) += times;
+        if entry.saved != Usd::ZERO {
+            let saved = self.saved.at(&[Label::Known(saved_by(entry)), model, team]);
+            *saved = saved.plus(entry.saved);
         }
         let cost = entry.cost.unwrap_or_default();
         spend.cost = spend.cost.plus(cost);
@@ -226,6 +243,12 @@ impl Entries {
         let help = "From the arrival of a request to the first byte of the body of its answer";
         histogram("tollgate_first_byte_seconds", help, |durations| &durations.first_byte, out);
         self.write_spends(out);
+        let cache = counter("tollgate_cache_requests_total", "Requests by what the cache did for them");
+        write_counts(cache, &self.cache, out);
+        let title =
+            counter("tollgate_saved_usd_total", "What providers would have billed without the cache or the router");
+        title.write(out);
+        self.saved.sorted().iter().for_each(|(labels, saved)| write_sample(title.name, labels, saved, out));
         let unpriced = "Requests without a price: they are missing from the cost";
         counter("tollgate_unpriced_requests_total", unpriced).write_alone(self.unpriced, out);
         let estimated = "Cost that rests on counted or assumed usage";
@@ -275,6 +298,14 @@ const fn status_class(status: u16) -> &'static str {
 /// The cause of a refusal; of other failures the outcome says it all.
 fn error_reason(entry: &Entry) -> Label<'_> {
     if entry.outcome == Outcome::Refused { Label::Open(&entry.reason) } else { Label::Known(entry.outcome.name()) }
+}
+
+/// Who saved what an entry says was saved.
+const fn saved_by(entry: &Entry) -> &'static str {
+    match entry.cache {
+        CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
+        CacheUse::Miss | CacheUse::Bypass => "routing",
+    }
 }
 
 /// What Linux says of this process; elsewhere it is not told.

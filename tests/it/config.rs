@@ -70,7 +70,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
         ("[keys.ci]\nsecret = { env = \"K\" }\nalerts = []", "3:1: keys.ci.alerts"),
         ("[models.\"gpt-*\"]\nlimits = {}", "2:1: models.\"gpt-*\".limits"),
         ("[routing]\nclassifier = \"llm\"", "2:1: routing.classifier"),
-        ("[cache]", "1:2: cache"),
     ] {
         assert_eq!(errors(text), format!("{place}: {later}"), "{text}");
     }

@@ -8,6 +8,7 @@ mod ask;
 mod bad_body;
 mod bad_head;
 mod breadth;
+mod cache;
 mod caps;
 mod ceiling;
 mod child;

@@ -9,6 +9,7 @@ mod upstreams;
 mod callers;
 mod limits;
 mod caps;
+mod cache;
 mod rights;
 mod prices;
 mod routing;
@@ -53,6 +54,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         prices: prices::prices(&root),
         caps,
         routing,
+        cache: cache::cache(&root),
         default_rights: rights::defaults(&root),
         by_digest: callers.by_digest,
     }
@@ -60,6 +62,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
 
 /// The members of a closed set by the words they have in the file.
 pub(super) mod words {
+    use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
     use crate::domain::cap::OnExceed;
@@ -85,6 +88,10 @@ pub(super) mod words {
         [("json", LogFormat::Json), ("text", LogFormat::Text)];
     pub(in super::super) const LOG_LEVEL: [(&str, LogLevel); 4] =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    pub(in super::super) const CACHE_MODE: [(&str, CacheMode); 2] =
+        [("off", CacheMode::Off), ("exact", CacheMode::Exact)];
+    pub(in super::super) const CACHE_SCOPE: [(&str, CacheScope); 3] =
+        [("key", CacheScope::Key), ("team", CacheScope::Team), ("shared", CacheScope::Shared)];
     pub(in super::super) const PROXY: [(&str, ProxyUse); 2] = [("env", ProxyUse::Environment), ("off", ProxyUse::Off)];
     pub(in super::super) const DIALECT: [(&str, Dialect); 3] =
         [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)];

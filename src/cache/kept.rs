@@ -1,0 +1,97 @@
+//! [`Kept`]: an answer as its upstream sent it, and what is told when it is given again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use super::Namespace;
+use crate::domain::money::Usd;
+use crate::domain::operation::Operation;
+use crate::protocol::facts::Facts;
+
+/// Bytes that an answer takes besides its own: its place in the cache's tables, measured with moka 0.12.
+const PLACE_BYTES: usize = 256;
+
+/// Bytes of a header besides its value.
+const HEADER_BYTES: usize = 64;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Kept {
+    /// Whose it is and what it is about.
+    pub about: About,
+    /// The headers that are given again.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body as the upstream sent it, before anything was taken out.
+    pub bytes: Bytes,
+    /// What was learned from it.
+    pub facts: Facts,
+    /// What it was charged.
+    pub cost: Option<Usd>,
+    /// When it came, unix milliseconds.
+    pub kept_ms: u64,
+    /// When its time is over, unix milliseconds.
+    pub expires_ms: u64,
+    /// Counts it among the living until it is dropped.
+    pub(super) count: Option<Count>,
+}
+
+/// Whose an answer is and what it is about: by these it can be purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Who may have it.
+    pub namespace: Namespace,
+    /// The key that paid for it.
+    pub key: Arc<str>,
+    /// Its team.
+    pub team: Option<Arc<str>>,
+    /// Where it came from.
+    pub upstream: Arc<str>,
+    /// The model that was sent.
+    pub model: Arc<str>,
+    /// What was asked for.
+    pub operation: Operation,
+}
+
+/// Bytes that are counted as alive.
+#[derive(Debug)]
+pub(super) struct Count {
+    alive: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Kept {
+    /// An answer that came at `kept_ms` and is good until `expires_ms`.
+    #[must_use]
+    pub const fn new(about: About, bytes: Bytes, facts: Facts, kept_ms: u64, expires_ms: u64) -> Self {
+        Self { about, headers: Vec::new(), bytes, facts, cost: None, kept_ms, expires_ms, count: None }
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let headers: usize = self.headers.iter().map(|(_, value)| HEADER_BYTES + value.len()).sum();
+        (PLACE_BYTES + size_of::<Self>() + headers + self.bytes.len()) as u64
+    }
+
+    /// Whether its time is not over.
+    #[must_use]
+    pub const fn is_fresh(&self, now_ms: u64) -> bool {
+        now_ms < self.expires_ms
+    }
+
+    pub(super) fn counted(mut self, alive: &Arc<AtomicU64>) -> Self {
+        let bytes = self.weight();
+        alive.fetch_add(bytes, Ordering::Relaxed);
+        self.count = Some(Count { alive: alive.clone(), bytes });
+        self
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,98 @@
+//! Keep: an answer is written down as it passes, and kept once it turns out to be whole and good.
+//!
+//! It costs the answer a pointer a frame; the copy is made at the end, when it is known that it is wanted.
+//!
+//! Invariant: kept are only whole answers of status 200 that ended by themselves: no error, no limit reached, no refusal, no
+//! call of a tool, nobody left, and from the upstream and the model that routing chose.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::cache::{About, Kept, Key, Room};
+use crate::domain::money::Usd;
+use crate::protocol::facts::{Ending, Facts};
+
+/// Headers that are given again: what the body is, and by which names the provider knows the answer.
+const KEPT: [HeaderName; 6] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("openai-version"),
+    HeaderName::from_static("openai-model"),
+];
+
+/// An answer that is written down as it passes.
+#[derive(Debug)]
+pub struct Recording {
+    room: Arc<Room>,
+    key: Key,
+    about: About,
+    ttl: Duration,
+    bytes_max: usize,
+    /// Gone once it is known that the answer is not kept.
+    tape: Option<Tape>,
+}
+
+#[derive(Debug, Default)]
+struct Tape {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    pieces: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Recording {
+    /// A recording that will be kept under `key`, unless it has more than `bytes_max` bytes.
+    #[must_use]
+    pub fn new(room: Arc<Room>, key: Key, about: About, ttl: Duration, bytes_max: usize) -> Self {
+        Self { room, key, about, ttl, bytes_max, tape: Some(Tape::default()) }
+    }
+
+    /// The head has come from `upstream`, which was asked for `model`.
+    pub fn begin(&mut self, head: &Parts, upstream: &str, model: &str) {
+        if head.status != StatusCode::OK || upstream != &*self.about.upstream || model != &*self.about.model {
+            self.tape = None;
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.headers = kept_headers(&head.headers);
+        }
+    }
+
+    /// A piece of the body has come.
+    pub fn push(&mut self, piece: &Bytes) {
+        let Some(tape) = &mut self.tape else { return };
+        tape.bytes += piece.len();
+        tape.pieces.push(piece.clone());
+        if tape.bytes > self.bytes_max {
+            self.tape = None;
+        }
+    }
+
+    /// The body has come to its end, this was learned from it, and so much was charged for it.
+    pub fn keep(self, facts: Facts, cost: Option<Usd>, now_ms: u64) {
+        let Some(tape) = self.tape.filter(|_| is_good(&facts, self.about.operation.generates())) else { return };
+        let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
+        // A copy, since a piece holds on to the whole buffer that it was read into.
+        let mut kept = Kept::new(self.about, tape.pieces.concat().into(), facts, now_ms, now_ms.saturating_add(ttl_ms));
+        (kept.headers, kept.cost) = (tape.headers, cost);
+        self.room.keep(self.key, kept);
+    }
+}
+
+fn kept_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let of = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
+    KEPT.into_iter().filter_map(of).collect()
+}
+
+/// Whether an answer may be given again.
+fn is_good(facts: &Facts, generates: bool) -> bool {
+    let is_whole = facts.terminal && facts.error.is_none() && !facts.broken && !facts.pending && !facts.batch;
+    let has_tools =
+        facts.grounding_queries > 0 || facts.usage.as_ref().is_some_and(|usage| !usage.server_tools.is_empty());
+    is_whole && !has_tools && (!generates || facts.ending == Some(Ending::Stop))
+}

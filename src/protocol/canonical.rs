@@ -1,0 +1,364 @@
+//! [`canonical`]: a request's JSON in the one form that all its spellings have, to be hashed and never sent.
+//!
+//! Members are sorted, white space is gone, escapes are resolved and numbers have one form; what the caller names is left
+//! out. The form is a prefix code of its own, in which each string tells its length, so that two requests have the same form
+//! only if they say the same. On the way it is seen whether the request asks for chance, and whether it points elsewhere.
+//!
+//! Invariant: a body whose meaning depends on who reads it (a member that is given twice) has no form.
+
+use memchr::memchr2;
+
+/// Deeper values have no form; requests have about ten levels.
+const DEPTH_MAX: usize = 128;
+
+/// Members under which a text names something that lies elsewhere and may change there.
+const POINTERS: [&[u8]; 8] =
+    [b"url", b"image_url", b"file_url", b"fileUri", b"file_uri", b"file_id", b"video_url", b"audio_url"];
+
+/// Objects at the root in which Gemini's settings stand.
+const SETTINGS: [&[u8]; 2] = [b"generationConfig", b"generation_config"];
+
+/// The one form of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canonical {
+    /// The form.
+    pub form: Vec<u8>,
+    /// How much chance is asked for.
+    pub temperature: Temperature,
+    /// Whether the request points to something that is not in it.
+    pub points_elsewhere: bool,
+}
+
+/// How much chance is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Temperature {
+    /// Nothing is said: the provider's own, which is above zero.
+    #[default]
+    Absent,
+    /// None.
+    Zero,
+    /// Some, or something that cannot be read.
+    Above,
+}
+
+/// What is left out of the form.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Omissions<'a> {
+    /// Members of the root.
+    pub members: &'a [&'a str],
+    /// A member of an object at the root, which goes as well if nothing else is in it, or if it is null.
+    pub inner: Option<(&'a str, &'a str)>,
+}
+
+/// The one form of a body that is JSON; `None` where it has none.
+#[must_use]
+pub fn canonical(body: &[u8], omissions: Omissions<'_>) -> Option<Canonical> {
+    let mut writer = Writer {
+        body,
+        at: 0,
+        out: Vec::with_capacity(body.len() + body.len() / 4),
+        members: Vec::new(),
+        scratch: Vec::new(),
+        omissions,
+        temperature: Temperature::Absent,
+        points_elsewhere: false,
+    };
+    writer.value(0, Top::Plain)?;
+    writer.blanks();
+    let Writer { at, out, temperature, points_elsewhere, .. } = writer;
+    (at == body.len()).then_some(Canonical { form: out, temperature, points_elsewhere })
+}
+
+/// The member of the root below which a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Top {
+    Plain,
+    /// One of [`SETTINGS`].
+    Settings,
+    /// The object from which a member is left out.
+    Shortened,
+}
+
+/// Where a member of an open object stands in the output: its key without the head, and its end.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    start: usize,
+    key_end: usize,
+    end: usize,
+}
+
+/// Bytes in front of a string's text: its mark and its length.
+const STRING_HEAD: usize = 5;
+
+struct Writer<'a> {
+    body: &'a [u8],
+    at: usize,
+    out: Vec<u8>,
+    /// Members of all open objects, innermost last.
+    members: Vec<Member>,
+    scratch: Vec<u8>,
+    omissions: Omissions<'a>,
+    temperature: Temperature,
+    points_elsewhere: bool,
+}
+
+impl Writer<'_> {
+    /// Writes the value at hand, which stands `depth` levels down, below a member of the root of this kind.
+    fn value(&mut self, depth: usize, top: Top) -> Option<()> {
+        self.blanks();
+        match *self.body.get(self.at)? {
+            b'{' if depth < DEPTH_MAX => self.object(depth, top),
+            b'[' if depth < DEPTH_MAX => self.array(depth, top),
+            b'"' => self.string(),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => None,
+        }
+    }
+
+    fn object(&mut self, depth: usize, top: Top) -> Option<()> {
+        self.at += 1;
+        let (base, start) = (self.members.len(), self.out.len());
+        self.out.push(b'{');
+        let mut is_first = true;
+        while self.goes_on(b'}', is_first)? {
+            is_first = false;
+            self.member(depth, top)?;
+        }
+        self.sort(base, start + 1)?;
+        self.members.truncate(base);
+        self.out.push(b'}');
+        Some(())
+    }
+
+    fn member(&mut self, depth: usize, top: Top) -> Option<()> {
+        self.blanks();
+        let start = self.out.len();
+        self.string()?;
+        let key_end = self.out.len();
+        self.blanks();
+        (*self.body.get(self.at)? == b':').then(|| self.at += 1)?;
+        let below = if depth == 0 { self.kind_of(&self.out[start + STRING_HEAD..key_end]) } else { top };
+        self.value(depth + 1, below)?;
+        self.look(depth, top, start, key_end);
+        if self.is_omitted(depth, top, start, key_end) {
+            self.out.truncate(start);
+        } else {
+            self.members.push(Member { start, key_end, end: self.out.len() });
+        }
+        Some(())
+    }
+
+    fn kind_of(&self, key: &[u8]) -> Top {
+        match self.omissions.inner {
+            Some((outer, _)) if outer.as_bytes() == key => Top::Shortened,
+            Some(_) | None if SETTINGS.contains(&key) => Top::Settings,
+            Some(_) | None => Top::Plain,
+        }
+    }
+
+    /// Learns from the member that has been written from `start` on, and its value from `key_end` on.
+    fn look(&mut self, depth: usize, top: Top, start: usize, key_end: usize) {
+        let (key, value) = (&self.out[start + STRING_HEAD..key_end], &self.out[key_end..]);
+        if value.first() == Some(&b'"') && POINTERS.contains(&key) {
+            let scheme = value.get(STRING_HEAD..STRING_HEAD + 5);
+            self.points_elsewhere |= !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"));
+        }
+        if key == b"temperature" && (depth == 0 || depth == 1 && top == Top::Settings) {
+            let said = match value {
+                b"n" => Temperature::Absent,
+                b"#0;" => Temperature::Zero,
+                _ => Temperature::Above,
+            };
+            self.temperature = self.temperature.max(said);
+        }
+    }
+
+    fn is_omitted(&self, depth: usize, top: Top, start: usize, key_end: usize) -> bool {
+        let (key, value) = (&self.out[start + STRING_HEAD..key_end], &self.out[key_end..]);
+        let inner = self.omissions.inner.filter(|_| depth <= 1);
+        match depth {
+            0 => {
+                let is_void = matches!(value, [b'n'] | [b'{', b'}']);
+                self.omissions.members.iter().any(|name| name.as_bytes() == key)
+                    || is_void && inner.is_some_and(|(outer, _)| outer.as_bytes() == key)
+            }
+            1 => top == Top::Shortened && inner.is_some_and(|(_, inner)| inner.as_bytes() == key),
+            _ => false,
+        }
+    }
+
+    /// Puts the members from `base` on, which begin at `start`, in the order of their keys.
+    fn sort(&mut self, base: usize, start: usize) -> Option<()> {
+        let (out, members) = (&self.out, &mut self.members[base..]);
+        let key = |member: &Member| &out[member.start + STRING_HEAD..member.key_end];
+        if members.windows(2).all(|two| key(&two[0]) < key(&two[1])) {
+            return Some(());
+        }
+        members.sort_unstable_by(|one, other| key(one).cmp(key(other)));
+        if members.windows(2).any(|two| key(&two[0]) == key(&two[1])) {
+            return None;
+        }
+        self.scratch.clear();
+        for member in &*members {
+            self.scratch.extend_from_slice(&out[member.start..member.end]);
+        }
+        self.out[start..].copy_from_slice(&self.scratch);
+        Some(())
+    }
+
+    fn array(&mut self, depth: usize, top: Top) -> Option<()> {
+        self.at += 1;
+        self.out.push(b'[');
+        let mut is_first = true;
+        while self.goes_on(b']', is_first)? {
+            is_first = false;
+            self.value(depth + 1, top)?;
+        }
+        self.out.push(b']');
+        Some(())
+    }
+
+    /// Whether another element follows in a container that ends with `end`; its comma or end is passed.
+    fn goes_on(&mut self, end: u8, is_first: bool) -> Option<bool> {
+        self.blanks();
+        let byte = *self.body.get(self.at)?;
+        if byte == end {
+            self.at += 1;
+            return Some(false);
+        }
+        if !is_first {
+            (byte == b',').then(|| self.at += 1)?;
+        }
+        Some(true)
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.body.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        self.body[self.at..].starts_with(word).then_some(())?;
+        self.at += word.len();
+        self.out.push(word[0]);
+        Some(())
+    }
+
+    fn string(&mut self) -> Option<()> {
+        (*self.body.get(self.at)? == b'"').then(|| self.at += 1)?;
+        let start = self.out.len();
+        self.out.extend_from_slice(&[b'"', 0, 0, 0, 0]);
+        loop {
+            let rest = &self.body[self.at..];
+            let hit = memchr2(b'"', b'\\', rest)?;
+            self.out.extend_from_slice(&rest[..hit]);
+            self.at += hit + 1;
+            if rest[hit] == b'"' {
+                break;
+            }
+            self.escape()?;
+        }
+        let length = u32::try_from(self.out.len() - start - STRING_HEAD).ok()?;
+        self.out[start + 1..start + STRING_HEAD].copy_from_slice(&length.to_be_bytes());
+        Some(())
+    }
+
+    /// What stands behind a backslash.
+    fn escape(&mut self) -> Option<()> {
+        let letter = *self.body.get(self.at)?;
+        self.at += 1;
+        let byte = match letter {
+            b'"' | b'\\' | b'/' => letter,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => return self.unit(),
+            _ => return None,
+        };
+        self.out.push(byte);
+        Some(())
+    }
+
+    /// `\uXXXX`, and its other half if it is one. A half alone is written as the three bytes that no text can hold.
+    fn unit(&mut self) -> Option<()> {
+        let first = self.hex()?;
+        if (0xD800..0xDC00).contains(&first) && self.body[self.at..].starts_with(b"\\u") {
+            let before = self.at;
+            self.at += 2;
+            let second = self.hex()?;
+            if (0xDC00..0xE000).contains(&second) {
+                let point = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+                return self.letter(char::from_u32(point)?);
+            }
+            self.at = before;
+        }
+        match char::from_u32(first) {
+            Some(letter) => self.letter(letter),
+            None => {
+                let bytes = first.to_be_bytes();
+                let high = 0x80 | (bytes[2] & 0x0F) << 2 | bytes[3] >> 6;
+                self.out.extend_from_slice(&[0xE0 | bytes[2] >> 4, high, 0x80 | bytes[3] & 0x3F]);
+                Some(())
+            }
+        }
+    }
+
+    fn letter(&mut self, letter: char) -> Option<()> {
+        self.out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        Some(())
+    }
+
+    fn hex(&mut self) -> Option<u32> {
+        let digits = self.body.get(self.at..self.at + 4)?;
+        self.at += 4;
+        digits.iter().try_fold(0, |sum, digit| Some(sum << 4 | char::from(*digit).to_digit(16)?))
+    }
+
+    /// A number as sign, digits without zeros at either end, and the power of ten of the last: `1.50e1` is `15`.
+    fn number(&mut self) -> Option<()> {
+        let rest = &self.body[self.at..];
+        let is_end = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        let text = &rest[..rest.iter().position(is_end).unwrap_or(rest.len())];
+        self.at += text.len();
+        let (is_negative, text) = text.strip_prefix(b"-").map_or((false, text), |text| (true, text));
+        let (digits, power) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+            Some(at) => (&text[..at], std::str::from_utf8(&text[at + 1..]).ok()?.parse::<i64>().ok()?),
+            None => (text, 0),
+        };
+        let point = digits.iter().position(|byte| *byte == b'.');
+        let (whole, part) = point.map_or((digits, &[][..]), |at| (&digits[..at], &digits[at + 1..]));
+        let is_odd = whole.is_empty() || point.is_some() && part.is_empty();
+        if is_odd || !whole.iter().chain(part).all(u8::is_ascii_digit) {
+            return None;
+        }
+        self.out.push(b'#');
+        let start = self.out.len();
+        self.out.extend(whole.iter().chain(part).skip_while(|digit| **digit == b'0'));
+        let kept = self.out[start..].iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+        let zeros = self.out.len() - start - kept;
+        self.out.truncate(start + kept);
+        let power = power.checked_sub(i64::try_from(part.len()).ok()?)?.checked_add(i64::try_from(zeros).ok()?)?;
+        if kept == 0 {
+            self.out.extend_from_slice(b"0;");
+            return Some(());
+        }
+        if is_negative {
+            self.out.insert(start, b'-');
+        }
+        if power != 0 {
+            self.out.push(b'e');
+            self.out.extend_from_slice(power.to_string().as_bytes());
+        }
+        self.out.push(b';');
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! The cache as clients meet it: the same answer again, byte for byte, to those who may have it and to nobody else.
+
+mod isolation;
+mod policy;
+mod replay;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tollgate::app::Surroundings;
+use tollgate::clock::Clock;
+
+use crate::world::{Answer, World};
+
+/// A cache that keeps what is certain.
+const ON: &str = "[cache]\nmode = \"exact\"\n";
+
+/// A Sunday in 2026.
+const START_US: u64 = 1_795_000_000_000_000;
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// A world and the hands of its clock.
+async fn world(extra: &str) -> (World, Arc<AtomicU64>) {
+    let now_us = Arc::new(AtomicU64::new(START_US));
+    let surroundings = Surroundings { clock: Clock::Manual(now_us.clone()), ..Surroundings::default() };
+    (World::on(extra, surroundings).await, now_us)
+}
+
+/// A question whose answer is certain.
+fn chat(text: &str) -> String {
+    format!(r#"{{"model":"gpt-4o","temperature":0,"messages":[{{"role":"user","content":"{text}"}}]}}"#)
+}
+
+fn with(mut request: Request<Full<Bytes>>, headers: &[(&'static str, &str)]) -> Request<Full<Bytes>> {
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    request
+}
+
+/// Asks, and says what the cache did.
+async fn ask(world: &World, path: &str, body: &str) -> (String, Answer) {
+    ask_with(world, path, body, &[]).await
+}
+
+async fn ask_with(world: &World, path: &str, body: &str, headers: &[(&'static str, &str)]) -> (String, Answer) {
+    let request = with(world.post(path, body.to_owned()), &[("anthropic-version", "2023-06-01")]);
+    let answer = world.send(with(request, headers)).await;
+    // The entry is written with the last byte, which the client may have before that.
+    world.settled().await;
+    (answer.header("x-tollgate-cache").to_owned(), answer)
+}

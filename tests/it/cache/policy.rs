@@ -1,0 +1,195 @@
+//! What is kept, for how long, and what clients may say about it.
+
+use std::sync::atomic::Ordering;
+
+use tollgate::domain::entry::{CacheUse, Outcome};
+
+use super::{CHAT, ON, ask, ask_with, chat, world};
+use crate::world::World;
+
+const SAMPLED: &str = "[cache]\nmode = \"exact\"\nstore_sampled = true\n";
+
+async fn check(world: &World, path: &str, body: &str, headers: &[(&'static str, &str)], expect: [&str; 2]) {
+    for expect in expect {
+        let (cache, answer) = ask_with(world, path, body, headers).await;
+        assert_eq!(cache, expect, "{path} {body} {headers:?} {}", answer.text());
+    }
+}
+
+fn body(rest: &str) -> String {
+    format!(r#"{{"model":"gpt-4o","messages":[{{"role":"user","content":"hi {}"}}]{rest}}}"#, rest.len())
+}
+
+#[tokio::test]
+async fn off_is_off_and_says_nothing() {
+    let (world, _) = world("").await;
+    check(&world, CHAT, &chat("a"), &[], ["", ""]).await;
+    assert_eq!(world.entries().await[0].cache, CacheUse::Bypass);
+    let (_, refused) = ask_with(&world, CHAT, &chat("a"), &[("x-tollgate-cache", "only")]).await;
+    assert_eq!((refused.status.as_u16(), refused.header("x-tollgate-refused")), (504, "not_cached"));
+}
+
+#[tokio::test]
+async fn chance_is_kept_only_where_config_welcomes_it() {
+    let (strict, _) = world(ON).await;
+    let (welcoming, _) = world(SAMPLED).await;
+    for rest in ["", r#","temperature":0.7"#, r#","temperature":null,"top_p":0"#] {
+        check(&strict, CHAT, &body(rest), &[], ["bypass", "bypass"]).await;
+        check(&welcoming, CHAT, &body(rest), &[], ["miss", "hit"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_end_by_itself_is_not_kept() {
+    let (world, _) = world(SAMPLED).await;
+    let tools = r#","tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]"#;
+    for stream in ["", r#","stream":true"#] {
+        let cases: [(String, &[(&'static str, &str)]); 6] = [
+            (format!("{tools}{stream}"), &[]),
+            (format!(r#","max_tokens":3{stream}"#), &[("x-mock-tokens", "9")]),
+            (format!(r#","seed":1{stream}"#), &[("x-mock-fault", "status-500")]),
+            (format!(r#","seed":2{stream}"#), &[("x-mock-fault", "status-429")]),
+            (format!(r#","seed":3{stream}"#), &[("x-mock-fault", "cut")]),
+            (format!(r#","seed":4{stream}"#), &[("x-mock-fault", "error-in-stream")]),
+        ];
+        for (rest, headers) in cases {
+            if stream.is_empty() && rest.contains("seed\":4") {
+                continue;
+            }
+            for _ in 0..2 {
+                let request = super::with(world.post(CHAT, body(&rest)), headers);
+                let response = world.open(request).await;
+                let cache = response.headers().get("x-tollgate-cache").map(|value| value.to_str().unwrap().to_owned());
+                let _whole = http_body_util::BodyExt::collect(response.into_body()).await;
+                world.settled().await;
+                assert!(cache.is_none_or(|cache| cache == "miss"), "{rest} {headers:?}");
+            }
+        }
+    }
+    assert_eq!(world.app.cache.fill().answers, 0);
+    let entries = world.entries().await;
+    assert_eq!(entries.len(), 22);
+    assert!(entries.iter().all(|entry| entry.cache == CacheUse::Miss && !entry.attempts.is_empty()));
+}
+
+#[tokio::test]
+async fn what_lies_elsewhere_is_not_looked_up() {
+    let (world, _) = world(SAMPLED).await;
+    let image = r#"{"model":"gpt-4o","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]}]}"#;
+    for (path, body) in [
+        (CHAT, image.to_owned()),
+        (CHAT, body(r#","n":2"#)),
+        (CHAT, body(r#","web_search_options":{}"#)),
+        (CHAT, body(r#","a":1,"a":2"#)),
+        ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","previous_response_id":"resp_1"}"#.to_owned()),
+        ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","conversation":"conv_1"}"#.to_owned()),
+        ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","tools":[{"type":"web_search"}]}"#.to_owned()),
+    ] {
+        let (cache, _) = ask(&world, path, &body).await;
+        assert_eq!(cache, "bypass", "{path} {body}");
+    }
+    let inline = image.replace("https://x/y.png", "data:image/png;base64,AAAA");
+    check(&world, CHAT, &inline, &[], ["miss", "hit"]).await;
+}
+
+#[tokio::test]
+async fn a_client_says_what_it_wants() {
+    let (world, _) = world(ON).await;
+    let only = [("x-tollgate-cache", "only")];
+    let (cache, refused) = ask_with(&world, CHAT, &chat("a"), &only).await;
+    assert_eq!((&*cache, refused.status.as_u16()), ("", 504));
+    assert_eq!(refused.header("x-should-retry"), "false");
+    let (_, first) = ask(&world, CHAT, &chat("a")).await;
+    let (cache, hit) = ask_with(&world, CHAT, &chat("a"), &only).await;
+    assert_eq!((&*cache, &hit.body), ("hit", &first.body));
+    for off in [("x-tollgate-cache", "off"), ("cache-control", "private, No-Store")] {
+        let (cache, other) = ask_with(&world, CHAT, &chat("a"), &[off]).await;
+        assert_eq!(cache, "bypass");
+        assert_ne!(other.body, first.body, "it has an id of its own");
+    }
+    assert_eq!(ask(&world, CHAT, &chat("a")).await.1.body, first.body);
+    for refresh in [("x-tollgate-cache", "refresh"), ("cache-control", "no-cache"), ("cache-control", "max-age=0")] {
+        let (cache, newer) = ask_with(&world, CHAT, &chat("a"), &[refresh]).await;
+        assert_eq!(cache, "miss");
+        assert_eq!(ask(&world, CHAT, &chat("a")).await.1.body, newer.body);
+    }
+    let (_, odd) = ask_with(&world, CHAT, &chat("a"), &[("x-tollgate-cache", "yes")]).await;
+    assert_eq!(odd.status, 400);
+    let seen = world.mock.requests();
+    assert!(seen.iter().all(|request| request.headers.iter().all(|(name, _)| !name.starts_with("x-tollgate"))));
+}
+
+#[tokio::test]
+async fn an_answer_has_its_time() {
+    let (world, now_us) = world("[cache]\nmode = \"exact\"\nttl_s = 60\n").await;
+    assert_eq!(ask(&world, CHAT, &chat("a")).await.0, "miss");
+    now_us.fetch_add(59_999_000, Ordering::Relaxed);
+    assert_eq!(ask(&world, CHAT, &chat("a")).await.0, "hit");
+    now_us.fetch_add(1_000, Ordering::Relaxed);
+    assert_eq!(ask(&world, CHAT, &chat("a")).await.0, "miss");
+    assert_eq!(ask(&world, CHAT, &chat("a")).await.0, "hit");
+}
+
+#[tokio::test]
+async fn rules_differ_by_model_operation_and_team() {
+    let rules = r#"
+[cache]
+mode = "off"
+[[cache.rules]]
+models = ["gpt-4o-mini"]
+mode = "exact"
+ttl_s = 10
+[[cache.rules]]
+operations = ["embeddings"]
+teams = ["search"]
+mode = "exact"
+[[cache.rules]]
+models = ["gpt-*"]
+operations = ["responses"]
+upstreams = ["openai"]
+store_sampled = true
+mode = "exact"
+"#;
+    let (world, now_us) = world(rules).await;
+    let mini = chat("a").replace("gpt-4o", "gpt-4o-mini");
+    check(&world, CHAT, &chat("a"), &[], ["bypass", "bypass"]).await;
+    check(&world, CHAT, &mini, &[], ["miss", "hit"]).await;
+    let embeddings = r#"{"model":"text-embedding-3-small","input":"a"}"#;
+    check(&world, "/v1/embeddings", embeddings, &[], ["miss", "hit"]).await;
+    check(&world, "/v1/responses", r#"{"model":"gpt-4o","input":"a"}"#, &[], ["miss", "hit"]).await;
+    now_us.fetch_add(10_000_000, Ordering::Relaxed);
+    check(&world, CHAT, &mini, &[], ["miss", "hit"]).await;
+    check(&world, "/v1/embeddings", embeddings, &[], ["hit", "hit"]).await;
+}
+
+#[tokio::test]
+async fn hits_count_as_requests_and_as_nothing_else() {
+    let limits = "[keys.ci.limits]\nrequests_per_minute = 4\ntokens_per_minute = 3000\n";
+    let (world, _) = world(&format!("{ON}{limits}")).await;
+    let left = |answer: &crate::world::Answer, what: &str| {
+        answer.header(&format!("x-tollgate-ratelimit-remaining-{what}")).to_owned()
+    };
+    ask(&world, CHAT, &chat("a")).await;
+    let (_, second) = ask(&world, CHAT, &chat("a")).await;
+    let (_, third) = ask(&world, CHAT, &chat("a")).await;
+    assert_eq!((left(&second, "requests"), left(&third, "requests")), ("2".to_owned(), "1".to_owned()));
+    assert_eq!(left(&second, "tokens"), left(&third, "tokens"));
+    ask(&world, CHAT, &chat("a")).await;
+    let (_, refused) = ask(&world, CHAT, &chat("a")).await;
+    assert_eq!(refused.status, 429);
+    let entries = world.entries().await;
+    assert_eq!(entries.iter().filter(|entry| entry.outcome == Outcome::CacheHit).count(), 3);
+}
+
+#[tokio::test]
+async fn a_spent_cap_does_not_keep_an_answer_from_who_has_paid_for_it() {
+    let (world, _) = world(&format!("{ON}[keys.ci.caps]\nday = \"0.01\"\n")).await;
+    let small = chat("a").replacen('{', r#"{"max_tokens":20,"#, 1);
+    assert_eq!(ask_with(&world, CHAT, &small, &[("x-mock-tokens", "9")]).await.0, "miss");
+    let other = chat("b").replacen('{', r#"{"max_tokens":2000,"#, 1);
+    assert_eq!(ask(&world, CHAT, &other).await.1.status, 400);
+    let spent = world.app.bank.standings()[0].spent;
+    let (cache, hit) = ask_with(&world, CHAT, &small, &[("x-tollgate-max-cost-usd", "0")]).await;
+    assert_eq!((&*cache, hit.status.as_u16()), ("hit", 200));
+    assert_eq!(world.app.bank.standings()[0].spent, spent);
+}
