@@ -205,7 +205,7 @@ fn is_probe(call: &Call) -> bool {
 fn is_agent(headers: &HeaderMap) -> bool {
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let starts = |name: &&str| agent.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-    AGENTS.iter().any(|name| starts(&name))
+    AGENTS.iter().any(starts)
 }
 
 fn has_rare_beta(headers: &HeaderMap) -> bool {

@@ -58,7 +58,7 @@ fn tiers(section: &Section<'_>, upstreams: &[Arc<Upstream>]) -> BTreeMap<Arc<str
 
 fn bounds(section: &Section<'_>, kind: &str) -> BTreeMap<Arc<str>, Bounds> {
     let bound = |(name, section): (&str, Section<'_>)| {
-        if kind == "routes" && !name.split_once('=').is_some_and(|(tag, _)| !tag.is_empty()) {
+        if kind == "routes" && name.split_once('=').is_none_or(|(tag, _)| tag.is_empty()) {
             section.complain_whole("a route is named by a tag, as in [routing.routes.\"feature=search\"]");
         }
         let tier = |key: &str| section.text(key).map(|_| section.choice(key, &TIER, TIER[1].1));

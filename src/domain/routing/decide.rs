@@ -1,10 +1,11 @@
 //! [`decide`]: the rules in their order. The first that speaks is the one that is told.
 //!
-//! 1. An explicit choice wins. 2. Abilities are a filter; walk up only. 3. Signed thinking stays with its model. 4. No
-//! switch inside a tool loop. 5. A conversation keeps its model unless another pays in spite of the prompt cache. 6. Doubt
-//! means medium. 7. Housekeeping goes to the cheapest. 8. A failure goes one tier up. 9. Bulk and marked lanes are never
-//! downgraded. 10. The judge speaks only where the local model is unsure. 11. Every decision says why. 12. Tiers are
-//! config's.
+//! - 1: an explicit choice wins. 2: abilities are a filter, and the only way is up.
+//! - 3: signed thinking stays with its model. 4: nothing changes inside a tool loop.
+//! - 5: a conversation keeps its model unless another pays in spite of the prompt cache.
+//! - 6: doubt means medium. 7: housekeeping goes to the cheapest. 8: a failure goes one tier up.
+//! - 9: bulk and marked lanes are never downgraded. 10: a judge speaks only where the local model is unsure.
+//! - 11: every decision says why. 12: tiers are config's.
 
 use std::fmt;
 use std::sync::Arc;
