@@ -3,6 +3,7 @@
 mod kept;
 pub mod door;
 mod open;
+pub mod pins;
 pub mod reload;
 
 pub use open::{AppError, Surroundings};
@@ -72,6 +73,8 @@ pub struct App {
     pub decoders: Arc<Semaphore>,
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
+    /// Which model each conversation is on.
+    pub pins: pins::Pins,
     /// What the admin interface asks for, over TCP.
     pub admin_token: ArcSwap<Secret>,
     /// How the config is read again, and what came of it.

@@ -121,6 +121,7 @@ impl App {
             metrics,
             scribe,
             drain: Drain::default(),
+            pins: super::pins::Pins::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),

@@ -14,6 +14,8 @@ pub mod cap;
 pub mod features;
 pub mod entry;
 pub mod routing;
+pub mod classify;
+pub mod evidence;
 pub mod fault;
 pub mod limit;
 pub mod refusal;

@@ -9,13 +9,18 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName};
 
 use super::arrive::Arrival;
+use super::conversation::conversation;
 use super::identify::Caller;
 use super::read::Call;
+use crate::app::App;
+use crate::app::pins::Place;
+use crate::domain::classify::Weights;
 use crate::domain::entry::Tier;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::price::{Cap, Caps, Context};
 use crate::domain::refusal::{Cause, Refusal};
-use crate::domain::routing::{self, AUTO, Case, Decision, Evidence, Extras, Lack, Mode, Needs, Policy, Rule};
+use crate::domain::routing::{self, AUTO, Case, Decision, Evidence, Extras, Judged, Lack, Mode, Needs, Rule};
+use crate::protocol::excerpt::traits_of;
 use crate::upstream::provider::Provider;
 
 const ROUTE: HeaderName = HeaderName::from_static("x-tollgate-route");
@@ -77,6 +82,7 @@ const fn counted(operation: Operation) -> Option<Operation> {
 /// # Errors
 /// A header that cannot be read, or an open choice that no model is known to be able to take.
 pub fn choose(
+    app: &App,
     arrival: &Arrival,
     caller: &Caller,
     call: &Call,
@@ -113,12 +119,24 @@ pub fn choose(
         context: context(arrival, call, provider),
     };
     // What costs time is asked only where it can matter.
-    let evidence = match routing::explicit(&case, &policy) {
-        Some(_) => Evidence::default(),
-        None => evidence(),
+    let is_followed = is_auto || policy.mode == Mode::Enforce;
+    let is_open = routing::explicit(&case, &policy).is_none();
+    let talk = (is_open && is_followed).then(|| conversation(&app.pins, headers, caller, call));
+    let evidence = match is_open {
+        true => Evidence { pin: talk.and_then(|talk| app.pins.get(talk, arrival.at_ms)), ..evidence(call) },
+        false => Evidence::default(),
     };
     match routing::decide(&case, &evidence, &policy, lineup) {
-        Ok(decision) => Ok(told(decision, &policy, requested, is_auto)),
+        Ok(decision) => {
+            let choice = told(decision, is_followed, requested);
+            if let (Some(talk), Some(choice)) = (talk.filter(|_| !case.is_housekeeping), &choice) {
+                let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
+                let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
+                let place = Place { model: choice.model.clone(), tier, prompt_tokens, at_ms: arrival.at_ms, ttl_s };
+                app.pins.set(talk, place);
+            }
+            Ok(choice)
+        }
         Err(none) => {
             let cause = match none.0 {
                 Lack::Absent => Cause::NoUpstream,
@@ -131,12 +149,11 @@ pub fn choose(
 }
 
 /// What a decision means for the request: where it is only observed, the model stays and the ledger says what it would be.
-fn told(decision: Decision, policy: &Policy, requested: &Arc<str>, is_auto: bool) -> Option<Choice> {
+fn told(decision: Decision, is_followed: bool, requested: &Arc<str>) -> Option<Choice> {
     let rule = decision.rule.name();
     if decision.rule == Rule::Requested {
         return None;
     }
-    let is_followed = is_auto || policy.mode == Mode::Enforce;
     let (model, reason) = match decision.model {
         Some(model) if is_followed => (model, rule.into()),
         Some(model) => (requested.clone(), format!("observed: {model}, {rule}").into()),
@@ -146,8 +163,14 @@ fn told(decision: Decision, policy: &Policy, requested: &Arc<str>, is_auto: bool
     Some(Choice { model, tier: decision.tier, reason })
 }
 
-fn evidence() -> Evidence {
-    Evidence::default()
+/// What the local classifier says of the last human ask.
+fn evidence(call: &Call) -> Evidence {
+    let score = Weights::builtin().score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
+    let thousandths = u16::try_from(score.failure_ppm / 1_000).unwrap_or(u16::MAX);
+    Evidence {
+        judged: Some(Judged { tier: score.tier, score: thousandths, is_sure: score.is_sure }),
+        ..Evidence::default()
+    }
 }
 
 /// Which tiers' models the caller's key may use.

@@ -25,6 +25,7 @@ pub mod read;
 pub mod decode;
 pub mod admit;
 mod choose;
+mod conversation;
 pub mod route;
 pub mod keep;
 pub mod recall;
@@ -132,7 +133,7 @@ async fn prepare(
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let mut decision = route::route(arrival, caller, &call)?;
+    let mut decision = route::route(app, arrival, caller, &call)?;
     permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
     entry.requested_model = decision.requested.clone();

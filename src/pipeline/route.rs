@@ -7,6 +7,7 @@ use super::arrive::Arrival;
 use super::choose;
 use super::identify::Caller;
 use super::read::Call;
+use crate::app::App;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::upstream::provider::Provider;
@@ -39,7 +40,7 @@ pub struct Candidate {
 ///
 /// # Errors
 /// No upstream serves the dialect, the caller has no credential for the one that does, or no model can be chosen.
-pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
+pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
     let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
         (Some(model), _) => (*model.text).into(),
         (None, Some(in_path)) => (*in_path).into(),
@@ -60,7 +61,7 @@ pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    let choice = choose::choose(arrival, caller, call, provider, &requested)?;
+    let choice = choose::choose(app, arrival, caller, call, provider, &requested)?;
     let (model, tier, reason) = match choice {
         Some(choice) => (choice.model, choice.tier, choice.reason),
         None => (requested.clone(), None, reason.into()),

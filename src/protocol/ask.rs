@@ -18,6 +18,8 @@ use crate::domain::refusal::{Cause, Refusal};
 
 mod collect;
 mod kinds;
+mod notes;
+mod spoken;
 mod tables;
 mod text;
 mod tools;
@@ -26,6 +28,7 @@ mod values;
 pub(super) use kinds::runs_at_client;
 
 use collect::Collector;
+pub use spoken::Spoken;
 use tables::Table;
 use text::Utf8;
 
@@ -95,6 +98,8 @@ pub struct Ask {
     pub tool_results: Vec<ToolResult>,
     /// Sizes and kinds.
     pub features: Features,
+    /// Where the last human ask stands, and what it stands in.
+    pub spoken: Spoken,
 }
 
 /// The model in a body.

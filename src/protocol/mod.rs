@@ -6,6 +6,7 @@ pub mod scan;
 pub mod endpoint;
 mod form;
 pub mod ask;
+pub mod excerpt;
 pub mod canonical;
 pub mod declared;
 pub mod splice;

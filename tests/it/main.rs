@@ -15,6 +15,7 @@ mod child;
 mod config;
 mod demo;
 mod doors;
+mod explain;
 mod failing_disk;
 mod harness;
 mod identity;

@@ -194,7 +194,13 @@ impl<'a> Table<'a> {
     fn stay(&self, evidence: &Evidence, tier: Option<Tier>, rule: Rule) -> Result<Decision, NoCandidate> {
         let Some(pin) = &evidence.pin else { return self.keep(tier, rule) };
         let same = self.lineup.tiers.iter().flatten().find(|contender| contender.name == pin.model);
-        let is_free_to = same.is_some_and(|same| self.refuses(same, pin.tier).is_none());
+        let refusal = same.and_then(|same| self.refuses(same, pin.tier));
+        // An open choice has no other model to go back to, and what is special may be its own stored context.
+        let is_free_to = match refusal {
+            None => true,
+            Some(Lack::Special(_)) => self.case.is_auto,
+            Some(_) => false,
+        };
         match same.filter(|_| is_free_to && *pin.model != *self.case.requested) {
             Some(same) => Ok(self.told(same, tier, rule, Usd::ZERO)),
             None => self.keep(tier, rule),

@@ -3,9 +3,9 @@
 //! Values inside a block, a message or a tool come before the end of it, in any order: they are noted, and judged
 //! at the end. A kind that is not known counts as a document, whose size nobody can tell, never as nothing.
 
-use std::ops::Range;
-
 use super::kinds::{self, ItemKind, Kind};
+use super::notes::{BlockNote, ToolNote, TurnNote, UsageNote, replace};
+use super::spoken::Role;
 use super::tables::{Block, Mean, Root, Tool, Turn};
 use super::tools::Turns;
 use super::values;
@@ -34,54 +34,6 @@ pub(super) struct Collector {
     limits: u8,
     limit_is_odd: bool,
     has_settings: bool,
-}
-
-#[derive(Debug, Default)]
-struct UsageNote {
-    explicit: Option<bool>,
-    is_odd: bool,
-    members: usize,
-}
-
-/// A message or item that has not ended.
-#[derive(Debug, Default)]
-struct TurnNote {
-    role_is_tool: bool,
-    kind: ItemKind,
-    call_id: Vec<u8>,
-    name: Vec<u8>,
-    called_id: Vec<u8>,
-    called_name: Vec<u8>,
-    text_bytes: usize,
-    has_tools: bool,
-}
-
-/// A content block that has not ended.
-#[derive(Debug, Default)]
-struct BlockNote {
-    kind: Option<Kind>,
-    /// How often its kind was told.
-    kinds: usize,
-    data: Option<Range<usize>>,
-    id: Vec<u8>,
-    name: Vec<u8>,
-    is_call: bool,
-    members: u32,
-    known_members: u32,
-    result_id: Vec<u8>,
-    result_name: Vec<u8>,
-    is_error: bool,
-}
-
-#[derive(Debug, Default)]
-struct ToolNote {
-    kind: Option<Box<str>>,
-    uses_max: Option<u64>,
-    /// A field was told twice, and parsers differ in which they take.
-    is_odd: bool,
-    members: u32,
-    client_members: u32,
-    functions: u32,
 }
 
 impl Sink for Collector {
@@ -202,7 +154,10 @@ impl Collector {
             Root::Modalities => ask.features.audio_out |= says(value.raw, &["audio", "AUDIO"]),
             Root::Edit => ask.outside_passes |= says(value.raw, &["compact"]),
             Root::Fallback => ask.outside_passes |= is_set,
-            Root::System => ask.features.system_bytes += values::size(value.end - value.start),
+            Root::System => {
+                ask.features.system_bytes += values::size(value.end - value.start);
+                ask.spoken.system(value.start..value.end);
+            }
         }
     }
 
@@ -255,11 +210,17 @@ impl Collector {
         let is_text = value.first == b'"';
         let note = &mut self.turn;
         match turn {
-            Turn::List if is_text => self.text(value),
+            Turn::List if is_text => {
+                self.text(value);
+                self.ask.spoken.turn(Role::Human, &mut self.turn.texts);
+            }
             Turn::List | Turn::Blocks => self.ask.odd |= !matches!(value.first, b'[' | b'n'),
             Turn::End => self.end_turn(value),
-            Turn::Role => note.role_is_tool = matches!(value.raw, b"\"tool\"" | b"\"function\""),
-            Turn::Type => note.kind = kinds::item_kind(value.raw),
+            Turn::Role => note.role = Role::of(value.raw),
+            Turn::Type => {
+                note.kind = kinds::item_kind(value.raw);
+                note.is_thought = kinds::is_thought(value.raw);
+            }
             Turn::CallId => replace(&mut note.call_id, value.raw),
             Turn::Name => replace(&mut note.name, value.raw),
             Turn::CalledId => replace(&mut note.called_id, value.raw),
@@ -282,6 +243,7 @@ impl Collector {
     fn text(&mut self, value: Found<'_>) {
         let bytes = value.end - value.start;
         self.turn.text_bytes += bytes;
+        self.turn.texts.push(value.start..value.end);
         self.ask.features.text_bytes = self.ask.features.text_bytes.saturating_add(values::size(bytes));
     }
 
@@ -294,7 +256,7 @@ impl Collector {
         features.messages += 1;
         let note = &mut self.turn;
         match note.kind {
-            _ if note.role_is_tool => {
+            _ if note.role == Role::Tool => {
                 self.turns.result(&note.call_id, &note.name, None);
                 features.results += 1;
                 note.has_tools = true;
@@ -319,6 +281,9 @@ impl Collector {
         features.last_bytes = values::size(note.text_bytes);
         if value.first == b'"' {
             self.text(value);
+        }
+        if self.turn.is_said() {
+            self.ask.spoken.turn(self.turn.role, &mut self.turn.texts);
         }
         self.turn.clear();
     }
@@ -444,46 +409,6 @@ impl Collector {
             self.ask.odd = true;
         }
     }
-}
-
-impl TurnNote {
-    fn clear(&mut self) {
-        self.role_is_tool = false;
-        self.kind = ItemKind::Message;
-        self.text_bytes = 0;
-        self.has_tools = false;
-        self.call_id.clear();
-        self.name.clear();
-        self.called_id.clear();
-        self.called_name.clear();
-    }
-}
-
-impl BlockNote {
-    /// A kind that is told twice is read by each provider in its own way: then nothing is taken off the bound.
-    fn tell(&mut self, kind: Kind) {
-        self.kinds += 1;
-        self.kind = Some(kind);
-    }
-
-    fn clear(&mut self) {
-        self.kind = None;
-        self.kinds = 0;
-        self.data = None;
-        self.is_call = false;
-        self.members = 0;
-        self.known_members = 0;
-        self.is_error = false;
-        self.id.clear();
-        self.name.clear();
-        self.result_id.clear();
-        self.result_name.clear();
-    }
-}
-
-fn replace(kept: &mut Vec<u8>, raw: &[u8]) {
-    kept.clear();
-    kept.extend_from_slice(raw);
 }
 
 fn length(value: Found<'_>) -> u64 {

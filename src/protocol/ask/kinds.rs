@@ -45,6 +45,11 @@ pub(super) fn item_kind(raw: &[u8]) -> ItemKind {
     }
 }
 
+/// Whether an item of the Responses API is nobody's message: what the model thought, or a conversation made short.
+pub(super) fn is_thought(raw: &[u8]) -> bool {
+    raw.starts_with(b"\"reasoning") || raw.starts_with(b"\"compaction") || raw.starts_with(b"\"additional_tools")
+}
+
 /// What a block holds by its type.
 pub(super) fn block_kind(raw: &[u8]) -> Kind {
     match values::string(raw).as_deref() {

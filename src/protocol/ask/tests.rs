@@ -266,3 +266,68 @@ fn a_body_that_is_not_looked_at_may_be_anything() {
     reader.feed(b"\xff\xfe no json").unwrap();
     assert_eq!(reader.finish().unwrap().features.bytes, 10);
 }
+
+#[test]
+fn the_last_human_ask_is_found() {
+    let blocks = r#"[{"type":"text","text":"<system-reminder>x</system-reminder>"},{"text":"fix it","type":"text"}]"#;
+    let result = r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"done"},{"type":"text","text":"go on"}]}"#;
+    for (path, body, ask, system, turns) in [
+        (CHAT, r#"{"messages":[{"role":"user","content":"hi"}]}"#.to_owned(), &[r#""hi""#][..], &[][..], 1),
+        (
+            CHAT,
+            r#"{"messages":[{"role":"system","content":"Be brief."},{"content":"one","role":"user"},
+            {"role":"assistant","content":"hm"},{"role":"user","content":"two"},
+            {"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}],"content":"I look"},
+            {"role":"tool","tool_call_id":"c","content":"three"}]}"#
+                .to_owned(),
+            &[r#""two""#],
+            &[r#""Be brief.""#],
+            2,
+        ),
+        (
+            MESSAGES,
+            format!(r#"{{"system":"You are","messages":[{{"role":"user","content":{blocks}}},{result}]}}"#),
+            &[r#""<system-reminder>x</system-reminder>""#, r#""fix it""#],
+            &[r#""You are""#],
+            1,
+        ),
+        (RESPONSES, r#"{"instructions":"sys","input":"hello"}"#.to_owned(), &[r#""hello""#], &[r#""sys""#], 1),
+        (
+            RESPONSES,
+            r#"{"input":[{"type":"message","role":"developer","content":[{"type":"input_text","text":"dev"}]},
+            {"type":"message","role":"user","content":[{"type":"input_text","text":"do it"}]},
+            {"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]},
+            {"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
+            {"type":"function_call_output","call_id":"c","output":"x"}]}"#
+                .to_owned(),
+            &[r#""do it""#],
+            &[r#""dev""#],
+            1,
+        ),
+        (
+            GENERATE,
+            r#"{"systemInstruction":{"parts":[{"text":"s"}]},"contents":[{"parts":[{"text":"a"},{"text":"b"}]},
+            {"role":"model","parts":[{"functionCall":{"name":"f","args":{}}}]},
+            {"role":"user","parts":[{"functionResponse":{"name":"f","response":{}}}]}]}"#
+                .to_owned(),
+            &[r#""a""#, r#""b""#],
+            &[r#"{"parts":[{"text":"s"}]}"#],
+            1,
+        ),
+        ("/v1/completions", r#"{"prompt":"once"}"#.to_owned(), &[r#""once""#], &[], 1),
+    ] {
+        let spoken = read(path, &body).unwrap().spoken;
+        let texts = |spans: &[std::ops::Range<usize>]| {
+            spans.iter().map(|span| body[span.clone()].to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (texts(&spoken.ask), texts(&spoken.system), spoken.turns),
+            (
+                ask.iter().map(|text| (*text).to_owned()).collect(),
+                system.iter().map(|text| (*text).to_owned()).collect(),
+                turns
+            ),
+            "{body}"
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! `tollgate explain`: what would happen to a request, without sending it.
+//!
+//! It reads requests as JSON lines `{"id", "path", "body"}`, `body` an object or the text of one, and writes one line
+//! for each. A request that cannot be read gets a line with an `error`, and the exit code says that there was one.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::args::{EXIT_FAILED, EXIT_OK, Explain};
+use super::{load_without_secrets, tell};
+use crate::domain::classify::{self, Part, Score, Traits, Weights};
+use crate::domain::json_text::Object;
+use crate::protocol::ask::Reader;
+use crate::protocol::endpoint::{Endpoint, Hints};
+use crate::protocol::excerpt::traits_of;
+
+/// The most bytes of a line: a body of 64 MiB with every byte escaped would not be classified otherwise than its ends.
+const LINE_BYTES_MAX: u64 = 256 << 20;
+
+/// A request on a line.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(default, borrow)]
+    id: Option<&'a RawValue>,
+    path: String,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+/// What is made of a request.
+struct Explained {
+    traits: Traits,
+    score: Score,
+    top: [Part; 3],
+}
+
+/// Explains, and returns the exit code.
+#[must_use]
+pub fn run(args: &Explain) -> u8 {
+    if let Err(exit) = load_without_secrets(&args.config) {
+        return exit;
+    }
+    match weights(args.weights.as_deref()).and_then(|weights| all(args, &weights)) {
+        Ok(true) => EXIT_OK,
+        Ok(false) => EXIT_FAILED,
+        Err(message) => {
+            tell(&message);
+            EXIT_FAILED
+        }
+    }
+}
+
+/// The weights of a file, or those inside the binary.
+fn weights(file: Option<&Path>) -> Result<Weights, String> {
+    let Some(file) = file else { return Ok(Weights::builtin().clone()) };
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Weights::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Explains every line; whether each could be read.
+fn all(args: &Explain, weights: &Weights) -> Result<bool, String> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut good = true;
+    let mut explain = |line: &[u8]| {
+        let (text, is_good) = answer(line, weights, args.traits);
+        good &= is_good;
+        out.write_all(text.as_bytes())
+    };
+    let done = match (&args.request, &args.batch) {
+        (Some(file), _) => {
+            let line = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            explain(&line)
+        }
+        (None, Some(file)) => {
+            let opened = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            each_line(BufReader::with_capacity(1 << 16, opened), explain)
+        }
+        (None, None) => Ok(()),
+    };
+    match done.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot go on: {error}")),
+        Ok(()) | Err(_) => Ok(good),
+    }
+}
+
+fn each_line(mut input: impl BufRead, mut explain: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut line = Vec::new();
+    while io::Read::take(&mut input, LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
+        if !line.trim_ascii().is_empty() {
+            explain(&line)?;
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// The line for a request, and whether the request could be read.
+fn answer(line: &[u8], weights: &Weights, shows_traits: bool) -> (String, bool) {
+    let mut text = String::with_capacity(512);
+    let mut object = Object::open(&mut text);
+    let line = serde_json::from_slice::<Line<'_>>(line);
+    object.number("id", line.as_ref().ok().and_then(|line| line.id).map_or("null", RawValue::get));
+    let explained = line.map_err(|error| error.to_string()).and_then(|line| explained(&line, weights));
+    match &explained {
+        Ok(explained) if shows_traits => write_traits(explained, &mut object),
+        Ok(explained) => write(explained, &mut object),
+        Err(error) => {
+            object.text("error", error);
+        }
+    }
+    drop(object);
+    text.push('\n');
+    (text, explained.is_ok())
+}
+
+fn explained(line: &Line<'_>, weights: &Weights) -> Result<Explained, String> {
+    let endpoint = Endpoint::of("POST", &line.path, Hints::default())
+        .map_err(|_| format!("{:?} is no path that takes requests", line.path))?;
+    let body = match serde_json::from_str::<String>(line.body.get()) {
+        Ok(text) => Bytes::from(text),
+        Err(_) => Bytes::copy_from_slice(line.body.get().as_bytes()),
+    };
+    let mut reader = Reader::new(&endpoint);
+    reader.feed(&body).map_err(|error| error.to_string())?;
+    let ask = reader.finish().map_err(|error| error.to_string())?;
+    let traits = traits_of(std::slice::from_ref(&body), &ask);
+    Ok(Explained { traits, score: weights.score(&traits), top: weights.top(&traits) })
+}
+
+/// Who decides and what an answer would be stored under is not known before routing and cache take part.
+fn write(explained: &Explained, object: &mut Object<'_>) {
+    let score = &explained.score;
+    object.text("tier", score.tier.name());
+    object.number("score", millionths(score.failure_ppm));
+    object.null("model");
+    object.null("rule");
+    let mut top = object.list("top");
+    for part in explained.top.iter().filter(|part| part.sum != 0) {
+        top.text(&format!("{} {}{}", part.name, if part.sum < 0 { '-' } else { '+' }, hundredths(part.sum)));
+    }
+    drop(top);
+    let mut tiers = object.object("tiers");
+    for (name, ppm) in ["simple", "medium", "complex"].into_iter().zip(score.tier_ppm) {
+        tiers.number(name, millionths(ppm));
+    }
+    drop(tiers);
+    object.truth("sure", score.is_sure);
+    object.list("candidates");
+    object.null("quote_usd").null("cache_key").null("near_key");
+}
+
+fn write_traits(explained: &Explained, object: &mut Object<'_>) {
+    let mut traits = object.object("traits");
+    for (place, value) in explained.traits.iter().enumerate() {
+        traits.number(classify::name(place), value);
+    }
+}
+
+fn millionths(ppm: u32) -> String {
+    format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000)
+}
+
+/// A sum of 65,536 to the unit, without its sign.
+fn hundredths(sum: i64) -> String {
+    let hundredths = sum.unsigned_abs() * 100 / 65_536;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
