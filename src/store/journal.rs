@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::books::{Books, Unfinished};
 use super::codec::Line;
+use super::disk::Disk;
 use super::frame::hex;
 use super::keeper::Keeper;
 use super::queue::Seat;
@@ -262,6 +263,12 @@ impl Tip {
     #[must_use]
     pub fn synced_seq(&self) -> u64 {
         self.0.synced_seq()
+    }
+
+    /// The file system that it is written to.
+    #[must_use]
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.0.options.disk.clone()
     }
 
     /// Takes a record and waits until it is durable; false if that does not come to pass. Never for requests.

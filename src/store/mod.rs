@@ -31,6 +31,7 @@ pub mod index;
 mod follow;
 mod archive;
 mod retain;
+mod indexed;
 pub mod ledger;
 pub mod verify;
 
