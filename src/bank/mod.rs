@@ -26,6 +26,7 @@ use crate::domain::adjustment::Adjustment;
 use crate::domain::cap::Capped;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::ids::RequestId;
+use crate::domain::money::Usd;
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Seat, StoreError, Unfinished};
@@ -88,7 +89,7 @@ impl Bank {
     }
 
     /// What `config` says of money holds from now on; holds and sums stay as they are.
-    pub fn configure(&self, config: &Config) {
+    fn configure(&self, config: &Config) {
         self.local.configure(&config.caps.named(), config.money.unsynced_share);
         self.left.set_expiry(expiry_ms(config));
     }
@@ -110,10 +111,22 @@ impl Bank {
         self.local.standings(self.clock.now_ms())
     }
 
-    /// How many requests caps have refused, and how many charges were above their hold.
+    /// How many requests caps have refused, how many charges were above their hold, and how many streams were cut.
     #[must_use]
-    pub fn cap_counts(&self) -> (u64, u64) {
-        (self.local.refusals.load(Ordering::Relaxed), self.local.overruns.load(Ordering::Relaxed))
+    pub fn cap_counts(&self) -> [u64; 3] {
+        let Local { refusals, overruns, cuts, .. } = &self.local;
+        [refusals, overruns, cuts].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// What metered holds fell short of their charges.
+    #[must_use]
+    pub fn overshoot(&self) -> Usd {
+        Usd::from_pico(self.local.overshoot.load(Ordering::Relaxed).into())
+    }
+
+    /// A stream was cut since a metered cap has no room for the rest.
+    pub fn note_cut(&self) {
+        self.local.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A cap has refused a request.
@@ -121,12 +134,17 @@ impl Bank {
         self.local.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn hold(&self, open: &Open, capped: &[Capped]) -> Result<(Option<Held>, Seat), Denied<StoreError>> {
+    fn hold(
+        &self,
+        open: &Open,
+        metered: Option<Usd>,
+        capped: &[Capped],
+    ) -> Result<(Option<Held>, Seat), Denied<StoreError>> {
         let write = || self.journal.admit(open);
         let Some(quote) = open.quote.filter(|_| !capped.is_empty()) else {
             return write().map(|seat| (None, seat)).map_err(Denied::Unwritten);
         };
-        let wish = Wish { capped, at_ms: open.at_ms, quote, unsynced: self.journal.unsynced() };
+        let wish = Wish { capped, at_ms: open.at_ms, quote, metered, unsynced: self.journal.unsynced() };
         let (held, seat) = self.local.hold(wish, || write().map(|seat| (seat.number(), seat)))?;
         Ok((Some(held), seat))
     }

@@ -167,6 +167,8 @@ pub struct Money {
     pub hold_expiry: Duration,
     /// The part of a cap that may be held without being durable.
     pub unsynced_share: Share,
+    /// How many output tokens a metered hold is ahead of what has passed.
+    pub metered_tokens: u64,
 }
 
 /// What happens upstream when a client leaves in mid-stream.

@@ -102,6 +102,7 @@ impl Page<'_> {
         self.line("drain_mib_max", money.drain_bytes_max / MIB)?;
         self.line("hold_expiry_s", money.hold_expiry.as_secs())?;
         self.line("unsynced_share", money.unsynced_share)?;
+        self.line("metered_tokens", money.metered_tokens)?;
         self.0.write_str("\n[log]\n")?;
         self.line("format", word(&words::LOG_FORMAT, log.format))?;
         self.line("level", word(&words::LOG_LEVEL, log.level))?;
@@ -228,7 +229,8 @@ impl Page<'_> {
             fixed.push(format!("rolling = [{}]", rolling.join(", ")));
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
-        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))
+        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
+        self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))
     }
 
     fn routing(&mut self, routing: &Routing) -> fmt::Result {

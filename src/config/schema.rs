@@ -84,6 +84,7 @@ pub(super) const MONEY: Keys = Keys {
         "drain_mib_max",
         "hold_expiry_s",
         "unsynced_share",
+        "metered_tokens",
     ],
     later: &[],
 };

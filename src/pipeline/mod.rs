@@ -30,6 +30,7 @@ pub mod route;
 pub mod keep;
 pub mod recall;
 pub mod reserve;
+pub mod metered;
 pub mod parcel;
 pub mod flight;
 pub mod dispatch;

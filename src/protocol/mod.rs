@@ -29,3 +29,4 @@ pub mod coding;
 pub mod meter;
 pub mod strip;
 pub mod terminal;
+pub mod length_stop;

@@ -23,6 +23,7 @@ mod index;
 mod journal;
 mod left_open;
 mod limits;
+mod metered;
 mod mock;
 mod near;
 mod packed;

@@ -65,7 +65,7 @@ pub(super) mod words {
     use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
-    use crate::domain::cap::OnExceed;
+    use crate::domain::cap::{Enforcement, OnExceed};
     use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
     use crate::domain::routing::Mode;
@@ -82,6 +82,8 @@ pub(super) mod words {
         [("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
     pub(in super::super) const TIER: [(&str, Tier); 3] =
         [("simple", Tier::Simple), ("medium", Tier::Medium), ("complex", Tier::Complex)];
+    pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
+        [("ceiling", Enforcement::Ceiling), ("metered", Enforcement::Metered)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =

@@ -91,6 +91,7 @@ pub(super) fn money(root: &Section<'_>) -> Money {
         drain_max: seconds(&section, "drain_s_max", 120),
         drain_bytes_max: section.number("drain_mib_max", 8, 1..=1024) * MIB,
         hold_expiry: Duration::from_secs(section.number("hold_expiry_s", 900, 0..=86_400)),
+        metered_tokens: section.number("metered_tokens", 1_024, 64..=1_000_000),
         unsynced_share: section.decimal("unsynced_share", Share::parse).unwrap_or_default(),
     }
 }
