@@ -139,6 +139,7 @@ fn options(store: &Store, disk: Arc<dyn Disk>) -> Options {
         sync_interval_ms: u64::try_from(store.sync_interval.as_millis()).unwrap_or(u64::MAX),
         segment_bytes: store.segment_bytes,
         unsynced_records_max: u64::try_from(store.unsynced_records_max).unwrap_or(u64::MAX),
+        lock_wait: store.lock_wait,
         disk,
         ..Options::default()
     }

@@ -10,6 +10,7 @@ mod raw;
 mod overrides;
 mod schema;
 mod read;
+mod command;
 mod secret;
 mod glob;
 mod subnet;

@@ -140,6 +140,8 @@ pub enum UnknownPaths {
 pub struct Store {
     /// The folder of the journal, the index and the control socket; relative to the working folder.
     pub path: PathBuf,
+    /// How long a start waits for the process before it to let go of the folder.
+    pub lock_wait: Duration,
     /// Longest wait of a record for its group's fdatasync.
     pub sync_interval: Duration,
     /// Bytes after which the journal starts another segment.
@@ -275,8 +277,8 @@ pub struct Key {
     pub account: Account,
     /// Whether `x-tollgate-user` may name the user.
     pub attribute: bool,
-    /// What callers present.
-    pub secret: Secret,
+    /// What callers present: one of these, of which there are two while one takes the place of the other.
+    pub secrets: Vec<Secret>,
     /// What it may be used for; nothing is everything.
     pub rights: Option<Arc<Rights>>,
     /// From when on it is refused, unix milliseconds.

@@ -90,6 +90,7 @@ impl Page<'_> {
         self.tls(server.tls.as_ref())?;
         self.0.write_str("\n[store]\n")?;
         self.line("path", quoted(store.path.display()))?;
+        self.line("lock_wait_s", store.lock_wait.as_secs())?;
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
         self.line("segment_mib", store.segment_bytes / MIB)?;
         self.line("unsynced_records_max", store.unsynced_records_max)?;
@@ -155,7 +156,14 @@ impl Page<'_> {
 
     fn key(&mut self, id: &str, key: &Key) -> fmt::Result {
         self.head("keys", id)?;
-        self.secret("secret", Some(&key.secret))?;
+        match &key.secrets[..] {
+            [secret] => self.secret("secret", Some(secret))?,
+            several => {
+                let stars: Vec<String> = several.iter().map(quoted).collect();
+                let origins: Vec<&str> = several.iter().map(Secret::origin).collect();
+                self.line("secret", format_args!("[{}]  # {}", stars.join(", "), origins.join(", ")))?;
+            }
+        }
         self.maybe("team", key.account.team.as_deref().map(quoted))?;
         self.maybe("user", key.account.user.as_deref().map(quoted))?;
         let tags: Vec<String> =

@@ -72,8 +72,10 @@ pub(super) const SERVER_TLS: Keys = Keys { now: &["cert", "key", "client_ca", "h
 
 pub(super) const NETWORK: Keys = Keys { now: &["ca_file", "proxy"], later: &[] };
 
-pub(super) const STORE: Keys =
-    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
+pub(super) const STORE: Keys = Keys {
+    now: &["path", "lock_wait_s", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"],
+    later: &[],
+};
 
 pub(super) const MONEY: Keys = Keys {
     now: &[
@@ -206,7 +208,7 @@ pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], lat
 /// What a team or a route may narrow.
 pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
 
-pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
+pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
 const FIXED: [(&str, &Keys); 6] = [

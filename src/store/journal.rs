@@ -35,7 +35,7 @@ use crate::domain::entry::Entry;
 /// How long the clerk waits before it looks again whether its record is durable.
 const TIP_WAIT: Duration = Duration::from_millis(2);
 
-/// How long a start waits for a lock that somebody else has: a process that ends may share it for a moment with a child
+/// How long a start waits at least for a lock that somebody else has: a process that ends may share it for a moment with a child
 /// that it was just starting, and a supervisor may start the next one a moment early.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
@@ -88,7 +88,7 @@ impl Journal {
     pub fn open(folder: &Path, options: Options, now_ms: u64) -> Result<(Self, Recovered), OpenError> {
         let segments = folder.join(segment::FOLDER);
         fs::create_dir_all(&segments).map_err(failed("make", &segments))?;
-        let lock = lock(folder)?;
+        let lock = lock(folder, options.lock_wait)?;
         let disk = options.disk.clone();
         let (end, cut) = recover(&segments)?;
         let (writer, books) = match end {
@@ -301,11 +301,11 @@ impl Drop for Lock {
 }
 
 /// Locks the store's folder for this process, or says which process has it.
-fn lock(folder: &Path) -> Result<Lock, OpenError> {
+fn lock(folder: &Path, wait: Duration) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(failed("open", &path))?;
-    match patiently(&file) {
+    match patiently(&file, wait.max(LOCK_WAIT)) {
         Ok(()) => {
             let id = std::process::id().to_string();
             file.set_len(0).and_then(|()| file.write_all(id.as_bytes())).map_err(failed("write to", &path))?;
@@ -322,11 +322,11 @@ fn lock(folder: &Path) -> Result<Lock, OpenError> {
 }
 
 /// Locks `file`, if need be after a moment.
-fn patiently(file: &File) -> Result<(), TryLockError> {
+fn patiently(file: &File, longest: Duration) -> Result<(), TryLockError> {
     let asked = Instant::now();
     loop {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_WAIT => thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) if asked.elapsed() < longest => thread::sleep(LOCK_RETRY),
             locked => return locked,
         }
     }

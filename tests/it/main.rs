@@ -22,6 +22,7 @@ mod identity;
 mod index;
 mod journal;
 mod left_open;
+mod lifecycle;
 mod limits;
 mod metered;
 mod mock;

@@ -68,6 +68,7 @@ pub(super) fn store(root: &Section<'_>) -> Store {
     }
     Store {
         path: path.into(),
+        lock_wait: Duration::from_secs(section.number("lock_wait_s", 5, 0..=3_600)),
         sync_interval: Duration::from_millis(section.number("sync_interval_ms", 5, 0..=1_000)),
         segment_bytes: section.number("segment_mib", 64, 1..=4_096) * MIB,
         unsynced_records_max: count(&section, "unsynced_records_max", 65_536, 1_024..=4_194_304),
