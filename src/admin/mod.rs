@@ -28,6 +28,7 @@ pub mod reconcile;
 mod reload;
 mod page;
 mod caps;
+mod upstreams;
 
 use std::net::IpAddr;
 use std::sync::Arc;

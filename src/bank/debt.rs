@@ -44,6 +44,12 @@ impl Debt {
         self.departed = true;
     }
 
+    /// Whether the request was sent.
+    #[must_use]
+    pub const fn has_departed(&self) -> bool {
+        self.departed
+    }
+
     /// The worst case that was written down before the dispatch.
     #[must_use]
     pub const fn quote(&self) -> Option<Usd> {

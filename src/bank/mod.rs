@@ -155,6 +155,12 @@ impl Bank {
         self.clock.now_ms()
     }
 
+    /// The clock's ticks, microseconds.
+    #[must_use]
+    pub fn ticks_us(&self) -> u64 {
+        self.clock.ticks_us()
+    }
+
     /// How the journal fares.
     #[must_use]
     pub fn health(&self) -> Health {

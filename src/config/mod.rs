@@ -23,6 +23,7 @@ mod parts;
 pub mod limits;
 mod caps;
 mod routing;
+mod resilience;
 mod cache;
 mod resolve;
 mod render;
@@ -41,6 +42,7 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
+pub use resilience::{Breaking, Fallback, Fallbacks, Retries};
 pub use rights::{DefaultRights, Permit, Rights};
 pub use routing::Routing;
 pub use secret::{Secret, Secrets};

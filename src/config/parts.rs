@@ -17,6 +17,7 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
+use super::resilience::{Breaking, Fallbacks, Retries};
 use super::rights::{DefaultRights, Permit, Rights};
 use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
@@ -62,6 +63,8 @@ pub struct Config {
     pub caps: Caps,
     /// Which model answers.
     pub routing: Routing,
+    /// Who is asked where an upstream has failed.
+    pub fallbacks: Fallbacks,
     /// Which answers are kept.
     pub cache: Cache,
     /// What callers may do whom no section names.
@@ -248,6 +251,10 @@ pub struct Upstream {
     pub pool_idle: Duration,
     /// Unused connections that are kept.
     pub pool_max_idle: usize,
+    /// How often it is asked again.
+    pub retries: Retries,
+    /// When it is left alone.
+    pub breaking: Breaking,
 }
 
 /// Whether `stream_options.include_usage` is added where a client did not say.

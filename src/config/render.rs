@@ -12,6 +12,7 @@ use super::connections::{Authorities, Network, ServerTls};
 use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
+use super::resilience::{Fallback, Fallbacks};
 use super::resolve::words;
 use super::rights::Rights;
 use super::routing::Routing;
@@ -60,7 +61,7 @@ impl Page<'_> {
             self.limits(limits.keys.get(id).and_then(Option::as_deref))?;
             self.caps(config.caps.keys.get(id))?;
         }
-        self.other_caps(&config.caps)?;
+        self.other_caps(&config.caps, &config.fallbacks)?;
         self.cache(&config.cache)?;
         self.routing(&config.routing)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
@@ -151,7 +152,15 @@ impl Page<'_> {
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
         self.line("idle_timeout_s", seconds(upstream.idle_timeout))?;
         self.line("pool_idle_s", seconds(upstream.pool_idle))?;
-        self.line("pool_max_idle", upstream.pool_max_idle)
+        self.line("pool_max_idle", upstream.pool_max_idle)?;
+        let (retries, breaking) = (&upstream.retries, &upstream.breaking);
+        self.line("retries", retries.max)?;
+        self.line("retry_wait_s_max", seconds(retries.wait_max))?;
+        self.line("retry_budget_percent", retries.budget_percent)?;
+        self.line("retry_unanswered", retries.unanswered)?;
+        self.line("breaker_failures", breaking.failures)?;
+        self.line("breaker_window_s", seconds(breaking.window))?;
+        self.line("breaker_cooldown_s", seconds(breaking.cooldown))
     }
 
     fn key(&mut self, id: &str, key: &Key) -> fmt::Result {
@@ -208,16 +217,27 @@ impl Page<'_> {
     }
 
     /// The caps of what callers ask for and are marked with.
-    fn other_caps(&mut self, caps: &Caps) -> fmt::Result {
+    fn other_caps(&mut self, caps: &Caps, fallbacks: &Fallbacks) -> fmt::Result {
+        let chain_of = |glob: &Glob| fallbacks.iter().find(|(known, _)| known == glob).map(|(_, chain)| &**chain);
         for (glob, capped) in &caps.models {
             self.head("models", glob.as_str())?;
             self.caps(Some(&capped.policy))?;
+            self.fallback(chain_of(glob).unwrap_or_default())?;
+        }
+        for (glob, chain) in fallbacks.iter().filter(|(glob, _)| caps.models.iter().all(|(known, _)| known != glob)) {
+            self.head("models", glob.as_str())?;
+            self.fallback(chain)?;
         }
         for (tag, policy) in &caps.tags {
             self.head("tags", tag)?;
             self.caps(Some(policy))?;
         }
         Ok(())
+    }
+
+    fn fallback(&mut self, chain: &[Fallback]) -> fmt::Result {
+        let said: Vec<String> = chain.iter().map(|fallback| quoted(&fallback.said)).collect();
+        self.maybe("fallback", (!said.is_empty()).then(|| format!("[{}]", said.join(", "))))
     }
 
     fn caps(&mut self, policy: Option<&Arc<Policy>>) -> fmt::Result {

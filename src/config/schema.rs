@@ -114,6 +114,13 @@ pub(super) const UPSTREAM: Keys = Keys {
         "idle_timeout_s",
         "pool_idle_s",
         "pool_max_idle",
+        "retries",
+        "retry_wait_s_max",
+        "retry_budget_percent",
+        "retry_unanswered",
+        "breaker_failures",
+        "breaker_window_s",
+        "breaker_cooldown_s",
     ],
     later: &[],
 };
@@ -149,7 +156,10 @@ pub(super) const DEFAULT: Keys = Keys {
 
 pub(super) const DEFAULT_USER: Keys = POLICY;
 
-/// Models and tags, which are limited by nothing but caps.
+pub(super) const MODEL: Keys =
+    Keys { now: &["caps", "on_exceed", "enforcement", "fallback"], later: &["limits", "alerts"] };
+
+/// Tags, which are limited by nothing but caps.
 pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
 
 pub(super) const CAPS: Keys = Keys { now: &["day", "week", "month", "total", "rolling"], later: &[] };

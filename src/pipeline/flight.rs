@@ -91,6 +91,12 @@ impl Failure {
         Self { bill, end: End::Unreachable, refusal }
     }
 
+    /// Whether a connection was asked for at all.
+    #[must_use]
+    pub const fn was_sent_out(&self) -> bool {
+        self.bill.has_departed()
+    }
+
     /// How it ended.
     #[must_use]
     pub const fn end(&self) -> End {

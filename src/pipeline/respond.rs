@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 
 use super::admit::{Admission, write_standing};
 use super::body::Body;
+use super::dispatch::Served;
 use super::route::Decision;
 use crate::domain::entry::{CacheUse, Tier};
 use crate::domain::ids::RequestId;
@@ -23,6 +24,7 @@ const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requeste
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
 const TIER: HeaderName = HeaderName::from_static("x-tollgate-tier");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -47,6 +49,8 @@ pub struct Told {
     pub tier: Option<Tier>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
+    /// Attempts that were made.
+    pub attempts: usize,
     /// The output limit that a spend cap imposed.
     pub output_limit: Option<u64>,
     /// How the caller's limits stand.
@@ -65,10 +69,17 @@ impl Told {
             model: decision.first.model.clone(),
             tier: decision.tier,
             reason: decision.first.reason.clone(),
+            attempts: 0,
             output_limit: None,
             admission,
             cache: None,
         }
+    }
+
+    /// What is known once somebody has answered.
+    pub fn answered(&mut self, served: &Served<'_>) {
+        (self.model, self.reason) = (served.candidate.model.clone(), served.candidate.reason.clone());
+        (self.attempts, self.output_limit) = (served.attempts, served.given.output_limit());
     }
 
     /// Our own no to a request that was admitted.
@@ -83,6 +94,9 @@ impl Told {
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
+        if self.attempts > 1 {
+            headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        }
         if let Some(cache) = self.cache {
             headers.insert(CACHE, HeaderValue::from_static(cache.name()));
         }

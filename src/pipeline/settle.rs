@@ -19,6 +19,7 @@ use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::protocol::meter::Seen;
+use crate::upstream::breaker::{Health, Probe};
 use crate::upstream::provider::Provider;
 
 /// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
@@ -66,6 +67,8 @@ pub struct Bill {
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
+    /// Leave to find out whether the upstream is back.
+    probe: Option<Probe>,
 }
 
 /// What a price depends on, kept from the request.
@@ -151,7 +154,7 @@ impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub const fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing, bank, status: 0 }
+        Self { debt, pricing, bank, status: 0, probe: None }
     }
 
     /// The request is about to be sent.
@@ -159,9 +162,22 @@ impl Bill {
         self.debt.depart();
     }
 
+    /// Whether the request was sent.
+    #[must_use]
+    pub const fn has_departed(&self) -> bool {
+        self.debt.has_departed()
+    }
+
+    /// The attempt is to find out whether the upstream is back.
+    pub fn probe(&mut self, probe: Option<Probe>) {
+        self.probe = probe;
+    }
+
     /// The upstream has answered with this status.
     pub fn note_status(&mut self, status: u16) {
         self.status = status;
+        // That a caller asks too much or too often is no fault of the upstream.
+        self.note_health(if status < 500 { Health::Well } else { Health::Failing });
         if let Some(entry) = self.debt.entry() {
             entry.status = status;
         }
@@ -173,6 +189,11 @@ impl Bill {
         if let Some(entry) = self.debt.entry() {
             entry.status = STATUS_CLIENT_LEFT;
         }
+    }
+
+    fn note_health(&mut self, health: Health) {
+        self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        self.probe = None;
     }
 
     /// The answer broke off before its head went out: the client gets this instead.
@@ -254,6 +275,9 @@ impl Bill {
 
     /// Works out what is owed, and notes it in the entry.
     fn conclude(&mut self, end: End, facts: &Facts) -> Closing {
+        if matches!(end, End::BrokenOff | End::Silent | End::Unreachable) && self.debt.has_departed() {
+            self.note_health(Health::Failing);
+        }
         let owed = self.owed(end, facts);
         let closing = Closing {
             status: self.status,

@@ -14,6 +14,7 @@ pub mod bounds;
 pub mod error_body;
 pub mod sse;
 mod counts;
+pub mod again;
 pub mod facts;
 mod shape;
 mod gather;

@@ -4,6 +4,7 @@
 
 mod abort;
 mod admin;
+mod again;
 mod ask;
 mod bad_body;
 mod bad_head;
@@ -17,6 +18,7 @@ mod demo;
 mod doors;
 mod explain;
 mod failing_disk;
+mod fault_matrix;
 mod harness;
 mod identity;
 mod index;

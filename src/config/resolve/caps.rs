@@ -6,7 +6,7 @@ use super::words::{ENFORCEMENT, ON_EXCEED};
 use crate::config::caps::{Caps, Named};
 use crate::config::glob::Glob;
 use crate::config::read::Section;
-use crate::config::schema::{CAPPED, CAPS, ROLLING};
+use crate::config::schema::{CAPPED, CAPS, MODEL, ROLLING};
 use crate::domain::account::Scope;
 use crate::domain::cap::{Capped, Enforcement, Limit, OnExceed, Policy, Window};
 use crate::domain::money::Usd;
@@ -54,7 +54,7 @@ fn tags(root: &Section<'_>) -> Named {
 }
 
 fn models(root: &Section<'_>) -> Vec<(Glob, Capped)> {
-    let sections = root.sections("models", &CAPPED);
+    let sections = root.sections("models", &MODEL);
     let model = |(pattern, section): &(&str, Section<'_>)| match Glob::parse(pattern) {
         Ok(glob) => Some((glob, Capped { scope: Scope::Model((*pattern).into()), policy: policy(section)? })),
         Err(error) => {

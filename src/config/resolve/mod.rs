@@ -13,6 +13,7 @@ mod cache;
 mod rights;
 mod prices;
 mod routing;
+mod fallbacks;
 
 use super::error::Complaints;
 use super::parts::Config;
@@ -46,6 +47,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         money,
         log: server::log(&root),
         network,
+        fallbacks: fallbacks::fallbacks(&root, &upstreams),
         upstreams,
         teams: callers.teams,
         users: callers.users,
