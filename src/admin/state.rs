@@ -34,12 +34,15 @@ pub fn ready(app: &App) -> Answer {
         Phase::Cutting => ("cutting", false),
     };
     let writable = health.failed.is_none() && !behind;
+    // Whoever has no cap is served even by a journal that has failed.
+    let can_serve = writable || !behind && app.snapshot.load().config.caps.is_empty();
     let mut out = String::new();
     {
         let mut object = Object::open(&mut out);
-        object.truth("ready", writable && serving).text("phase", phase);
+        object.truth("ready", can_serve && serving).text("phase", phase);
         let mut store = object.object("store");
         store.truth("writable", writable).text_or_null("failed", health.failed.as_deref()).truth("behind", behind);
+        store.number("unwritten_requests", app.bank.unwritten());
         store.number("unsynced_records", health.unsynced_records).number("next_seq", health.next_seq);
         drop(store);
         let index = app.clerk.state();
@@ -52,7 +55,7 @@ pub fn ready(app: &App) -> Answer {
         object.text("config", &config).text("version", version).text("scope", SCOPE);
     }
     let mut answer = reply::text(reply::JSON, out + "\n");
-    if !(writable && serving) {
+    if !(can_serve && serving) {
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     answer

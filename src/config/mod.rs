@@ -15,6 +15,7 @@ mod secret;
 mod glob;
 mod subnet;
 mod rights;
+pub mod ring;
 pub mod moment;
 mod hosts;
 mod presets;

@@ -69,6 +69,8 @@ pub struct Config {
     pub cache: Cache,
     /// What callers may do whom no section names.
     pub default_rights: DefaultRights,
+    /// Keys that were made at run time.
+    pub ring: super::ring::Lent,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }

@@ -19,6 +19,7 @@ use super::error::Complaints;
 use super::parts::Config;
 use super::raw::Entry;
 use super::read::Section;
+use super::ring::Lent;
 use super::secret::Vault;
 
 /// What resolving depends on besides what was said.
@@ -58,6 +59,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         routing,
         cache: cache::cache(&root),
         default_rights: rights::defaults(&root),
+        ring: Lent::default(),
         by_digest: callers.by_digest,
     }
 }
