@@ -128,6 +128,7 @@ impl App {
             alerts,
             scribe,
             drain: Drain::default(),
+            pins: super::pins::Pins::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),

@@ -20,6 +20,7 @@ use super::glob::Glob;
 use super::limits::LimitBook;
 use super::resilience::{Breaking, Fallbacks, Retries};
 use super::rights::{DefaultRights, Permit, Rights};
+use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
 use crate::domain::cap::Share;
@@ -63,6 +64,8 @@ pub struct Config {
     pub caps: Caps,
     /// `[alerts]`.
     pub alerts: Alerts,
+    /// Which model answers.
+    pub routing: Routing,
     /// Who is asked where an upstream has failed.
     pub fallbacks: Fallbacks,
     /// Which answers are kept.

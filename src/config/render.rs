@@ -16,6 +16,7 @@ use super::parts::{Config, Key, Upstream};
 use super::resilience::{Fallback, Fallbacks};
 use super::resolve::words;
 use super::rights::Rights;
+use super::routing::Routing;
 use super::secret::Secret;
 use crate::domain::cap::{Policy, Share, Window};
 use crate::domain::key::Kind;
@@ -64,6 +65,7 @@ impl Page<'_> {
         self.other_caps(&config.caps, &config.fallbacks)?;
         self.alerts(&config.alerts)?;
         self.cache(&config.cache)?;
+        self.routing(&config.routing)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
 
@@ -294,6 +296,29 @@ impl Page<'_> {
         Ok(())
     }
 
+    fn routing(&mut self, routing: &Routing) -> fmt::Result {
+        self.0.write_str("\n[routing]\n")?;
+        self.line("mode", word(&words::MODE, routing.mode))?;
+        let globs = |globs: &Vec<Glob>| globs.iter().map(|glob| quoted(glob.as_str())).collect::<Vec<_>>().join(", ");
+        self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
+        self.line("turns", routing.turns)?;
+        for (upstream, tiers) in &routing.tiers {
+            self.head("routing.tiers", upstream)?;
+            for ((tier, _), model) in words::TIER.iter().zip(tiers) {
+                self.maybe(tier, model.as_ref().map(quoted))?;
+            }
+        }
+        for (kind, all) in [("routing.teams", &routing.teams), ("routing.routes", &routing.routes)] {
+            for (name, bounds) in all {
+                self.head(kind, name)?;
+                self.maybe("mode", bounds.mode.map(|mode| word(&words::MODE, mode)))?;
+                self.maybe("floor", bounds.floor.map(|tier| word(&words::TIER, tier)))?;
+                self.maybe("ceiling", bounds.ceiling.map(|tier| word(&words::TIER, tier)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn cache(&mut self, cache: &Cache) -> fmt::Result {
         self.0.write_str("\n[cache]\n")?;
         self.cache_policy(&cache.general)?;
@@ -328,7 +353,9 @@ impl Page<'_> {
         self.head("prices", model)?;
         price.prices().try_for_each(|(field, dollars)| self.line(field, quoted(dollars)))?;
         self.maybe("max_output", price.max_output)?;
-        self.maybe("context", price.context)
+        self.maybe("context", price.context)?;
+        let caps = price.can.map(|caps| caps.all().map(|cap| quoted(cap.name())).collect::<Vec<_>>().join(", "));
+        self.maybe("can", caps.map(|caps| format!("[{caps}]")))
     }
 
     fn head(&mut self, kind: &str, name: &str) -> fmt::Result {

@@ -37,8 +37,9 @@ pub(super) const ROOT: Keys = Keys {
         "tags",
         "alerts",
         "cache",
+        "routing",
     ],
-    later: &["routing"],
+    later: &[],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -231,9 +232,17 @@ pub(super) const KEY: Keys = Keys {
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
-    let names: Vec<_> = Override::fields().chain(["max_output", "context"]).collect();
+    let names: Vec<_> = Override::fields().chain(["max_output", "context", "can"]).collect();
     Keys { now: names.leak(), later: &[] }
 });
+
+pub(super) const ROUTING: Keys =
+    Keys { now: &["mode", "routable", "turns", "tiers", "teams", "routes"], later: &["classifier"] };
+
+pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
+
+/// What a team or a route may narrow.
+pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
 
 pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 

@@ -13,6 +13,7 @@ pub mod key;
 pub mod cap;
 pub mod features;
 pub mod entry;
+pub mod routing;
 pub mod classify;
 pub mod evidence;
 pub mod fault;

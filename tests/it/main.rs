@@ -43,6 +43,7 @@ mod recordings_meter;
 mod reload;
 mod responses;
 mod rights;
+mod routing;
 mod sdk;
 mod secrets;
 mod tapes;
