@@ -57,10 +57,14 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             Route::Report
             | Route::Lookup(_)
             | Route::Caps
+            | Route::Alerts
             | Route::Config
             | Route::Reload
             | Route::Verify
             | Route::Adjustments
+            | Route::Keys
+            | Route::Key(_)
+            | Route::KeyRotation(_)
             | Route::Reconcile
             | Route::OpenApi,
         )

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::reload::Reloads;
 use super::{App, DRAINS_MAX, Snapshot, kept};
+use crate::alerts::Alerts;
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::cache::Room;
@@ -23,7 +24,7 @@ use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Clerk, Journal, OpenError, Options, ReadError, Record, Recovered, Start, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::scribe::{Destination, Scribe};
+use crate::telemetry::scribe::{Destination, Observer, Scribe};
 
 /// The kernel's name for the time since the machine was switched on.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -86,6 +87,7 @@ impl App {
         journal.post(&Record::Start(start))?;
         let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
         let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
+        tell_unusable(&config.ring.fill(recovered.keys.clone()));
         let admin_token = match &config.server.admin_token {
             Some(token) => token.clone(),
             None => {
@@ -94,7 +96,11 @@ impl App {
             }
         };
         let metrics = Arc::new(Metrics::new(now_ms));
-        let scribe = Scribe::start(destination(&config.log), metrics.clone()).map_err(AppError::Log)?;
+        let alerts = Alerts::new(config, &snapshot.book, clock.clone(), &folder).map_err(AppError::Upstream)?;
+        let alerts = Arc::new(alerts);
+        let watching = alerts.clone();
+        let observer: Observer = Box::new(move |record| watching.watch(record));
+        let scribe = Scribe::start(destination(&config.log), metrics.clone(), Some(observer)).map_err(AppError::Log)?;
         let scribe = Arc::new(scribe);
         let keeping = clerk::Options {
             retention_days: config.store.retention_days,
@@ -120,8 +126,10 @@ impl App {
             bank: Arc::new(bank),
             booked: Booked::new(&folder),
             metrics,
+            alerts,
             scribe,
             drain: Drain::default(),
+            pins: super::pins::Pins::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),
@@ -159,6 +167,12 @@ fn start(at_ms: u64) -> Start {
     let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
     let (version, pid) = (env!("CARGO_PKG_VERSION").into(), std::process::id());
     Start { at_ms, boot_id: boot_id.trim().into(), version, pid }
+}
+
+fn tell_unusable(keys: &[Arc<str>]) {
+    if !keys.is_empty() {
+        tracing::warn!(keys = keys.join(", "), "these keys say what they may be used for in a way that cannot be read");
+    }
 }
 
 fn tell(recovered: &Recovered) {

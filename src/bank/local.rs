@@ -100,6 +100,8 @@ struct State {
     index: HashMap<Scope, usize>,
     safes: Vec<Safe>,
     windows: Windows,
+    /// By how much total caps are raised.
+    top_ups: HashMap<Scope, Usd>,
     /// The part of a cap that holds may reach before they are durable.
     share: Share,
 }
@@ -149,8 +151,14 @@ impl Local {
     /// Nothing spent, with the calendar of `zone`. `named` scopes are shown before they spend anything.
     #[must_use]
     pub fn new(zone: TimeZone, named: &[Capped], share: Share) -> Self {
-        let mut state =
-            State { epoch: 0, index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
+        let mut state = State {
+            epoch: 0,
+            index: HashMap::new(),
+            safes: Vec::new(),
+            windows: Windows::new(zone),
+            top_ups: HashMap::new(),
+            share,
+        };
         for capped in named {
             state.open(&capped.scope, &capped.policy);
         }
@@ -263,6 +271,11 @@ impl Local {
         }
     }
 
+    /// Raises the total cap of a scope.
+    pub fn top_up(&self, scope: &Scope, amount: Usd) {
+        lock(&self.state).top_up(scope, amount);
+    }
+
     /// What a power loss may have taken, for each scope that the ledger knows.
     #[must_use]
     pub fn at_risk(&self) -> Vec<(Scope, Usd)> {
@@ -284,7 +297,10 @@ impl Local {
         let other = other.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut state = lock(&self.state);
         let epoch = state.epoch + 1;
+        // What was prepaid is nothing that a config says.
+        let top_ups = std::mem::take(&mut state.top_ups);
         *state = State { epoch, ..other };
+        top_ups.iter().for_each(|(scope, amount)| state.top_up(scope, *amount));
     }
 
     /// Every window of every scope, now.
@@ -322,6 +338,15 @@ impl Held {
 }
 
 impl State {
+    fn top_up(&mut self, scope: &Scope, amount: Usd) {
+        let sum = self.top_ups.entry(scope.clone()).or_default();
+        *sum = sum.plus(amount);
+        let Some(safe) = self.index.get(scope).copied() else { return };
+        for cell in self.safes[safe].cells.iter_mut().filter(|cell| cell.window == Window::Total) {
+            cell.cap = cell.cap.plus(amount);
+        }
+    }
+
     /// The safe of a scope, with a cell for each of its caps.
     fn open(&mut self, scope: &Scope, policy: &Policy) -> usize {
         let at = match self.index.get(scope) {
@@ -336,9 +361,13 @@ impl State {
         };
         let safe = &mut self.safes[at];
         for limit in &policy.limits {
+            let cap = match limit.window {
+                Window::Total => limit.usd.plus(self.top_ups.get(scope).copied().unwrap_or_default()),
+                Window::Day | Window::Week | Window::Month | Window::Rolling { .. } => limit.usd,
+            };
             match safe.cells.iter_mut().find(|cell| cell.window == limit.window) {
-                Some(cell) => cell.cap = limit.usd,
-                None => safe.cells.push(Cell { window: limit.window, cap: limit.usd, parts: BTreeMap::new() }),
+                Some(cell) => cell.cap = cap,
+                None => safe.cells.push(Cell { window: limit.window, cap, parts: BTreeMap::new() }),
             }
         }
         safe.least_cap = policy.limits.iter().map(|limit| limit.usd).min().unwrap_or_default();

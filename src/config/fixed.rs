@@ -45,6 +45,8 @@ impl Config {
         self.store.clone_from(&running.store);
         self.money.time_zone.clone_from(&running.money.time_zone);
         self.log.clone_from(&running.log);
+        // What the store says is no policy, and no reload changes it.
+        self.ring.clone_from(&running.ring);
         waiting
     }
 }

@@ -10,6 +10,7 @@
 //! Invariant: the first failed write or sync ends all writing; a sync is never tried again, since after a failed one
 //! nobody knows what the disk has.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,10 @@ use super::segment::{self, CutTail, Walk};
 use super::shared::{Health, Options, Shared, StoreError};
 use super::totals::Totals;
 use super::writer::Writer;
+use crate::domain::account::Scope;
 use crate::domain::entry::Entry;
+use crate::domain::key::KeyBook;
+use crate::domain::money::Usd;
 
 /// How long the clerk waits before it looks again whether its record is durable.
 const TIP_WAIT: Duration = Duration::from_millis(2);
@@ -74,6 +78,10 @@ pub struct Recovered {
     pub unfinished: Vec<Unfinished>,
     /// The rows of prices that are in the journal already.
     pub rates: Vec<RateRecord>,
+    /// The keys that were made at run time.
+    pub keys: KeyBook,
+    /// By how much total caps were raised.
+    pub top_ups: BTreeMap<Scope, Usd>,
     /// The process that opened the journal before.
     pub last_start: Option<Start>,
     /// What an interrupted write had left, and is gone now.
@@ -100,6 +108,8 @@ impl Journal {
             totals: books.totals.clone(),
             unfinished: books.unfinished.values().cloned().collect(),
             rates: books.rates.values().cloned().collect(),
+            keys: books.keys.clone(),
+            top_ups: books.top_ups.clone(),
             last_start: books.start.clone(),
             cut,
         };
@@ -153,6 +163,18 @@ impl Journal {
         lines.push(Line::Entry(&entry));
         let seat = self.shared.push(&lines);
         Some((seat, entry))
+    }
+
+    /// Whether writing has ended for good.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.able().is_err()
+    }
+
+    /// Whether the record survives a killed process.
+    #[must_use]
+    pub fn is_written(&self, seat: Seat) -> bool {
+        self.shared.is_written(seat)
     }
 
     /// Returns when the record survives a killed process.

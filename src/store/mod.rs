@@ -15,6 +15,7 @@ mod wire;
 pub mod codec;
 mod entry_codec;
 mod adjust_codec;
+mod key_codec;
 mod frame;
 mod segment;
 pub mod totals;
