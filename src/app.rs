@@ -1,5 +1,6 @@
 //! [`App`]: everything that requests share, built once from the config, and the order in which it ends.
 
+pub mod keys;
 mod kept;
 pub mod door;
 mod open;

@@ -28,6 +28,7 @@ pub struct Mint {
     /// 56 random bits of this process, then 24 bits of `next`.
     process: u128,
     next: AtomicU64,
+    rolls: AtomicU64,
 }
 
 impl Clock {
@@ -72,7 +73,7 @@ impl Mint {
     /// A mint that always makes the same ids, for tests.
     #[must_use]
     pub const fn seeded(seed: u64) -> Self {
-        Self { process: (seed as u128 & ((1 << 56) - 1)) << 24, next: AtomicU64::new(0) }
+        Self { process: (seed as u128 & ((1 << 56) - 1)) << 24, next: AtomicU64::new(0), rolls: AtomicU64::new(0) }
     }
 
     /// The next request id at `at_ms`.
@@ -82,6 +83,18 @@ impl Mint {
     pub fn request_id(&self, at_ms: u64) -> RequestId {
         let serial = u128::from(self.next.fetch_add(1, Ordering::Relaxed)) & ((1 << 24) - 1);
         RequestId::new(at_ms, self.process | serial)
+    }
+
+    /// A number that nobody can foretell but who knows the start: for waits, not for secrets.
+    #[must_use]
+    pub fn dice(&self) -> u64 {
+        // SplitMix64 (Steele, Lea and Flood, 2014).
+        let step =
+            self.rolls.fetch_add(1, Ordering::Relaxed).wrapping_add(u64::try_from(self.process >> 24).unwrap_or(0));
+        let mut mixed = step.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     /// Random bytes for a new secret.

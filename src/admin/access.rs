@@ -61,6 +61,9 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Reload
             | Route::Verify
             | Route::Adjustments
+            | Route::Keys
+            | Route::Key(_)
+            | Route::KeyRotation(_)
             | Route::Reconcile
             | Route::OpenApi,
         )

@@ -1,10 +1,10 @@
 //! WHAT THE OPERATOR SEES: readiness, numbers, reports, single requests and the config, over HTTP.
 //!
-//! It changes nothing but by adjustments and reloads, and it calls no upstream: a probe costs nothing.
+//! It changes nothing but keys, and by adjustments and reloads, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
-//! [`adjust`] how it is corrected, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
+//! [`adjust`] how it is corrected, [`keys`] who may call, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
 //! read again, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
@@ -19,6 +19,7 @@ pub mod report;
 pub mod lookup;
 pub mod audit;
 pub mod adjust;
+pub mod keys;
 pub mod rows;
 pub mod reprice;
 mod export_json;
@@ -28,11 +29,12 @@ pub mod reconcile;
 mod reload;
 mod page;
 mod caps;
+mod upstreams;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::request::Parts;
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
@@ -71,6 +73,9 @@ enum Route<'a> {
     Reload,
     Verify,
     Adjustments,
+    Keys,
+    Key(&'a str),
+    KeyRotation(&'a str),
     Reconcile,
     OpenApi,
 }
@@ -86,6 +91,9 @@ pub const VERIFY: &str = "/admin/v1/ledger/verify";
 
 /// Where it is corrected.
 pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
+
+/// Where keys are.
+pub const KEYS: &str = "/admin/v1/keys";
 
 /// Where it is compared with a provider's export.
 pub const RECONCILE: &str = "/admin/v1/ledger/reconcile";
@@ -110,19 +118,24 @@ where
         let message = format!("there is no {}; see /admin/v1/openapi.json", head.uri.path());
         return reply::error(StatusCode::NOT_FOUND, "not_found", &message);
     };
-    if matches!(route, Route::Adjustments | Route::Reconcile) {
-        return post(app, route, &head, body).await;
+    let takes = route.takes();
+    if !takes.split(", ").any(|method| head.method == method) {
+        return reply::wrong_method(&format!("{} takes {takes}", head.uri.path()), takes);
     }
-    if route == Route::Reload {
-        return match head.method {
-            Method::POST => reload::answer(app).await,
-            _ => reply::wrong_method("a reload is asked for with POST", "POST"),
-        };
-    }
-    if head.method != Method::GET && head.method != Method::HEAD {
-        return reply::wrong_method("this can only be read, with GET", "GET, HEAD");
-    }
+    let body = match head.method {
+        Method::GET | Method::HEAD => Bytes::new(),
+        _ => match Limited::new(body, route.body_bytes_max()).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
+        },
+    };
     match route {
+        Route::Adjustments => adjust::answer(app, &body).await,
+        Route::Reconcile => reconcile::answer(app, head.uri.query().unwrap_or_default(), &body).await,
+        Route::Reload => reload::answer(app).await,
+        Route::Keys => keys::answer(app, &head.method, &body).await,
+        Route::Key(name) => keys::answer_one(app, name, &head.method, &body).await,
+        Route::KeyRotation(name) => keys::rotate(app, name, &body).await,
         Route::Live => state::live(),
         Route::Ready => state::ready(app),
         Route::Metrics => reply::text(Metrics::MEDIA_TYPE, state::metrics(app)),
@@ -132,7 +145,7 @@ where
         Route::Caps => caps::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
-        Route::OpenApi | Route::Adjustments | Route::Reconcile | Route::Reload => open_api(),
+        Route::OpenApi => open_api(),
     }
 }
 
@@ -151,28 +164,47 @@ impl<'a> Route<'a> {
             "/admin/v1/config" => Self::Config,
             RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
-            other => Self::Lookup(other.strip_prefix(REQUESTS).filter(|id| !id.is_empty() && !id.contains('/'))?),
+            KEYS => Self::Keys,
+            other => return Self::of_one(other),
         })
     }
-}
 
-/// What takes a body.
-async fn post<B>(app: &Arc<App>, route: Route<'_>, head: &Parts, body: B) -> Answer
-where
-    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-{
-    if head.method != Method::POST {
-        return reply::wrong_method("this is posted, with POST", "POST");
+    /// A path that ends in a name.
+    fn of_one(path: &'a str) -> Option<Self> {
+        let is_name = |name: &&str| !name.is_empty() && !name.contains('/');
+        if let Some(id) = path.strip_prefix(REQUESTS) {
+            return Some(id).filter(is_name).map(Self::Lookup);
+        }
+        let key = path.strip_prefix(KEYS)?.strip_prefix('/')?;
+        match key.strip_suffix("/rotate") {
+            Some(name) => Some(name).filter(is_name).map(Self::KeyRotation),
+            None => Some(key).filter(is_name).map(Self::Key),
+        }
     }
-    let bytes_max = if route == Route::Reconcile { export::FILE_BYTES_MAX } else { BODY_BYTES_MAX };
-    let body = match Limited::new(body, bytes_max).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => return reply::error(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
-    };
-    if route == Route::Reconcile {
-        return reconcile::answer(app, head.uri.query().unwrap_or_default(), &body).await;
+
+    /// The largest body that it takes.
+    fn body_bytes_max(self) -> usize {
+        if self == Self::Reconcile { export::FILE_BYTES_MAX } else { BODY_BYTES_MAX }
     }
-    adjust::answer(app, &body).await
+
+    /// The methods that it takes.
+    const fn takes(self) -> &'static str {
+        match self {
+            Self::Adjustments | Self::Reconcile | Self::Reload | Self::KeyRotation(_) => "POST",
+            Self::Keys => "GET, HEAD, POST",
+            Self::Key(_) => "GET, HEAD, DELETE",
+            Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Page
+            | Self::Report
+            | Self::Lookup(_)
+            | Self::Caps
+            | Self::Config
+            | Self::Verify
+            | Self::OpenApi => "GET, HEAD",
+        }
+    }
 }
 
 fn open_api() -> Answer {

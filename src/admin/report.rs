@@ -152,7 +152,10 @@ pub fn run(ledger: &Ledger, request: &Request, prices: &Prices) -> Result<Table,
         (false, true) if request.zone.name() == "UTC" => Grain::Day,
         (true, _) | (false, true) => Grain::Quarter,
     };
-    ledger.fold(request.range(), grain, &mut |at_ms, subject, sums| report.add(subject, days.when(at_ms), sums))?;
+    let keep = |subject: &Subject| Dimension::keep(by, subject);
+    ledger.fold_as(request.range(), grain, &keep, &mut |at_ms, subject, sums| {
+        report.add(subject, days.when(at_ms), sums);
+    })?;
     Ok(report.finish())
 }
 

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, caps, reload, reply};
+use super::{Answer, caps, reload, reply, upstreams};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -48,6 +48,7 @@ pub fn ready(app: &App) -> Answer {
         object_of_index.number("set_aside", index.set_aside).text_or_null("trouble", index.trouble.as_deref());
         drop(object_of_index);
         reload::describe(app, &mut object);
+        upstreams::describe(app, &mut object);
         object.text("config", &config).text("version", version).text("scope", SCOPE);
     }
     let mut answer = reply::text(reply::JSON, out + "\n");
@@ -78,5 +79,6 @@ pub fn metrics(app: &App) -> String {
     let mut out = app.metrics.render();
     caps::write_metrics(app, &mut out);
     reload::write_metrics(app, &mut out);
+    upstreams::write_metrics(app, &mut out);
     out
 }

@@ -156,7 +156,7 @@ impl fmt::Display for ZoneError {
 impl std::error::Error for ZoneError {}
 
 /// The milliseconds of an age such as `7d`.
-fn age_ms(text: &str) -> Option<u64> {
+pub(super) fn age_ms(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit_ms: u64 = match unit {
         "m" => 60_000,

@@ -86,6 +86,7 @@ impl App {
         journal.post(&Record::Start(start))?;
         let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
         let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
+        tell_unusable(&config.ring.fill(recovered.keys.clone()));
         let admin_token = match &config.server.admin_token {
             Some(token) => token.clone(),
             None => {
@@ -138,6 +139,7 @@ fn options(store: &Store, disk: Arc<dyn Disk>) -> Options {
         sync_interval_ms: u64::try_from(store.sync_interval.as_millis()).unwrap_or(u64::MAX),
         segment_bytes: store.segment_bytes,
         unsynced_records_max: u64::try_from(store.unsynced_records_max).unwrap_or(u64::MAX),
+        lock_wait: store.lock_wait,
         disk,
         ..Options::default()
     }
@@ -157,6 +159,12 @@ fn start(at_ms: u64) -> Start {
     let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
     let (version, pid) = (env!("CARGO_PKG_VERSION").into(), std::process::id());
     Start { at_ms, boot_id: boot_id.trim().into(), version, pid }
+}
+
+fn tell_unusable(keys: &[Arc<str>]) {
+    if !keys.is_empty() {
+        tracing::warn!(keys = keys.join(", "), "these keys say what they may be used for in a way that cannot be read");
+    }
 }
 
 fn tell(recovered: &Recovered) {

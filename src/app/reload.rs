@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::{App, Snapshot};
 use crate::config::{Config, LoadOptions, Loaded};
 
+/// How long an upstream's credential is not looked up again once it was.
+const DOUBT_US: u64 = 60_000_000;
+
 /// How the config is read again, and what came of it.
 #[derive(Debug)]
 pub struct Reloads {
@@ -23,6 +26,8 @@ pub struct Reloads {
     /// Held while one is read, so that they come one after another.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// When each upstream has last turned its credential down, microseconds on the clock's ticks.
+    doubts: Mutex<HashMap<Arc<str>, u64>>,
 }
 
 /// How the last reloads went.
@@ -76,7 +81,8 @@ impl Reloads {
     pub(super) fn new(loaded_ms: u64) -> Self {
         let standing = Standing { loaded_ms, done: 0, failed: 0, trouble: None, waiting: Vec::new() };
         let state = State { standing, files: Vec::new() };
-        Self { source: OnceLock::new(), turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+        let state = Mutex::new(state);
+        Self { source: OnceLock::new(), turn: tokio::sync::Mutex::default(), state, doubts: Mutex::default() }
     }
 
     /// From now on the config is read again from `options`; it was last read from `files`. Said once, at the start.
@@ -101,6 +107,23 @@ impl Reloads {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An upstream has turned down the credential that config has for it, which may have been replaced in its file or vault.
+/// Everything is read again in the background, once a minute for each upstream at most.
+pub fn doubt(app: &Arc<App>, upstream: &Arc<str>) {
+    let now_us = app.clock.ticks_us();
+    {
+        let mut doubts = app.reloads.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if doubts.get(upstream).is_some_and(|last_us| now_us < last_us.saturating_add(DOUBT_US)) {
+            return;
+        }
+        doubts.insert(upstream.clone(), now_us);
+    }
+    tracing::warn!(%upstream, "the upstream turned down its credential; secrets are read again");
+    let app = app.clone();
+    // What is wrong has been told.
+    tokio::spawn(async move { reload(&app).await });
 }
 
 /// Reads the config again and puts it in force. Gives the keys whose new values wait for a restart.

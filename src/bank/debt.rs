@@ -44,10 +44,29 @@ impl Debt {
         self.departed = true;
     }
 
+    /// Whether the request was sent.
+    #[must_use]
+    pub const fn has_departed(&self) -> bool {
+        self.departed
+    }
+
     /// The worst case that was written down before the dispatch.
     #[must_use]
     pub const fn quote(&self) -> Option<Usd> {
         self.open.quote
+    }
+
+    /// What is charged where nobody knows what it cost: the quote, or what a metered cap holds of it by now.
+    #[must_use]
+    pub fn assumed(&self) -> Option<Usd> {
+        self.held.as_ref().map_or(self.open.quote, |held| Some(held.assumed()))
+    }
+
+    /// Raises what metered caps hold to `amount`; false if one of them has no room.
+    #[must_use]
+    pub fn grow(&mut self, amount: Usd) -> bool {
+        let Some((tab, held)) = self.tab.as_ref().zip(self.held.as_mut()) else { return true };
+        tab.bank().local.grow(held, amount).is_ok()
     }
 
     /// The request's name.
@@ -132,9 +151,9 @@ impl Debt {
     }
 
     /// What a capped scope may have to pay is never unknown: then it is the quote.
-    const fn priced(&self, closing: Closing) -> Closing {
+    fn priced(&self, closing: Closing) -> Closing {
         match (&self.held, closing.cost) {
-            (Some(_), None) => Closing { cost: self.open.quote, ..closing },
+            (Some(held), None) => Closing { cost: Some(held.assumed()), ..closing },
             (Some(_) | None, _) => closing,
         }
     }
@@ -157,7 +176,7 @@ impl Debt {
 impl Drop for Debt {
     fn drop(&mut self) {
         let (usage_source, cost) = match self.departed {
-            true => (UsageSource::Assumed, self.open.quote),
+            true => (UsageSource::Assumed, self.assumed()),
             false => (UsageSource::None, Some(Usd::ZERO)),
         };
         if let Some(entry) = self.entry() {

@@ -16,7 +16,7 @@ use super::lock;
 use super::windows::{PARTS, Windows};
 use crate::domain::account::Scope;
 use crate::domain::adjustment::Direction;
-use crate::domain::cap::{Capped, Exceeded, OnExceed, Policy, Share, Window};
+use crate::domain::cap::{Capped, Enforcement, Exceeded, OnExceed, Policy, Share, Window};
 use crate::domain::money::Usd;
 
 /// Windows that are kept for late requests and for a clock that is set back.
@@ -30,6 +30,10 @@ pub struct Local {
     pub refusals: AtomicU64,
     /// Charges above their hold.
     pub overruns: AtomicU64,
+    /// Streams that were cut since a metered cap had no room for the rest.
+    pub cuts: AtomicU64,
+    /// What metered holds fell short of their charges, in pico-dollars.
+    pub overshoot: AtomicU64,
 }
 
 /// A request for a hold.
@@ -41,6 +45,8 @@ pub struct Wish<'a> {
     pub at_ms: u64,
     /// The most that it can cost.
     pub quote: Usd,
+    /// What is held of it at first where a cap is metered; all of it, if this is none.
+    pub metered: Option<Usd>,
     /// The number of the first record of the journal that is not durable.
     pub unsynced: u64,
 }
@@ -56,6 +62,10 @@ pub struct Held {
     /// Whether so much is held without being durable that the open record must be synced before the dispatch.
     pub must_sync: bool,
 }
+
+/// A metered cap has no room for more of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
 
 /// Why nothing is held.
 #[derive(Debug)]
@@ -90,6 +100,8 @@ struct State {
     index: HashMap<Scope, usize>,
     safes: Vec<Safe>,
     windows: Windows,
+    /// By how much total caps are raised.
+    top_ups: HashMap<Scope, Usd>,
     /// The part of a cap that holds may reach before they are durable.
     share: Share,
 }
@@ -121,6 +133,9 @@ struct Slot {
     safe: usize,
     cell: usize,
     part: u64,
+    /// What is held here.
+    amount: Usd,
+    is_metered: bool,
 }
 
 /// Holds that may not be durable yet, in two generations, each with the last record that belongs to it.
@@ -136,12 +151,19 @@ impl Local {
     /// Nothing spent, with the calendar of `zone`. `named` scopes are shown before they spend anything.
     #[must_use]
     pub fn new(zone: TimeZone, named: &[Capped], share: Share) -> Self {
-        let mut state =
-            State { epoch: 0, index: HashMap::new(), safes: Vec::new(), windows: Windows::new(zone), share };
+        let mut state = State {
+            epoch: 0,
+            index: HashMap::new(),
+            safes: Vec::new(),
+            windows: Windows::new(zone),
+            top_ups: HashMap::new(),
+            share,
+        };
         for capped in named {
             state.open(&capped.scope, &capped.policy);
         }
-        Self { state: Mutex::new(state), refusals: AtomicU64::default(), overruns: AtomicU64::default() }
+        let zero = AtomicU64::default;
+        Self { state: Mutex::new(state), refusals: zero(), overruns: zero(), cuts: zero(), overshoot: zero() }
     }
 
     /// Holds `quote` in every window of every scope. `write` takes the open record, and gives its number.
@@ -167,7 +189,7 @@ impl Local {
         let mut last = usize::MAX;
         for slot in &slots {
             let sums = state.sums(*slot);
-            sums.held = sums.held.plus(wish.quote);
+            sums.held = sums.held.plus(slot.amount);
             if slot.safe != last {
                 last = slot.safe;
                 must_sync |= state.safes[slot.safe].note_fresh(&wish, number, share);
@@ -187,9 +209,39 @@ impl Local {
         }
         for slot in held.slots {
             let sums = state.sums(slot);
-            sums.held = sums.held.less(held.quote);
+            sums.held = sums.held.less(slot.amount);
             sums.charged = sums.charged.plus(charge);
+            if slot.is_metered && charge > slot.amount {
+                let short = u64::try_from(charge.less(slot.amount).pico()).unwrap_or(u64::MAX);
+                self.overshoot.fetch_add(short, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Raises what is held in the windows of metered caps to `amount`, and to the quote at most.
+    ///
+    /// # Errors
+    /// One of them has no room; everything stays as it was.
+    pub fn grow(&self, held: &mut Held, amount: Usd) -> Result<(), NoRoom> {
+        let (mut state, amount) = (lock(&self.state), amount.min(held.quote));
+        if held.epoch != state.epoch {
+            // The caps have changed, and it counts in them at its quote.
+            return Ok(());
+        }
+        for slot in held.slots.iter().filter(|slot| slot.is_metered) {
+            let cell = &state.safes[slot.safe].cells[slot.cell];
+            let sums = cell.sum(slot.part);
+            let spent = sums.charged.less(sums.credited);
+            if spent.plus(sums.held).plus(amount.less(slot.amount)) > cell.cap {
+                return Err(NoRoom);
+            }
+        }
+        for slot in held.slots.iter_mut().filter(|slot| slot.is_metered && slot.amount < amount) {
+            let sums = state.sums(*slot);
+            sums.held = sums.held.plus(amount.less(slot.amount));
+            slot.amount = amount;
+        }
+        Ok(())
     }
 
     /// Counts money that the ledger knows of.
@@ -201,7 +253,7 @@ impl Local {
             for cell in 0..state.safes[safe].cells.len() {
                 let window = state.safes[safe].cells[cell].window;
                 let part = state.windows.part(window, at_ms);
-                let sums = state.sums(Slot { safe, cell, part });
+                let sums = state.sums(Slot { safe, cell, part, amount, is_metered: false });
                 match direction {
                     Direction::Charge => sums.charged = sums.charged.plus(amount),
                     Direction::Credit => sums.credited = sums.credited.plus(amount),
@@ -217,6 +269,11 @@ impl Local {
         for capped in named {
             state.open(&capped.scope, &capped.policy);
         }
+    }
+
+    /// Raises the total cap of a scope.
+    pub fn top_up(&self, scope: &Scope, amount: Usd) {
+        lock(&self.state).top_up(scope, amount);
     }
 
     /// What a power loss may have taken, for each scope that the ledger knows.
@@ -240,7 +297,10 @@ impl Local {
         let other = other.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut state = lock(&self.state);
         let epoch = state.epoch + 1;
+        // What was prepaid is nothing that a config says.
+        let top_ups = std::mem::take(&mut state.top_ups);
         *state = State { epoch, ..other };
+        top_ups.iter().for_each(|(scope, amount)| state.top_up(scope, *amount));
     }
 
     /// Every window of every scope, now.
@@ -267,7 +327,26 @@ impl Local {
     }
 }
 
+impl Held {
+    /// What is charged for an answer of which nobody knows what it cost: all of its quote, unless every cap is metered.
+    #[must_use]
+    pub fn assumed(&self) -> Usd {
+        let is_metered = self.slots.iter().all(|slot| slot.is_metered);
+        let most = self.slots.iter().map(|slot| slot.amount).max();
+        most.filter(|_| is_metered).unwrap_or(self.quote)
+    }
+}
+
 impl State {
+    fn top_up(&mut self, scope: &Scope, amount: Usd) {
+        let sum = self.top_ups.entry(scope.clone()).or_default();
+        *sum = sum.plus(amount);
+        let Some(safe) = self.index.get(scope).copied() else { return };
+        for cell in self.safes[safe].cells.iter_mut().filter(|cell| cell.window == Window::Total) {
+            cell.cap = cell.cap.plus(amount);
+        }
+    }
+
     /// The safe of a scope, with a cell for each of its caps.
     fn open(&mut self, scope: &Scope, policy: &Policy) -> usize {
         let at = match self.index.get(scope) {
@@ -282,9 +361,13 @@ impl State {
         };
         let safe = &mut self.safes[at];
         for limit in &policy.limits {
+            let cap = match limit.window {
+                Window::Total => limit.usd.plus(self.top_ups.get(scope).copied().unwrap_or_default()),
+                Window::Day | Window::Week | Window::Month | Window::Rolling { .. } => limit.usd,
+            };
             match safe.cells.iter_mut().find(|cell| cell.window == limit.window) {
-                Some(cell) => cell.cap = limit.usd,
-                None => safe.cells.push(Cell { window: limit.window, cap: limit.usd, parts: BTreeMap::new() }),
+                Some(cell) => cell.cap = cap,
+                None => safe.cells.push(Cell { window: limit.window, cap, parts: BTreeMap::new() }),
             }
         }
         safe.least_cap = policy.limits.iter().map(|limit| limit.usd).min().unwrap_or_default();
@@ -293,15 +376,17 @@ impl State {
 
     fn check(&mut self, capped: &Capped, wish: &Wish<'_>, slots: &mut Vec<Slot>, worst: &mut Option<Exceeded>) {
         let safe = self.open(&capped.scope, &capped.policy);
+        let metered = wish.metered.filter(|_| capped.policy.enforcement == Enforcement::Metered);
+        let (amount, is_metered) = (metered.map_or(wish.quote, |first| first.min(wish.quote)), metered.is_some());
         for (index, cell) in self.safes[safe].cells.iter_mut().enumerate() {
             let part = self.windows.part(cell.window, wish.at_ms);
-            slots.push(Slot { safe, cell: index, part });
+            slots.push(Slot { safe, cell: index, part, amount, is_metered });
             cell.forget_old();
             let sums = cell.sum(part);
             let spent = sums.charged.less(sums.credited);
             // What costs nothing stays usable at an exhausted cap; a cap that config has dropped is only counted on.
             let applies = capped.policy.limits.iter().any(|limit| limit.window == cell.window);
-            if !applies || wish.quote == Usd::ZERO || spent.plus(sums.held).plus(wish.quote) <= cell.cap {
+            if !applies || amount == Usd::ZERO || spent.plus(sums.held).plus(amount) <= cell.cap {
                 continue;
             }
             let exceeded = Exceeded {
@@ -310,7 +395,7 @@ impl State {
                 cap: cell.cap,
                 spent,
                 held: sums.held,
-                quote: wish.quote,
+                quote: amount,
                 resets_ms: cell.resets(&mut self.windows, wish.at_ms),
                 on_exceed: capped.policy.on_exceed,
             };

@@ -22,10 +22,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::adjustment::Adjustment;
+use crate::config::ring::Ring;
+use crate::domain::adjustment::{Adjustment, TopUp};
 use crate::domain::cap::Capped;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::ids::RequestId;
+use crate::domain::key::{KeyEvent, KeyFault};
+use crate::domain::money::Usd;
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Seat, StoreError, Unfinished};
@@ -51,6 +54,21 @@ pub struct Bank {
     local: Local,
     left: Left,
     adoption: Adoption,
+}
+
+/// Why a key is as it was.
+#[derive(Debug)]
+pub enum NotChanged {
+    /// It cannot be done to that key.
+    Fault(KeyFault),
+    /// The ledger cannot be written.
+    Unwritten(StoreError),
+}
+
+impl From<KeyFault> for NotChanged {
+    fn from(fault: KeyFault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 impl Bank {
@@ -88,7 +106,7 @@ impl Bank {
     }
 
     /// What `config` says of money holds from now on; holds and sums stay as they are.
-    pub fn configure(&self, config: &Config) {
+    fn configure(&self, config: &Config) {
         self.local.configure(&config.caps.named(), config.money.unsynced_share);
         self.left.set_expiry(expiry_ms(config));
     }
@@ -110,10 +128,22 @@ impl Bank {
         self.local.standings(self.clock.now_ms())
     }
 
-    /// How many requests caps have refused, and how many charges were above their hold.
+    /// How many requests caps have refused, how many charges were above their hold, and how many streams were cut.
     #[must_use]
-    pub fn cap_counts(&self) -> (u64, u64) {
-        (self.local.refusals.load(Ordering::Relaxed), self.local.overruns.load(Ordering::Relaxed))
+    pub fn cap_counts(&self) -> [u64; 3] {
+        let Local { refusals, overruns, cuts, .. } = &self.local;
+        [refusals, overruns, cuts].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// What metered holds fell short of their charges.
+    #[must_use]
+    pub fn overshoot(&self) -> Usd {
+        Usd::from_pico(self.local.overshoot.load(Ordering::Relaxed).into())
+    }
+
+    /// A stream was cut since a metered cap has no room for the rest.
+    pub fn note_cut(&self) {
+        self.local.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A cap has refused a request.
@@ -121,12 +151,17 @@ impl Bank {
         self.local.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn hold(&self, open: &Open, capped: &[Capped]) -> Result<(Option<Held>, Seat), Denied<StoreError>> {
+    fn hold(
+        &self,
+        open: &Open,
+        metered: Option<Usd>,
+        capped: &[Capped],
+    ) -> Result<(Option<Held>, Seat), Denied<StoreError>> {
         let write = || self.journal.admit(open);
         let Some(quote) = open.quote.filter(|_| !capped.is_empty()) else {
             return write().map(|seat| (None, seat)).map_err(Denied::Unwritten);
         };
-        let wish = Wish { capped, at_ms: open.at_ms, quote, unsynced: self.journal.unsynced() };
+        let wish = Wish { capped, at_ms: open.at_ms, quote, metered, unsynced: self.journal.unsynced() };
         let (held, seat) = self.local.hold(wish, || write().map(|seat| (seat.number(), seat)))?;
         Ok((Some(held), seat))
     }
@@ -135,6 +170,12 @@ impl Bank {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// The clock's ticks, microseconds.
+    #[must_use]
+    pub fn ticks_us(&self) -> u64 {
+        self.clock.ticks_us()
     }
 
     /// How the journal fares.
@@ -181,6 +222,30 @@ impl Bank {
         let seat = self.journal.post(&record)?;
         rebuild::adjust(&self.local, config, adjustment);
         self.journal.synced(seat).await
+    }
+
+    /// Raises a total cap, and waits until that is durable.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub async fn top_up(&self, top_up: &TopUp) -> Result<(), StoreError> {
+        let seat = self.journal.post(&crate::store::Record::TopUp(Box::new(top_up.clone())))?;
+        self.local.top_up(&top_up.scope, top_up.amount);
+        self.journal.synced(seat).await
+    }
+
+    /// Changes a key of `ring`, and waits until that is durable.
+    ///
+    /// # Errors
+    /// It cannot be done to that key, or the ledger cannot be written: a revoked key is refused even so until the process
+    /// ends.
+    pub async fn change_key(&self, ring: &Ring, event: KeyEvent) -> Result<(), NotChanged> {
+        let write = |event: &KeyEvent| {
+            let record = crate::store::Record::Key(Box::new(event.clone()));
+            self.journal.post(&record).map_err(NotChanged::Unwritten)
+        };
+        let seat = ring.change(event, write)?;
+        self.journal.synced(seat).await.map_err(NotChanged::Unwritten)
     }
 
     /// Writes what is held back, and waits until all records are durable.

@@ -20,6 +20,7 @@ const LOOK_BACK_MS: u64 = 2 * 86_400_000;
 /// Counts everything that caps of `config` count at `now_ms`.
 pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
     let local = empty(config);
+    recovered.top_ups.iter().for_each(|(scope, amount)| local.top_up(scope, *amount));
     if config.caps.is_empty() {
         return Ok(local);
     }
@@ -62,7 +63,13 @@ pub(super) fn count(local: &Local, config: &Config, record: Record) {
             local.post(&only(config, &lost.scope), lost.at_ms, lost.amount, Direction::Charge);
         }
         Record::Adjustment(adjustment) => adjust(local, config, &adjustment),
-        Record::Open(_) | Record::Close(_) | Record::Rate(_) | Record::Start(_) | Record::Dropped(_) => {}
+        Record::Open(_)
+        | Record::Close(_)
+        | Record::Rate(_)
+        | Record::Start(_)
+        | Record::Dropped(_)
+        | Record::Key(_)
+        | Record::TopUp(_) => {}
     }
 }
 

@@ -129,9 +129,22 @@ impl Tab {
     /// this process; or the power's loss, where more than a small part of a cap would be lost with it.
     ///
     /// # Errors
-    /// A cap has no room, the caps have changed, or the journal cannot be written or is too far behind: nothing is held then, and the tab is given
-    /// back. A journal that fails while the record is on its way ends the request, as refused with 503.
-    pub async fn open(mut self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
+    /// A cap has no room, the caps have changed, or the journal cannot be written or is too far behind: nothing is held
+    /// then, and the tab is given back. A journal that fails while the record is on its way ends the request, as refused with 503.
+    pub async fn open(self, quote: Option<Usd>, capped: &[Capped]) -> Result<Debt, NotOpened> {
+        self.open_metered(quote, None, capped).await
+    }
+
+    /// The same, where only `first` of the quote is held at first in scopes whose caps are metered.
+    ///
+    /// # Errors
+    /// See [`Tab::open`].
+    pub async fn open_metered(
+        mut self,
+        quote: Option<Usd>,
+        first: Option<Usd>,
+        capped: &[Capped],
+    ) -> Result<Debt, NotOpened> {
         let entry = self.entry();
         let ordinal = u8::try_from(entry.attempts.len()).unwrap_or(u8::MAX);
         entry.quote = quote;
@@ -152,7 +165,7 @@ impl Tab {
                 bank.adoption.opened().await;
                 return Err(NotOpened::Changed(Box::new(self)));
             };
-            bank.hold(&open, capped)
+            bank.hold(&open, first, capped)
         };
         let (held, place) = match held {
             Ok(held) => held,

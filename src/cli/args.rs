@@ -2,6 +2,8 @@
 //!
 //! It parses and explains, and runs nothing. Only commands that this version has are listed.
 
+pub mod keys;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,6 +49,9 @@ pub enum Command {
     /// Have the server that runs read its config again
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload(Reload),
+    /// Make, list, rotate and revoke keys, also while the store is served
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(Ledger),
@@ -465,7 +470,8 @@ mod tests {
             ("serve --threads 0", "0 is not in 1..=1024"),
             ("report --form csv", "similar argument exists: '--format'"),
             ("ledger show 12", "not a request id"),
-            ("keys list", "unrecognized subcommand 'keys'"),
+            ("keys lst", "similar subcommand exists: 'list'"),
+            ("keys rotate ci --overlap soon", "examples are 30s, 10m, 1h and 7d"),
         ] {
             let no_command = run(line).unwrap_err();
             assert_eq!(no_command.exit, EXIT_USAGE, "{line}");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::args::{Check, EXIT_FAILED};
 use super::{load, print, tell};
-use crate::config::{Config, Key, Upstream};
+use crate::config::{Config, Key, Secret, Upstream};
 use crate::domain::account::{Account, Scope};
 use crate::domain::cap::OnExceed;
 
@@ -44,7 +44,7 @@ fn sheet(config: &Config, key: &Key) -> String {
     let mut out = String::new();
     for (name, value) in [
         ("key", account.key.to_string()),
-        ("secret", format!("{} from {}", key.secret, key.secret.origin())),
+        ("secret", key.secrets.iter().map(described_secret).collect::<Vec<_>>().join(", or ")),
         ("team", none(account.team.as_deref().unwrap_or_default())),
         ("user", none(account.user.as_deref().unwrap_or_default())),
         ("tags", none(&tags.join(", "))),
@@ -87,6 +87,10 @@ fn limits(config: &Config, account: &Account, out: &mut String) {
     if parties.iter().all(Option::is_none) {
         line("limits", "none", out);
     }
+}
+
+fn described_secret(secret: &Secret) -> String {
+    format!("{secret} from {}", secret.origin())
 }
 
 fn described(upstream: &Upstream) -> String {

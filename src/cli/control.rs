@@ -52,7 +52,11 @@ pub async fn post(folder: &Path, target: &str, body: &[u8]) -> Result<Option<Ans
     send(folder, Method::POST, target, body).await
 }
 
-async fn send(folder: &Path, method: Method, target: &str, body: &[u8]) -> Result<Option<Answer>, NoAnswer> {
+/// Sends a request of any method to the server that owns the store in `folder`; `None` if no server runs.
+///
+/// # Errors
+/// There is one, and it breaks off or takes too long.
+pub async fn send(folder: &Path, method: Method, target: &str, body: &[u8]) -> Result<Option<Answer>, NoAnswer> {
     let Ok(stream) = UnixStream::connect(folder.join(CONTROL_SOCKET)).await else { return Ok(None) };
     match timeout(ANSWER_WAIT, exchange(stream, "localhost", method, target, body)).await {
         Ok(answer) => answer.map(Some),

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Listen, LogLevel};
 use crate::mock::{self, Mock};
+use crate::server::inherit::Inherited;
 use crate::server::run::BindError;
 
 /// Where the demo keeps its ledger.
@@ -60,7 +61,7 @@ async fn until_stopped(args: &Demo) -> Result<u8, Box<dyn std::error::Error + Se
     let clock = Clock::system();
     let mock = Mock::new(mock::Options::new(Arc::new(move || clock.now_ms())));
     let serving = tokio::spawn(async move { mock.serve(listener, std::future::pending()).await });
-    let outcome = until_signal(config, |app, client, admin| {
+    let outcome = until_signal(config, Inherited::default(), |app, client, admin| {
         // Nobody may be reading, as after `| head`; the demo goes on all the same.
         let _told = std::io::stdout().write_all(welcome(app, client, admin, provider).as_bytes());
     })

@@ -12,6 +12,7 @@ pub mod check;
 pub mod reload;
 pub mod report;
 pub mod ledger;
+pub mod keys;
 pub mod explain;
 mod reconcile;
 pub mod health;

@@ -10,12 +10,18 @@ use tokio::runtime::{Builder, Runtime};
 use super::args::{EXIT_CONFIG, EXIT_FAILED, EXIT_OK, Serve};
 use crate::app::{App, Surroundings};
 use crate::config::{self, Config, Listen, Loaded, LogFormat, LogLevel};
+use crate::server::inherit::Inherited;
 use crate::server::run::{Listeners, Signals, run};
 use crate::telemetry::log;
 
 /// Serves; gives the exit code.
 #[must_use]
 pub fn serve(args: &Serve) -> u8 {
+    // Before anything else: a secret's command must not get the sockets.
+    let inherited = match Inherited::take() {
+        Ok(inherited) => inherited,
+        Err(error) => return failed(&error),
+    };
     let options = args.load_options(config::environment());
     let Loaded { config, files } = Config::load_all(&options);
     let config = match config {
@@ -28,8 +34,9 @@ pub fn serve(args: &Serve) -> u8 {
     start_log(&config);
     let threads = config.server.threads;
     match runtime(threads).map(|runtime| {
-        runtime
-            .block_on(until_signal(config, |app, _, _| app.reloads.follow(options, &app.snapshot.load().config, files)))
+        runtime.block_on(until_signal(config, inherited, |app, _, _| {
+            app.reloads.follow(options, &app.snapshot.load().config, files)
+        }))
     }) {
         Ok(Ok(())) => EXIT_OK,
         Ok(Err(error)) => failed(&*error),
@@ -46,13 +53,14 @@ pub(super) fn failed(error: &dyn std::error::Error) -> u8 {
 /// Opens everything, tells `ready` the addresses of clients and operators, and serves until a signal.
 pub(super) async fn until_signal(
     config: Config,
+    inherited: Inherited,
     ready: impl FnOnce(&App, &Listen, SocketAddr),
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let signals = Signals::listen()?;
     let (server, folder) = (config.server.clone(), config.store.path.clone());
     let hash = config.hash();
     let app = Arc::new(App::open(config, Surroundings::default())?);
-    let listeners = Listeners::bind(&server, &folder).await?;
+    let listeners = Listeners::bind(&server, &folder, inherited).await?;
     let (client, admin) = (listeners.clients.place()?, listeners.admin.local_addr()?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -139,7 +139,10 @@ impl Config {
 
     fn carries(&self, key: &str, tag: &str) -> bool {
         let Some((name, value)) = tag.split_once('=') else { return false };
-        let own = self.keys.get(key).map(|key| &key.account.tags);
+        let own = match self.keys.get(key) {
+            Some(key) => Some(key.account.tags.clone()),
+            None => self.ring.tags_of(key),
+        };
         own.is_some_and(|tags| tags.iter().any(|(known, set)| &**known == name && &**set == value))
     }
 }

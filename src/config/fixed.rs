@@ -24,6 +24,7 @@ impl Config {
         keep("server.tls", new.tls.is_some() != old.tls.is_some());
         let (store, kept) = (&self.store, &running.store);
         keep("store.path", store.path != kept.path);
+        keep("store.lock_wait_s", store.lock_wait != kept.lock_wait);
         keep("store.sync_interval_ms", store.sync_interval != kept.sync_interval);
         keep("store.segment_mib", store.segment_bytes != kept.segment_bytes);
         keep("store.unsynced_records_max", store.unsynced_records_max != kept.unsynced_records_max);
@@ -44,6 +45,8 @@ impl Config {
         self.store.clone_from(&running.store);
         self.money.time_zone.clone_from(&running.money.time_zone);
         self.log.clone_from(&running.log);
+        // What the store says is no policy, and no reload changes it.
+        self.ring.clone_from(&running.ring);
         waiting
     }
 }

@@ -10,10 +10,12 @@ mod raw;
 mod overrides;
 mod schema;
 mod read;
+mod command;
 mod secret;
 mod glob;
 mod subnet;
 mod rights;
+pub mod ring;
 pub mod moment;
 mod hosts;
 mod presets;
@@ -21,6 +23,7 @@ mod connections;
 mod parts;
 pub mod limits;
 mod caps;
+mod resilience;
 mod cache;
 mod resolve;
 mod render;
@@ -39,6 +42,7 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
+pub use resilience::{Breaking, Fallback, Fallbacks, Retries};
 pub use rights::{DefaultRights, Permit, Rights};
 pub use secret::{Secret, Secrets};
 pub use subnet::{Subnet, SubnetError};

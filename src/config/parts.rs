@@ -17,6 +17,7 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
+use super::resilience::{Breaking, Fallbacks, Retries};
 use super::rights::{DefaultRights, Permit, Rights};
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
@@ -59,10 +60,14 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// Who is asked where an upstream has failed.
+    pub fallbacks: Fallbacks,
     /// Which answers are kept.
     pub cache: Cache,
     /// What callers may do whom no section names.
     pub default_rights: DefaultRights,
+    /// Keys that were made at run time.
+    pub ring: super::ring::Lent,
     /// Keys by the digest of their secret.
     pub(super) by_digest: KeyIndex,
 }
@@ -137,6 +142,8 @@ pub enum UnknownPaths {
 pub struct Store {
     /// The folder of the journal, the index and the control socket; relative to the working folder.
     pub path: PathBuf,
+    /// How long a start waits for the process before it to let go of the folder.
+    pub lock_wait: Duration,
     /// Longest wait of a record for its group's fdatasync.
     pub sync_interval: Duration,
     /// Bytes after which the journal starts another segment.
@@ -164,6 +171,8 @@ pub struct Money {
     pub hold_expiry: Duration,
     /// The part of a cap that may be held without being durable.
     pub unsynced_share: Share,
+    /// How many output tokens a metered hold is ahead of what has passed.
+    pub metered_tokens: u64,
 }
 
 /// What happens upstream when a client leaves in mid-stream.
@@ -241,6 +250,10 @@ pub struct Upstream {
     pub pool_idle: Duration,
     /// Unused connections that are kept.
     pub pool_max_idle: usize,
+    /// How often it is asked again.
+    pub retries: Retries,
+    /// When it is left alone.
+    pub breaking: Breaking,
 }
 
 /// Whether `stream_options.include_usage` is added where a client did not say.
@@ -270,8 +283,8 @@ pub struct Key {
     pub account: Account,
     /// Whether `x-tollgate-user` may name the user.
     pub attribute: bool,
-    /// What callers present.
-    pub secret: Secret,
+    /// What callers present: one of these, of which there are two while one takes the place of the other.
+    pub secrets: Vec<Secret>,
     /// What it may be used for; nothing is everything.
     pub rights: Option<Arc<Rights>>,
     /// From when on it is refused, unix milliseconds.

@@ -12,6 +12,7 @@ use super::connections::{Authorities, Network, ServerTls};
 use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
+use super::resilience::{Fallback, Fallbacks};
 use super::resolve::words;
 use super::rights::Rights;
 use super::secret::Secret;
@@ -59,7 +60,7 @@ impl Page<'_> {
             self.limits(limits.keys.get(id).and_then(Option::as_deref))?;
             self.caps(config.caps.keys.get(id))?;
         }
-        self.other_caps(&config.caps)?;
+        self.other_caps(&config.caps, &config.fallbacks)?;
         self.cache(&config.cache)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
@@ -88,6 +89,7 @@ impl Page<'_> {
         self.tls(server.tls.as_ref())?;
         self.0.write_str("\n[store]\n")?;
         self.line("path", quoted(store.path.display()))?;
+        self.line("lock_wait_s", store.lock_wait.as_secs())?;
         self.line("sync_interval_ms", store.sync_interval.as_millis())?;
         self.line("segment_mib", store.segment_bytes / MIB)?;
         self.line("unsynced_records_max", store.unsynced_records_max)?;
@@ -100,6 +102,7 @@ impl Page<'_> {
         self.line("drain_mib_max", money.drain_bytes_max / MIB)?;
         self.line("hold_expiry_s", money.hold_expiry.as_secs())?;
         self.line("unsynced_share", money.unsynced_share)?;
+        self.line("metered_tokens", money.metered_tokens)?;
         self.0.write_str("\n[log]\n")?;
         self.line("format", word(&words::LOG_FORMAT, log.format))?;
         self.line("level", word(&words::LOG_LEVEL, log.level))?;
@@ -147,12 +150,27 @@ impl Page<'_> {
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
         self.line("idle_timeout_s", seconds(upstream.idle_timeout))?;
         self.line("pool_idle_s", seconds(upstream.pool_idle))?;
-        self.line("pool_max_idle", upstream.pool_max_idle)
+        self.line("pool_max_idle", upstream.pool_max_idle)?;
+        let (retries, breaking) = (&upstream.retries, &upstream.breaking);
+        self.line("retries", retries.max)?;
+        self.line("retry_wait_s_max", seconds(retries.wait_max))?;
+        self.line("retry_budget_percent", retries.budget_percent)?;
+        self.line("retry_unanswered", retries.unanswered)?;
+        self.line("breaker_failures", breaking.failures)?;
+        self.line("breaker_window_s", seconds(breaking.window))?;
+        self.line("breaker_cooldown_s", seconds(breaking.cooldown))
     }
 
     fn key(&mut self, id: &str, key: &Key) -> fmt::Result {
         self.head("keys", id)?;
-        self.secret("secret", Some(&key.secret))?;
+        match &key.secrets[..] {
+            [secret] => self.secret("secret", Some(secret))?,
+            several => {
+                let stars: Vec<String> = several.iter().map(quoted).collect();
+                let origins: Vec<&str> = several.iter().map(Secret::origin).collect();
+                self.line("secret", format_args!("[{}]  # {}", stars.join(", "), origins.join(", ")))?;
+            }
+        }
         self.maybe("team", key.account.team.as_deref().map(quoted))?;
         self.maybe("user", key.account.user.as_deref().map(quoted))?;
         let tags: Vec<String> =
@@ -197,16 +215,27 @@ impl Page<'_> {
     }
 
     /// The caps of what callers ask for and are marked with.
-    fn other_caps(&mut self, caps: &Caps) -> fmt::Result {
+    fn other_caps(&mut self, caps: &Caps, fallbacks: &Fallbacks) -> fmt::Result {
+        let chain_of = |glob: &Glob| fallbacks.iter().find(|(known, _)| known == glob).map(|(_, chain)| &**chain);
         for (glob, capped) in &caps.models {
             self.head("models", glob.as_str())?;
             self.caps(Some(&capped.policy))?;
+            self.fallback(chain_of(glob).unwrap_or_default())?;
+        }
+        for (glob, chain) in fallbacks.iter().filter(|(glob, _)| caps.models.iter().all(|(known, _)| known != glob)) {
+            self.head("models", glob.as_str())?;
+            self.fallback(chain)?;
         }
         for (tag, policy) in &caps.tags {
             self.head("tags", tag)?;
             self.caps(Some(policy))?;
         }
         Ok(())
+    }
+
+    fn fallback(&mut self, chain: &[Fallback]) -> fmt::Result {
+        let said: Vec<String> = chain.iter().map(|fallback| quoted(&fallback.said)).collect();
+        self.maybe("fallback", (!said.is_empty()).then(|| format!("[{}]", said.join(", "))))
     }
 
     fn caps(&mut self, policy: Option<&Arc<Policy>>) -> fmt::Result {
@@ -226,7 +255,8 @@ impl Page<'_> {
             fixed.push(format!("rolling = [{}]", rolling.join(", ")));
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
-        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))
+        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
+        self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))
     }
 
     fn cache(&mut self, cache: &Cache) -> fmt::Result {

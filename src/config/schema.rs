@@ -71,8 +71,10 @@ pub(super) const SERVER_TLS: Keys = Keys { now: &["cert", "key", "client_ca", "h
 
 pub(super) const NETWORK: Keys = Keys { now: &["ca_file", "proxy"], later: &[] };
 
-pub(super) const STORE: Keys =
-    Keys { now: &["path", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"], later: &[] };
+pub(super) const STORE: Keys = Keys {
+    now: &["path", "lock_wait_s", "sync_interval_ms", "segment_mib", "unsynced_records_max", "retention_days"],
+    later: &[],
+};
 
 pub(super) const MONEY: Keys = Keys {
     now: &[
@@ -83,6 +85,7 @@ pub(super) const MONEY: Keys = Keys {
         "drain_mib_max",
         "hold_expiry_s",
         "unsynced_share",
+        "metered_tokens",
     ],
     later: &[],
 };
@@ -110,6 +113,13 @@ pub(super) const UPSTREAM: Keys = Keys {
         "idle_timeout_s",
         "pool_idle_s",
         "pool_max_idle",
+        "retries",
+        "retry_wait_s_max",
+        "retry_budget_percent",
+        "retry_unanswered",
+        "breaker_failures",
+        "breaker_window_s",
+        "breaker_cooldown_s",
     ],
     later: &[],
 };
@@ -145,7 +155,10 @@ pub(super) const DEFAULT: Keys = Keys {
 
 pub(super) const DEFAULT_USER: Keys = POLICY;
 
-/// Models and tags, which are limited by nothing but caps.
+pub(super) const MODEL: Keys =
+    Keys { now: &["caps", "on_exceed", "enforcement", "fallback"], later: &["limits", "alerts"] };
+
+/// Tags, which are limited by nothing but caps.
 pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
 
 pub(super) const CAPS: Keys = Keys { now: &["day", "week", "month", "total", "rolling"], later: &[] };
@@ -196,7 +209,7 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
     Keys { now: names.leak(), later: &[] }
 });
 
-pub(super) const SECRET: Keys = Keys { now: &["env", "file"], later: &[] };
+pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
 const FIXED: [(&str, &Keys); 6] = [

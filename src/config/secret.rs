@@ -1,4 +1,4 @@
-//! [`Secret`]: a text that is never printed, and how it is fetched from a variable or a file.
+//! [`Secret`]: a text that is never printed, and how it is fetched from a variable, a file or a command.
 //!
 //! A secret is never written into the config itself: files are shared, logged and committed.
 //!
@@ -7,14 +7,22 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
 
-use super::Environment;
+use super::raw::Value;
 use super::read::Section;
-use super::schema;
+use super::{Environment, command, schema};
 
-/// A credential from the environment or a file.
+/// How a secret is named, for messages.
+const SOURCES: &str = "{ env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", ...] }";
+
+/// How long a command may take: unless it is said, and at most.
+const COMMAND_S: u64 = 10;
+const COMMAND_S_MAX: u64 = 120;
+
+/// A credential from the environment, a file or a command.
 #[derive(Clone)]
 pub struct Secret {
     text: Box<str>,
@@ -104,22 +112,46 @@ impl Vault<'_> {
     /// The secret that `key` of `section` names; complains and returns nothing if it cannot be had.
     pub(super) fn secret(&self, section: &Section<'_>, key: &str) -> Option<Secret> {
         let node = section.find(key)?;
-        if !matches!(node.value, super::raw::Value::Table(_)) {
-            section.complain(
-                key,
-                "a secret is not written into the config; use { env = \"NAME\" } or { file = \"PATH\" }",
-            );
+        if !matches!(node.value, Value::Table(_)) {
+            section.complain(key, format!("a secret is not written into the config; use {SOURCES}"));
             return None;
         }
-        let table = section.section(key, &schema::SECRET);
-        match (table.text("env"), table.text("file")) {
-            (Some(name), None) | (None, Some(name)) if self.secrets == Secrets::LeftOut => {
+        self.fetch(section, key, &section.section(key, &schema::SECRET))
+    }
+
+    /// The secrets that `key` names: one, or a list of those that are good at the same time.
+    pub(super) fn secrets(&self, section: &Section<'_>, key: &str) -> Vec<Secret> {
+        match section.find(key).map(|node| &node.value) {
+            Some(Value::List(items)) if items.is_empty() => {
+                section.complain(key, format!("an empty list; name at least one {SOURCES}"));
+                Vec::new()
+            }
+            Some(Value::List(_)) => {
+                let tables = section.tables(key, &schema::SECRET);
+                tables.iter().filter_map(|table| self.fetch(section, key, table)).collect()
+            }
+            Some(_) | None => self.secret(section, key).into_iter().collect(),
+        }
+    }
+
+    fn fetch(&self, section: &Section<'_>, key: &str, table: &Section<'_>) -> Option<Secret> {
+        let command = table.find("command").map(|_| table.texts("command"));
+        match (table.text("env"), table.text("file"), command) {
+            (Some(name), None, None) | (None, Some(name), None) if self.secrets == Secrets::LeftOut => {
                 Some(Secret::new(&format!("tg_left_out_of_this_command_{name}"), name))
             }
-            (Some(name), None) => self.variable(section, key, name),
-            (None, Some(path)) => self.file(section, key, path),
-            (Some(_), Some(_)) | (None, None) => {
-                section.complain(key, "needs either { env = \"NAME\" } or { file = \"PATH\" }");
+            (None, None, Some(words)) if self.secrets == Secrets::LeftOut => {
+                let name: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                Some(Secret::new(&format!("tg_left_out_of_this_command_{}", name.join("_")), "command"))
+            }
+            (Some(name), None, None) => self.variable(section, key, name),
+            (None, Some(path), None) => self.file(section, key, path),
+            (None, None, Some(words)) => {
+                let longest = Duration::from_secs(table.number("timeout_s", COMMAND_S, 1..=COMMAND_S_MAX));
+                run(section, key, &words.iter().map(|(word, _)| *word).collect::<Vec<_>>(), longest)
+            }
+            _ => {
+                section.complain(key, format!("needs one of {SOURCES}"));
                 None
             }
         }
@@ -147,6 +179,18 @@ impl Vault<'_> {
                 section.complain(key, format!("file {path} cannot be read: {error}"));
                 None
             }
+        }
+    }
+}
+
+/// The secret that a command prints. Its program is named and its arguments are not: they may say where secrets are.
+fn run(section: &Section<'_>, key: &str, words: &[&str], longest: Duration) -> Option<Secret> {
+    let origin = format!("command {}", words.first().copied().unwrap_or_default());
+    match command::output(words, longest) {
+        Ok(text) => usable(section, key, &text, &origin),
+        Err(error) => {
+            section.complain(key, format!("{origin} {error}"));
+            None
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It counts at the time at which it was posted, so that a report of a past month stays what it was.
 
-use super::account::Account;
+use super::account::{Account, Scope};
 use super::ids::RequestId;
 use super::money::Usd;
 use std::sync::Arc;
@@ -30,6 +30,23 @@ pub struct Adjustment {
     pub reason: Box<str>,
     /// The request that it corrects, if it is about a single one.
     pub request: Option<RequestId>,
+}
+
+/// Prepaid money: from now on the `total` cap of a scope is higher by so much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopUp {
+    /// Its own name.
+    pub id: RequestId,
+    /// When it was posted, unix milliseconds.
+    pub at_ms: u64,
+    /// Whose cap.
+    pub scope: Scope,
+    /// By how much.
+    pub amount: Usd,
+    /// Who posted it.
+    pub actor: Box<str>,
+    /// Why.
+    pub reason: Box<str>,
 }
 
 /// Which way money goes.

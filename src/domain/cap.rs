@@ -45,6 +45,17 @@ pub enum OnExceed {
     Shrink,
 }
 
+/// How strictly a cap holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enforcement {
+    /// Everything that a request may cost is held before it is sent: no spend passes the cap.
+    #[default]
+    Ceiling,
+    /// A stream is held as it grows, and cut where the money ends: spend passes the cap by no more than what is
+    /// generated before the cut reaches the provider.
+    Metered,
+}
+
 /// A part of an amount, between nothing and all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u64);
@@ -56,6 +67,8 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// What happens near them.
     pub on_exceed: OnExceed,
+    /// How strictly they hold.
+    pub enforcement: Enforcement,
 }
 
 /// A scope that has caps.

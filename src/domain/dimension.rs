@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::account::Account;
 use super::subject::Subject;
 use super::utc::{Day, Hour, When};
 
@@ -145,6 +146,29 @@ impl Dimension {
         }
     }
 
+    /// What of `subject` decides its labels in the dimensions `by`; the rest is left out.
+    #[must_use]
+    pub fn keep(by: &[Self], subject: &Subject) -> Subject {
+        let blank = Account { key: Arc::default(), user: None, team: None, tags: Arc::default() };
+        let mut kept = Subject::of_account(&blank);
+        for dimension in by {
+            match dimension {
+                Self::Team => kept.team.clone_from(&subject.team),
+                Self::User => kept.user.clone_from(&subject.user),
+                Self::Key => kept.key.clone_from(&subject.key),
+                Self::Model => kept.model.clone_from(&subject.model),
+                Self::RequestedModel => kept.requested_model.clone_from(&subject.requested_model),
+                Self::Upstream => kept.upstream.clone_from(&subject.upstream),
+                Self::Operation => kept.operation = subject.operation,
+                Self::Tags | Self::Tag(_) => kept.tags.clone_from(&subject.tags),
+                Self::Tier => kept.tier = subject.tier,
+                Self::Cache => kept.cache = subject.cache,
+                Self::Day | Self::Hour => {}
+            }
+        }
+        kept
+    }
+
     fn named(word: &str) -> Option<Self> {
         if word.strip_prefix(TAG).is_some_and(|name| !name.is_empty()) {
             return Some(Self::Tag(word.into()));
@@ -220,7 +244,9 @@ mod tests {
             ("day", Label::Day(when.day)),
             ("hour", Label::Hour(when.hour)),
         ] {
-            assert_eq!(Dimension::list(by).unwrap()[0].label(&subject, when), expect, "{by}");
+            let dimensions = Dimension::list(by).unwrap();
+            assert_eq!(dimensions[0].label(&subject, when), expect, "{by}");
+            assert_eq!(dimensions[0].label(&Dimension::keep(&dimensions, &subject), when), expect, "{by}");
         }
     }
 }

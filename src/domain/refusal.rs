@@ -42,6 +42,8 @@ pub enum Cause {
     UpstreamUnreachable,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// The upstream has failed too often and is left alone for a while.
+    UpstreamDown,
     /// A spend cap has no room for it.
     CapExceeded,
     /// Its cost is not known, and its caller has a spend cap.
@@ -79,7 +81,7 @@ pub struct Refusal {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -94,6 +96,7 @@ impl Cause {
         Self::NoUpstream,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
+        Self::UpstreamDown,
         Self::CapExceeded,
         Self::Unpriced,
         Self::Unbounded,
@@ -119,7 +122,7 @@ impl Cause {
             Self::RateLimited => 429,
             Self::HeadersTooLarge => 431,
             Self::UpstreamUnreachable => 502,
-            Self::StoreUnavailable | Self::Overloaded | Self::Draining => 503,
+            Self::UpstreamDown | Self::StoreUnavailable | Self::Overloaded | Self::Draining => 503,
             Self::UpstreamTimeout | Self::NotCached => 504,
         }
     }
@@ -128,7 +131,7 @@ impl Cause {
     #[must_use]
     pub const fn fault(self) -> Fault {
         match self {
-            Self::UpstreamUnreachable | Self::UpstreamTimeout => Fault::Upstream,
+            Self::UpstreamUnreachable | Self::UpstreamTimeout | Self::UpstreamDown => Fault::Upstream,
             Self::StoreUnavailable | Self::Overloaded | Self::Draining => Fault::Tollgate,
             Self::Unauthorized
             | Self::Forbidden
@@ -167,6 +170,7 @@ impl Cause {
             Self::NoUpstream => "no_upstream",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamDown => "upstream_down",
             Self::CapExceeded => "cap_exceeded",
             Self::Unpriced => "model_unpriced",
             Self::Unbounded => "unbounded",

@@ -9,11 +9,10 @@ use http::{Response, Version};
 use http_body::Body as _;
 
 use super::body::Body;
-use super::flight::Answer;
+use super::dispatch::{Given, Kept, Served};
 use super::flow::Flow;
 use super::keep::Recording;
 use super::respond::{Told, announced_length, write_cost};
-use super::route::Candidate;
 use super::settle::End;
 use super::tap::Tap;
 use crate::app::App;
@@ -29,11 +28,15 @@ const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 /// The upstream broke off a small whole answer. The request has its entry then.
 pub async fn deliver(
     app: &Arc<App>,
-    answer: Answer,
-    candidate: &Candidate,
+    served: Served<'_>,
     told: &Told,
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
+    let candidate = served.candidate;
+    let answer = match served.given {
+        Given::Flowing(answer) => answer,
+        Given::Kept(kept) => return Ok(repeat(*kept, told)),
+    };
     let (mut head, body) = answer.response.into_parts();
     let has_body = !body.is_end_stream();
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
@@ -65,4 +68,13 @@ pub async fn deliver(
         write_cost(cost, &mut head.headers);
     }
     Ok(Response::from_parts(head, Body::whole(bytes)))
+}
+
+/// An error that is all there and settled, as the upstream gave it.
+fn repeat(kept: Kept, told: &Told) -> Response<Body> {
+    let Kept { mut head, body } = kept;
+    drop_hop_by_hop(&mut head.headers);
+    told.write(&mut head.headers);
+    head.version = Version::HTTP_11;
+    Response::from_parts(head, Body::whole(body))
 }

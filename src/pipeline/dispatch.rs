@@ -1,49 +1,228 @@
-//! Dispatch: one attempt after the other, until there is an answer.
+//! Dispatch: one attempt after the other, until there is an answer for the client.
+//!
+//! Each attempt has its own hold and its own records. What the client gets when all have failed is the last answer that
+//! an upstream gave, byte for byte, or our own refusal where none gave any.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::response::Parts;
+use http_body::Body as _;
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::arrive::Arrival;
+use super::course::Course;
 use super::flight::{Answer, Failure, fly};
 use super::parcel::pack;
 use super::read::Call;
-use super::route::Candidate;
-use super::settle::Bill;
+use super::reserve::{Denied, reserve};
+use super::route::{Candidate, Decision};
+use super::settle::{Bill, End};
 use crate::app::App;
+use crate::bank::tab::Tab;
 use crate::domain::refusal::Refusal;
+use crate::drain::Phase;
+use crate::protocol::facts::Facts;
 
 /// The longest time that a body may take which is sent on as it arrives, besides the wait for its answer.
 const UPLOAD_MAX: Duration = Duration::from_secs(3600);
 
-/// Sends the request and waits for the head of its answer.
+/// Bytes of an error that is kept while others are asked.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// How long its body is waited for.
+const KEPT_WAIT: Duration = Duration::from_secs(5);
+
+/// What the client gets.
+#[derive(Debug)]
+pub struct Served<'a> {
+    /// Who answered.
+    pub candidate: &'a Candidate,
+    /// Attempts that were made.
+    pub attempts: usize,
+    /// The answer.
+    pub given: Given,
+}
+
+/// An answer of an upstream.
+#[derive(Debug)]
+pub enum Given {
+    /// Its head has arrived.
+    Flowing(Box<Answer>),
+    /// An error that is all there and settled.
+    Kept(Box<Kept>),
+}
+
+impl Given {
+    /// The output limit that a cap imposed, in tokens.
+    #[must_use]
+    pub fn output_limit(&self) -> Option<u64> {
+        match self {
+            Self::Flowing(answer) => answer.bill.output_limit(),
+            Self::Kept(_) => None,
+        }
+    }
+}
+
+/// An error that was kept while others were asked.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its head.
+    pub head: Parts,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Where a request stands between two attempts.
+struct Pause<'a> {
+    tab: Tab,
+    kept: Option<(&'a Candidate, Box<Kept>)>,
+    /// What the client is told if nobody has answered.
+    refusal: Option<Refusal>,
+}
+
+/// Asks one candidate after the other, as often as may be.
 ///
 /// # Errors
-/// The upstream cannot be reached, broke off or did not answer in time. The request has its entry then.
-pub async fn dispatch(
+/// There is no answer. The request has its entry then.
+pub async fn dispatch<'a>(
     app: &Arc<App>,
     arrival: &mut Arrival,
     call: &Call,
-    candidate: &Candidate,
-    bill: Bill,
-) -> Result<Answer, Refusal> {
-    let attempt = attempt(app, arrival, call, candidate, bill).await;
-    attempt.map_err(|failure| failure.settle())
+    decision: &'a Decision,
+    tab: Tab,
+) -> Result<Served<'a>, Refusal> {
+    let (mut course, mut leg) = match Course::begin(app, arrival, decision) {
+        Ok(begun) => begun,
+        Err(refusal) => {
+            tab.refuse(&refusal);
+            return Err(refusal);
+        }
+    };
+    let mut pause = Pause { tab, kept: None, refusal: None };
+    let mut attempts = 0;
+    loop {
+        let candidate = leg.candidate;
+        if !pause.wait(app, leg.wait).await {
+            return pause.end(attempts);
+        }
+        candidate.note(pause.tab.entry());
+        let mut bill = match reserve(app, arrival, call, candidate, pause.tab).await {
+            Ok(bill) => bill,
+            Err(Denied { refusal, tab: Some(tab) }) if attempts > 0 => {
+                pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
+                match course.after_refusal() {
+                    Some(next) => leg = next,
+                    None => return pause.end(attempts),
+                }
+                continue;
+            }
+            Err(denied) => return Err(denied.refuse(app)),
+        };
+        bill.probe(leg.probe.take());
+        attempts += 1;
+        match attempt(app, arrival, call, &decision.requested, candidate, bill).await {
+            Ok(answer) => {
+                let Some(next) = course.after_answer(&answer) else {
+                    return Ok(Served { candidate, attempts, given: Given::Flowing(Box::new(answer)) });
+                };
+                leg = next;
+                let (tab, kept) = keep(app, answer).await?;
+                pause = Pause { tab, kept: kept.map(|kept| (candidate, kept)).or(pause.kept), refusal: None };
+            }
+            Err(failure) => {
+                let next = course.after_failure(&failure);
+                if next.is_none() && pause.kept.is_none() {
+                    return Err(failure.settle());
+                }
+                let (tab, refusal) = failure.close();
+                let Some(tab) = tab else { return Err(refusal) };
+                pause = Pause { tab, kept: pause.kept, refusal: Some(refusal) };
+                match next {
+                    Some(next) => leg = next,
+                    None => return pause.end(attempts),
+                }
+            }
+        }
+    }
 }
 
 async fn attempt(
     app: &Arc<App>,
     arrival: &mut Arrival,
     call: &Call,
+    requested: &str,
     candidate: &Candidate,
     bill: Bill,
 ) -> Result<Answer, Box<Failure>> {
     let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
-    let parcel = match pack(arrival, call, candidate, bill.output_limit()) {
+    let parcel = match pack(arrival, call, requested, candidate, bill.output_limit()) {
         Ok(parcel) => parcel,
         Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
     };
     let deadline = Instant::now() + upload_max + candidate.provider.config.first_byte_timeout;
     fly(app, parcel, &candidate.provider, bill, deadline).await
+}
+
+/// Ends the attempt that `answer` came of, and reads the error in it, for the client if nobody answers better.
+async fn keep(app: &App, answer: Answer) -> Result<(Tab, Option<Box<Kept>>), Refusal> {
+    let (head, mut body) = answer.response.into_parts();
+    // An error costs nothing, so that it is settled before its body is there.
+    let Some(tab) = answer.bill.close(End::Complete, &Facts::default()) else {
+        return Err(End::BrokenOff.refusal());
+    };
+    let read = tokio::select! {
+        read = tokio::time::timeout(KEPT_WAIT, read_error(&mut body)) => read.ok().flatten(),
+        () = app.drain.reached(Phase::Cutting) => None,
+    };
+    Ok((tab, read.map(|body| Box::new(Kept { head, body }))))
+}
+
+/// The whole of a short body.
+async fn read_error(body: &mut Incoming) -> Option<Bytes> {
+    let mut pieces = Vec::with_capacity(1);
+    let mut length = 0;
+    while !body.is_end_stream() {
+        let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await else { break };
+        if let Ok(piece) = frame.ok()?.into_data() {
+            length += piece.len();
+            pieces.push(piece);
+        }
+        if length > KEPT_BYTES_MAX {
+            return None;
+        }
+    }
+    let whole = if pieces.len() == 1 { pieces.pop() } else { None };
+    Some(whole.unwrap_or_else(|| pieces.concat().into()))
+}
+
+impl<'a> Pause<'a> {
+    /// Waits for the next attempt; false if this process ends first.
+    async fn wait(&self, app: &App, wait: Duration) -> bool {
+        if wait.is_zero() {
+            return true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            () = app.drain.reached(Phase::Cutting) => false,
+        }
+    }
+
+    /// No attempt follows.
+    fn end(mut self, attempts: usize) -> Result<Served<'a>, Refusal> {
+        let Some((candidate, kept)) = self.kept else {
+            let refusal = self.refusal.unwrap_or_else(|| End::BrokenOff.refusal());
+            self.tab.entry().status = refusal.status();
+            self.tab.finish();
+            return Err(refusal);
+        };
+        let entry = self.tab.entry();
+        candidate.note(entry);
+        entry.status = kept.head.status.as_u16();
+        self.tab.finish();
+        Ok(Served { candidate, attempts, given: Given::Kept(kept) })
+    }
 }

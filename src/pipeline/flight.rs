@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Response;
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use super::flow::Flow;
 use super::parcel::Parcel;
 use super::read;
 use super::settle::{Bill, End};
-use crate::app::App;
+use crate::app::{App, reload};
 use crate::bank::tab::Tab;
 use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
@@ -78,6 +78,9 @@ pub async fn fly(
     let flight = Flight { answer: provider.send(request), bill, sent, deadline };
     let waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
+    if response.status() == StatusCode::UNAUTHORIZED && provider.has_credential() {
+        reload::doubt(app, &provider.config.name);
+    }
     Ok(Answer { response, bill, usage_events })
 }
 
@@ -86,6 +89,12 @@ impl Failure {
     #[must_use]
     pub fn unsent(bill: Bill, refusal: Refusal) -> Self {
         Self { bill, end: End::Unreachable, refusal }
+    }
+
+    /// Whether a connection was asked for at all.
+    #[must_use]
+    pub const fn was_sent_out(&self) -> bool {
+        self.bill.has_departed()
     }
 
     /// How it ended.

@@ -23,7 +23,8 @@ use crate::app::App;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::drain::Phase;
-use crate::protocol::meter::{Head, Meter, Position};
+use crate::protocol::length_stop::{Stand, length_stop};
+use crate::protocol::meter::{Head, Meter, Position, Seen};
 use crate::protocol::strip::{UsageEvents, Watch};
 use crate::protocol::terminal::terminal_error;
 
@@ -68,6 +69,10 @@ impl Flow {
         // The body of an error passes as it is.
         let usage_events = if is_success { usage_events } else { UsageEvents::Pass };
         let may_lose = usage_events == UsageEvents::Drop && !content_type.starts_with("application/json");
+        let usage_events = match usage_events {
+            UsageEvents::Pass if is_success && bill.is_metered() => UsageEvents::PassWhole,
+            UsageEvents::Pass | UsageEvents::PassWhole | UsageEvents::Drop => usage_events,
+        };
         let meter = Meter::new(bill.operation(), Head { status: head.status.as_u16(), content_type, content_encoding });
         let is_announced = content_type.starts_with("text/event-stream");
         Self {
@@ -104,6 +109,13 @@ impl Flow {
         self.watch.feed(piece, out);
     }
 
+    /// Raises a metered hold so that it covers what has come; false if there is no room, so that the answer has to end.
+    #[must_use]
+    pub fn keep_up(&mut self) -> bool {
+        // What an error says costs nothing, and behind the last event stands all that the answer cost.
+        !self.bill.is_metered() || !self.is_success || self.watch.is_terminal() || self.bill.keep_up(self.watch.seen())
+    }
+
     /// Puts what is held back behind `out`, once nothing follows.
     pub fn release(&mut self, out: &mut VecDeque<Bytes>) {
         self.watch.release(out);
@@ -129,7 +141,17 @@ impl Flow {
             return None;
         }
         let (id, now_s) = (self.bill.request_id().to_string(), self.app.clock.now_ms() / 1000);
-        terminal_error(self.bill.operation(), &self.watch.position(), end.message(), &id, now_s)
+        if end == End::OutOfMoney && self.watch.has_passed_whole_events() {
+            let Seen::Text(text_bytes) = self.watch.seen() else { return self.error(end, &id, now_s) };
+            let (operation, model) = (self.bill.operation(), self.bill.model_sent());
+            let open_block = self.watch.open_block();
+            return length_stop(&Stand { operation, request_id: &id, model, now_s, open_block, text_bytes });
+        }
+        self.error(end, &id, now_s)
+    }
+
+    fn error(&self, end: End, id: &str, now_s: u64) -> Option<Bytes> {
+        terminal_error(self.bill.operation(), &self.watch.position(), end.message(), id, now_s)
     }
 
     /// Settles, and says what the answer cost unless that is unknown.
@@ -175,6 +197,9 @@ impl Flow {
             if let Ok(piece) = frame.into_data() {
                 self.feed(piece, &mut nowhere);
                 nowhere.clear();
+                if !self.keep_up() {
+                    break;
+                }
             }
         }
         self.settle(End::ClientLeft);

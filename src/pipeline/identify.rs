@@ -11,7 +11,8 @@ use http::HeaderName;
 
 use super::arrive::Arrival;
 use super::{credential, home};
-use crate::app::App;
+use crate::app::{App, keys};
+use crate::config::ring::Found;
 use crate::config::{Anonymous, Key, Permit, TAG_BYTES_MAX, TAGS_MAX};
 use crate::domain::account::{Account, Tag};
 use crate::domain::refusal::{Cause, Refusal};
@@ -47,8 +48,10 @@ pub fn identify(app: &App, arrival: &Arrival) -> Result<Caller, Refusal> {
     let config = &arrival.snapshot.config;
     let server = &config.server;
     if let Some(secret) = credential::tollgate_key(&arrival.head) {
-        let key = config.key(&secret).ok_or_else(|| unauthorized("this Tollgate key is not known"))?;
-        return by_key(arrival, key);
+        return match config.key(&secret) {
+            Some(key) => by_key(arrival, key),
+            None => by_made_key(app, arrival, &secret),
+        };
     }
     if server.anonymous == Anonymous::Loopback && home::is_from_here(arrival.peer, &arrival.head) {
         let account = Account { key: LOCAL.into(), user: None, team: None, tags: Arc::default() };
@@ -77,6 +80,23 @@ fn by_key(arrival: &Arrival, key: &Arc<Key>) -> Result<Caller, Refusal> {
     }
     let account = attributed(arrival, key.account.clone(), key.attribute)?;
     Ok(Caller { account, is_trusted: true, policy: key.permit() })
+}
+
+/// A key that was made at run time.
+fn by_made_key(app: &App, arrival: &Arrival, secret: &str) -> Result<Caller, Refusal> {
+    let config = &arrival.snapshot.config;
+    let known = || config.ring.find(&keys::digest(&app.pepper, secret), arrival.at_ms);
+    let made = match (!config.ring.is_empty()).then(known).flatten() {
+        Some(Found::Good(made)) => made,
+        Some(Found::Over) => return Err(unauthorized("this Tollgate key has expired")),
+        None => return Err(unauthorized("this Tollgate key is not known, or was revoked")),
+    };
+    let mut account = made.account.clone();
+    if account.team.is_none() {
+        account.team = account.user.as_ref().and_then(|user| config.users.get(user)?.clone());
+    }
+    let policy = Permit::new(made.rights.clone(), config.default_rights.key.clone());
+    Ok(Caller { account: attributed(arrival, account, made.attribute)?, is_trusted: true, policy })
 }
 
 /// Adds the user and the tags that the request names. A user who is named without the right to it is ignored.

@@ -8,8 +8,8 @@
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
 //! recall    the same answer again, if it is kept: then the request ends here
-//! reserve   the worst case, written down             -> from here on the attempt has exactly one open and close record
-//! dispatch  splice, scrub, send, wait for the head; each attempt has a hold and records of its own
+//! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
+//!           splice, scrub, send, wait for the head     -> each attempt has exactly one open and close record
 //! deliver   whole answers at once, streams through the tap, which settles when they end
 //! ```
 //!
@@ -28,8 +28,10 @@ pub mod route;
 pub mod keep;
 pub mod recall;
 pub mod reserve;
+pub mod metered;
 pub mod parcel;
 pub mod flight;
+pub mod course;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;
@@ -63,7 +65,6 @@ use read::Call;
 use recall::Recalled;
 use respond::Told;
 use route::Decision;
-use settle::Bill;
 
 /// Answers one request of a client.
 pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
@@ -99,17 +100,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         Ok(Recalled::Ask(tab, recording)) => (tab, recording),
         Err(refusal) => return told.refuse(&refusal, dialect),
     };
-    let bill = match reserve::reserve(&app, &arrival, &call, &decision.first, tab).await {
-        Ok(bill) => bill,
-        Err(denied) => {
-            let refusal = denied.refuse(&app);
-            let mut response = unheard(&app, arrival, &refusal).await;
-            admission.write(response.headers_mut());
-            return response;
-        }
-    };
-    told.output_limit = bill.output_limit();
-    match send(&app, &mut arrival, call, &decision, bill, &told, recording).await {
+    match send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await {
         Ok(response) => response,
         Err(refusal) => {
             let mut response = unheard(&app, arrival, &refusal).await;
@@ -145,14 +136,16 @@ async fn send(
     arrival: &mut Arrival,
     call: Call,
     decision: &Decision,
-    bill: Bill,
-    told: &Told,
+    tab: Tab,
+    told: &mut Told,
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
-    let candidate = &decision.first;
-    let answer = dispatch::dispatch(app, arrival, &call, candidate, bill).await?;
+    let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
     drop(call);
-    deliver::deliver(app, answer, candidate, told, recording).await
+    told.answered(&served);
+    // What somebody else said is not what the first would say the next time.
+    let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
+    deliver::deliver(app, served, told, recording).await
 }
 
 /// A request's line in the ledger, with all that its head tells.

@@ -14,7 +14,7 @@ use super::route::Candidate;
 use crate::config::{IncludeUsage, Upstream};
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_output_limit, splice};
+use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_model, set_output_limit, splice, splice_path};
 use crate::protocol::strip::UsageEvents;
 use crate::upstream::headers::scrub_request;
 use crate::upstream::rope::{Rope, Sent};
@@ -41,17 +41,29 @@ struct Spliced {
     is_unpacked: bool,
 }
 
-/// Makes what is sent to `candidate`, with the output limit that a cap imposes.
+/// Makes what is sent to `candidate` of a request that asked for the model `requested`, with the output limit that a cap
+/// imposes.
 ///
 /// # Errors
-/// The body takes no limit, or the path cannot be joined to the upstream's address. Nothing can be sent then.
-pub fn pack(arrival: &mut Arrival, call: &Call, candidate: &Candidate, limit: Option<u64>) -> Result<Parcel, Refusal> {
+/// The body takes no limit or no other model, or the path cannot be joined to the upstream's address. Nothing can be sent then.
+pub fn pack(
+    arrival: &mut Arrival,
+    call: &Call,
+    requested: &str,
+    candidate: &Candidate,
+    limit: Option<u64>,
+) -> Result<Parcel, Refusal> {
     let operation = arrival.endpoint.operation;
+    let renames = *candidate.model != *requested;
     // The hold counts on the limit, so that without it nothing may leave.
-    let Some(Spliced { pieces, usage_events, is_unpacked }) = spliced(operation, call, candidate, limit) else {
-        return Err(Refusal::new(Cause::Malformed, "no output limit can be put into this body"));
+    let Some(Spliced { pieces, usage_events, is_unpacked }) = spliced(operation, call, candidate, renames, limit)
+    else {
+        return Err(Refusal::new(Cause::Malformed, "the model or the output limit cannot be put into this body"));
     };
-    let Ok(address) = candidate.provider.address(&arrival.path, arrival.head.uri.query()) else {
+    let in_path = arrival.endpoint.model_in_path.clone().filter(|_| renames && call.ask.model.is_none());
+    let path = in_path.and_then(|span| splice_path(&arrival.path, span, &candidate.model));
+    let path = path.as_deref().unwrap_or(&arrival.path);
+    let Ok(address) = candidate.provider.address(path, arrival.head.uri.query()) else {
         return Err(Refusal::new(Cause::Malformed, "the path cannot be joined to the upstream's address"));
     };
     let body = match arrival.body.take_if(|_| operation.streams_body()) {
@@ -74,10 +86,19 @@ pub fn pack(arrival: &mut Arrival, call: &Call, candidate: &Candidate, limit: Op
 
 /// The body with what has to be spliced in; `None` where `limit` has no place. A compressed one goes on decoded then: every
 /// provider reads it, and packing it again would cost time that nobody gains.
-fn spliced(operation: Operation, call: &Call, candidate: &Candidate, limit: Option<u64>) -> Option<Spliced> {
+fn spliced(
+    operation: Operation,
+    call: &Call,
+    candidate: &Candidate,
+    renames: bool,
+    limit: Option<u64>,
+) -> Option<Spliced> {
     let usage = usage_edit(operation, call, candidate);
     let usage_events = if usage.is_some() { UsageEvents::Drop } else { UsageEvents::Pass };
     let mut edits: Vec<Edit> = usage.into_iter().collect();
+    if renames && call.ask.model.is_some() {
+        edits.push(set_model(&call.ask, &candidate.model)?);
+    }
     let text = call.plain.as_ref().unwrap_or(&call.pieces);
     if let Some(tokens) = limit {
         let chat = chat_limit(&candidate.provider.config);
@@ -89,7 +110,7 @@ fn spliced(operation: Operation, call: &Call, candidate: &Candidate, limit: Opti
     }
     match splice(text, edits) {
         Some(pieces) => Some(Spliced { pieces, usage_events, is_unpacked: call.plain.is_some() }),
-        None if limit.is_some() => None,
+        None if renames || limit.is_some() => None,
         None => Some(as_it_came(UsageEvents::Pass)),
     }
 }

@@ -323,6 +323,7 @@ fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> 
         is_capped: false,
         output_limit: None,
         claim: None,
+        metered: None,
     };
     pricing.worth(&kept.facts, arrival.at_ms).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::arrive::Arrival;
+use super::metered::Metered;
 use super::parcel::chat_limit;
 use super::read::Call;
 use super::route::Candidate;
@@ -91,10 +92,14 @@ pub async fn reserve(
         Err(refusal) => return Err(Denied { refusal, tab: Some(tab) }),
     };
     let mut tries = 0;
-    let debt = loop {
+    let (debt, metered) = loop {
         tries += 1;
-        match tab.open(worst.map(|worst| worst.quote), &capped).await {
-            Ok(debt) => break debt,
+        // A limit that was imposed is held for in full: there is no room for more.
+        let metered =
+            worst.filter(|worst| worst.limit.is_none()).and_then(|worst| case.metered(arrival, worst, &capped));
+        let first = metered.map(|metered| metered.first());
+        match tab.open_metered(worst.map(|worst| worst.quote), first, &capped).await {
+            Ok(debt) => break (debt, metered),
             Err(NotOpened::Changed(same)) => {
                 tab = *same;
                 capped = case.capped(app, &mut tab);
@@ -128,6 +133,7 @@ pub async fn reserve(
         is_capped: !capped.is_empty(),
         output_limit: worst.and_then(|worst| worst.limit),
         claim,
+        metered,
     };
     Ok(Bill::new(debt, pricing, app.bank.clone()))
 }
@@ -198,6 +204,15 @@ impl<'a> Case<'a> {
         }
         let quote = quote(self.model.as_deref()?, &bounds, &self.call.ask, &self.context)?;
         Some(Worst { quote, input, limit })
+    }
+
+    /// How the hold of a stream grows, where it need not be held in full.
+    fn metered(&self, arrival: &Arrival, worst: Worst, capped: &[Capped]) -> Option<Metered> {
+        let bounds = self.bounds(None);
+        let none = Bounds { output_tokens: Some(0), ..bounds };
+        let base = quote(self.model.as_deref()?, &none, &self.call.ask, &self.context)?;
+        let quotes = (base, worst.quote, bounds.output_tokens?);
+        Metered::of(arrival, self.call, &self.candidate.model, capped, quotes)
     }
 
     /// The worst case of a request that may go on to be held.

@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 
 use super::admit::{Admission, write_standing};
 use super::body::Body;
+use super::dispatch::Served;
 use super::route::Decision;
 use crate::domain::entry::CacheUse;
 use crate::domain::ids::RequestId;
@@ -20,6 +21,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requested-model");
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -42,6 +44,8 @@ pub struct Told {
     pub model: std::sync::Arc<str>,
     /// The rule that chose it.
     pub reason: &'static str,
+    /// Attempts that were made.
+    pub attempts: usize,
     /// The output limit that a spend cap imposed.
     pub output_limit: Option<u64>,
     /// How the caller's limits stand.
@@ -59,10 +63,17 @@ impl Told {
             requested: decision.requested.clone(),
             model: decision.first.model.clone(),
             reason: decision.first.reason,
+            attempts: 0,
             output_limit: None,
             admission,
             cache: None,
         }
+    }
+
+    /// What is known once somebody has answered.
+    pub fn answered(&mut self, served: &Served<'_>) {
+        (self.model, self.reason) = (served.candidate.model.clone(), served.candidate.reason);
+        (self.attempts, self.output_limit) = (served.attempts, served.given.output_limit());
     }
 
     /// Our own no to a request that was admitted.
@@ -77,6 +88,9 @@ impl Told {
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
+        if self.attempts > 1 {
+            headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        }
         if let Some(cache) = self.cache {
             headers.insert(CACHE, HeaderValue::from_static(cache.name()));
         }

@@ -6,7 +6,9 @@ use super::arrive::Arrival;
 use super::identify::Caller;
 use super::read::Call;
 use crate::domain::entry::Entry;
+use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::protocol::ask::reads_json;
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
@@ -57,7 +59,69 @@ pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
     let first = Candidate { provider: provider.clone(), model: requested.clone(), reason };
-    Ok(Decision { requested, first, others: Vec::new() })
+    let others = match &arrival.named {
+        // Whoever names an upstream means that one.
+        Some(_) => Vec::new(),
+        None => others(arrival, caller, call, &first),
+    };
+    Ok(Decision { requested, first, others })
+}
+
+/// Who is asked where the first has failed: those whom config names, as far as they can take the request.
+fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) -> Vec<Candidate> {
+    let snapshot = &arrival.snapshot;
+    let chain = snapshot.config.fallbacks_of(&first.model);
+    // Most requests have none, and none of this is worked out for them.
+    if chain.is_empty() {
+        return Vec::new();
+    }
+    let dialect = arrival.endpoint.dialect;
+    let mut others: Vec<Candidate> = Vec::with_capacity(chain.len());
+    for fallback in chain {
+        let model = fallback.model.as_ref().unwrap_or(&first.model);
+        let provider = match &fallback.upstream {
+            Some(name) => snapshot.provider(name),
+            None => snapshot.provider_for(dialect, model),
+        };
+        let Some(provider) = provider.filter(|provider| provider.config.dialect == dialect) else { continue };
+        let is_same = |other: &Candidate| Arc::ptr_eq(&other.provider, provider) && other.model == *model;
+        if is_same(first) || others.iter().any(is_same) || !may_ask(caller, first, provider) {
+            continue;
+        }
+        // What is stored is stored at one upstream, and signatures are those of one model.
+        let features = &call.ask.features;
+        let moves = !Arc::ptr_eq(provider, &first.provider);
+        if (features.stored_context && moves) || (features.signed_reasoning && *model != first.model) {
+            continue;
+        }
+        if *model == first.model || can_take(arrival, call, provider, model) {
+            others.push(Candidate { provider: provider.clone(), model: model.clone(), reason: "fallback" });
+        }
+    }
+    others
+}
+
+/// A credential of the client goes to no upstream that it was not meant for, and ours serves none but our own callers.
+fn may_ask(caller: &Caller, first: &Candidate, provider: &Arc<Provider>) -> bool {
+    Arc::ptr_eq(&first.provider, provider) || (caller.is_trusted && provider.has_credential())
+}
+
+/// Whether another model can be named in the request, and can do what it asks for as far as the price book knows.
+fn can_take(arrival: &Arrival, call: &Call, provider: &Provider, model: &str) -> bool {
+    let operation = arrival.endpoint.operation;
+    if !reads_json(operation) || (call.ask.model.is_none() && arrival.endpoint.model_in_path.is_none()) {
+        return false;
+    }
+    let Some(known) = arrival.snapshot.book.find(&provider.config.provider, None, model) else { return true };
+    let features = &call.ask.features;
+    let lacks = |wanted: bool, cap: Cap| wanted && !known.can(cap);
+    // Text has about four bytes a token, so that what is three times too long certainly does not fit.
+    let text_tokens = u64::from(features.text_bytes) / 12;
+    !lacks(features.tools > 0, Cap::Tools)
+        && !lacks(features.images > 0, Cap::Vision)
+        && !lacks(features.documents > 0, Cap::Pdf)
+        && !lacks(features.audios > 0, Cap::AudioIn)
+        && known.context_window().is_none_or(|window| text_tokens <= window)
 }
 
 impl Candidate {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::metered::Metered;
 use crate::app::Snapshot;
 use crate::bank::Bank;
 use crate::bank::booked::Claim;
@@ -17,6 +18,8 @@ use crate::domain::price::{self, Context, Model};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
+use crate::protocol::meter::Seen;
+use crate::upstream::breaker::{Health, Probe};
 use crate::upstream::provider::Provider;
 
 /// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
@@ -28,6 +31,12 @@ const DEEPSEEK: &str = "deepseek";
 /// Bills at least so many seconds of audio (<https://console.groq.com/docs/speech-to-text>).
 const GROQ_SECONDS_MIN: u64 = 10;
 const GROQ: &str = "groq";
+
+/// What is said of a stream that is cut and cannot be ended properly.
+const OUT_OF_MONEY: &str = "the spend cap has no room for the rest of this answer";
+
+/// The reason in the ledger of a stream that was cut.
+const CUT: &str = "metered_cut";
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +53,8 @@ pub enum End {
     Silent,
     /// This process ends.
     Cut,
+    /// A metered cap has no room for the rest of the stream.
+    OutOfMoney,
     /// No connection, or none that took a byte: nothing can be billed.
     Unreachable,
 }
@@ -56,6 +67,8 @@ pub struct Bill {
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
+    /// Leave to find out whether the upstream is back.
+    probe: Option<Probe>,
 }
 
 /// What a price depends on, kept from the request.
@@ -83,6 +96,8 @@ pub struct Pricing {
     pub output_limit: Option<u64>,
     /// Leave to bill the batch whose results are fetched.
     pub claim: Option<Claim>,
+    /// How the hold grows, where a metered cap pays for a stream.
+    pub metered: Option<Metered>,
 }
 
 /// Usage and its price.
@@ -102,6 +117,7 @@ impl End {
         match self {
             Self::Silent => "the upstream was silent for too long",
             Self::Cut => "tollgate is shutting down",
+            Self::OutOfMoney => OUT_OF_MONEY,
             Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff | Self::Unreachable => {
                 "the upstream broke off its answer"
             }
@@ -114,6 +130,7 @@ impl End {
         match self {
             Self::Silent => Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"),
             Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down"),
+            Self::OutOfMoney => Refusal::new(Cause::CapExceeded, OUT_OF_MONEY),
             Self::Unreachable => Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached"),
             Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff => {
                 Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off its answer")
@@ -125,6 +142,7 @@ impl End {
     const fn status_without_answer(self) -> u16 {
         match self {
             Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
+            Self::OutOfMoney => 400,
             Self::Cut => 503,
             Self::Silent => 504,
             Self::ClientLeft | Self::Withdrawn => STATUS_CLIENT_LEFT,
@@ -136,7 +154,7 @@ impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub const fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing, bank, status: 0 }
+        Self { debt, pricing, bank, status: 0, probe: None }
     }
 
     /// The request is about to be sent.
@@ -144,9 +162,22 @@ impl Bill {
         self.debt.depart();
     }
 
+    /// Whether the request was sent.
+    #[must_use]
+    pub const fn has_departed(&self) -> bool {
+        self.debt.has_departed()
+    }
+
+    /// The attempt is to find out whether the upstream is back.
+    pub fn probe(&mut self, probe: Option<Probe>) {
+        self.probe = probe;
+    }
+
     /// The upstream has answered with this status.
     pub fn note_status(&mut self, status: u16) {
         self.status = status;
+        // That a caller asks too much or too often is no fault of the upstream.
+        self.note_health(if status < 500 { Health::Well } else { Health::Failing });
         if let Some(entry) = self.debt.entry() {
             entry.status = status;
         }
@@ -158,6 +189,11 @@ impl Bill {
         if let Some(entry) = self.debt.entry() {
             entry.status = STATUS_CLIENT_LEFT;
         }
+    }
+
+    fn note_health(&mut self, health: Health) {
+        self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        self.probe = None;
     }
 
     /// The answer broke off before its head went out: the client gets this instead.
@@ -199,6 +235,30 @@ impl Bill {
         self.debt.request_id()
     }
 
+    /// Whether the hold grows with the answer.
+    #[must_use]
+    pub const fn is_metered(&self) -> bool {
+        self.pricing.metered.is_some()
+    }
+
+    /// The model that was sent.
+    #[must_use]
+    pub fn model_sent(&self) -> &str {
+        &self.pricing.model
+    }
+
+    /// Raises the hold so that it covers what has passed; false if a metered cap has no room, so that the answer has to end.
+    #[must_use]
+    pub fn keep_up(&mut self, seen: Seen) -> bool {
+        let Some(metered) = &mut self.pricing.metered else { return true };
+        let Some((amount, tokens)) = metered.wanted(seen) else { return true };
+        let has_room = self.debt.grow(amount);
+        if has_room {
+            metered.cover(tokens);
+        }
+        has_room
+    }
+
     /// Settles, and says what it cost unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
         let closing = self.conclude(end, facts);
@@ -215,6 +275,9 @@ impl Bill {
 
     /// Works out what is owed, and notes it in the entry.
     fn conclude(&mut self, end: End, facts: &Facts) -> Closing {
+        if matches!(end, End::BrokenOff | End::Silent | End::Unreachable) && self.debt.has_departed() {
+            self.note_health(Health::Failing);
+        }
         let owed = self.owed(end, facts);
         let closing = Closing {
             status: self.status,
@@ -226,7 +289,13 @@ impl Bill {
         let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
         let unanswered = self.status == 0;
         let booked = self.pricing.claim.as_mut().filter(|_| facts.batch && owed.source == UsageSource::Reported);
-        let reason = booked.map(Claim::take);
+        let reason = match end {
+            End::OutOfMoney => Some(CUT.into()),
+            _ => booked.map(Claim::take),
+        };
+        if end == End::OutOfMoney {
+            self.bank.note_cut();
+        }
         if let Some(entry) = self.debt.entry() {
             if unanswered && entry.status == 0 {
                 entry.status = end.status_without_answer();
@@ -260,7 +329,7 @@ impl Bill {
             {
                 Outcome::UpstreamAborted
             }
-            End::Complete => Outcome::Complete,
+            End::Complete | End::OutOfMoney => Outcome::Complete,
         }
     }
 
@@ -283,6 +352,8 @@ impl Bill {
             _ if answered && self.pricing.operation.is_media() => self.at_quote(UsageSource::Counted, Usage::default()),
             // A whole answer is generated to its end, whether or not anybody waits for it.
             End::ClientLeft if !self.pricing.is_stream => self.at_quote(UsageSource::Assumed, Usage::default()),
+            // The upstream is told by the end of its connection; what it generated until then is in the hold.
+            End::OutOfMoney => self.at_quote(UsageSource::Counted, seen_usage(self.pricing.input_bound, facts)),
             // The client left before or within the stream, or the answer said nothing of usage.
             End::ClientLeft | End::Complete => self.counted(facts),
             // It was sent, and nobody knows what became of it.
@@ -306,12 +377,7 @@ impl Bill {
             // Nobody knows what a path costs that nobody knows.
             return Owed::default();
         }
-        // What stood at the start of the answer is the prompt, exactly; its output is a placeholder.
-        let mut usage = match &facts.usage {
-            Some(seen) => Usage { output: 0, reasoning: 0, ..seen.clone() },
-            None => Usage { input: self.pricing.input_bound, ..Usage::default() },
-        };
-        usage.output = facts.text_bytes.max(facts.usage.as_ref().map_or(0, |seen| seen.output));
+        let usage = seen_usage(self.pricing.input_bound, facts);
         if facts.reasoned || self.pricing.may_reason || self.pricing.is_capped {
             return self.at_quote(UsageSource::Counted, usage);
         }
@@ -322,7 +388,7 @@ impl Bill {
     }
 
     fn at_quote(&self, source: UsageSource, usage: Usage) -> Owed {
-        Owed { usage, source, cost: self.debt.quote(), model: None }
+        Owed { usage, source, cost: self.debt.assumed(), model: None }
     }
 
     /// The moment whose prices hold.
@@ -394,6 +460,17 @@ impl Pricing {
     fn reports_cost(&self) -> bool {
         REPORT_THEIR_COST.contains(&&*self.provider.config.provider)
     }
+}
+
+/// What was used at most, as far as it was seen.
+fn seen_usage(input_bound: u64, facts: &Facts) -> Usage {
+    // What stood at the start of the answer is the prompt, exactly; its output is a placeholder.
+    let mut usage = match &facts.usage {
+        Some(seen) => Usage { output: 0, reasoning: 0, ..seen.clone() },
+        None => Usage { input: input_bound, ..Usage::default() },
+    };
+    usage.output = facts.text_bytes.max(facts.usage.as_ref().map_or(0, |seen| seen.output));
+    usage
 }
 
 /// Nothing was used that is billed.

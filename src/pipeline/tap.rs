@@ -106,7 +106,11 @@ impl Tap {
             self.waiting_since = None;
             match frame {
                 // Trailers are for those who asked for them with TE, which concerns one hop only.
-                Some(Ok(frame)) => frame.into_data().map_or((), |piece| self.pass(piece)),
+                Some(Ok(frame)) => {
+                    if !frame.into_data().map_or(true, |piece| self.pass(piece)) {
+                        return Poll::Ready(Step::Failed(End::OutOfMoney));
+                    }
+                }
                 Some(Err(_)) if flow.has_said_all() => self.complete(),
                 Some(Err(_)) => return Poll::Ready(Step::Failed(End::BrokenOff)),
                 None if flow.is_unfinished() => return Poll::Ready(Step::Failed(End::BrokenOff)),
@@ -115,14 +119,19 @@ impl Tap {
         }
     }
 
-    fn pass(&mut self, piece: Bytes) {
-        let Some(flow) = &mut self.flow else { return };
+    /// Takes a piece; false if there is no money for what follows it.
+    fn pass(&mut self, piece: Bytes) -> bool {
+        let Some(flow) = &mut self.flow else { return true };
         flow.bill.note_first_byte();
         flow.feed(piece, &mut self.ready);
+        if !flow.keep_up() {
+            return false;
+        }
         // A body of known length is not asked again behind its last byte.
         if flow.body.is_end_stream() && !flow.is_unfinished() {
             self.finish();
         }
+        true
     }
 
     /// The body has come to its own end.
@@ -140,10 +149,14 @@ impl Tap {
         }
     }
 
-    /// The upstream failed: a stream says so in its dialect and ends, a whole answer is broken off.
+    /// The upstream failed, or there is no money for more: a stream says so in its dialect and ends, a whole answer is
+    /// broken off.
     fn break_off(&mut self, end: End) -> Next {
         let mut flow = self.flow.take()?;
-        flow.release(&mut self.ready);
+        // A stream that is cut ends with its last whole event.
+        if end != End::OutOfMoney {
+            flow.release(&mut self.ready);
+        }
         let last_words = flow.last_words(end);
         flow.settle(end);
         let Some(last_words) = last_words else { return Some(Err(BrokenOff)) };

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::counts::{Count, Lenient, Named, Text, usage_fields};
 use super::facts::{BilledCall, Ending, Facts};
 use super::gather::Meaning::{
-    Error, Finish, Item, Kind, Model, Reasoning, StartUsage, Text as Generated, Usage as Closing,
+    Block, Error, Finish, Item, Kind, Model, Reasoning, StartUsage, Text as Generated, Usage as Closing,
 };
 use super::gather::{ERROR_BYTES, EventKind, Row, USAGE_BYTES, WORD_BYTES};
 use super::scan::Take::{Bytes, Span};
@@ -21,6 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     (&["model"], Bytes(WORD_BYTES), Model),
     (&["message", "model"], Bytes(WORD_BYTES), Model),
     (&["type"], Bytes(WORD_BYTES), Kind),
+    (&["index"], Bytes(WORD_BYTES), Block),
     (&["error"], Bytes(ERROR_BYTES), Error),
     (&["stop_reason"], Bytes(WORD_BYTES), Finish),
     (&["delta", "stop_reason"], Bytes(WORD_BYTES), Finish),
@@ -39,6 +40,8 @@ pub(super) fn kind(word: &[u8]) -> EventKind {
     match word {
         b"message_stop" => EventKind::Terminal,
         b"error" => EventKind::Error,
+        b"content_block_start" => EventKind::BlockStart,
+        b"content_block_stop" => EventKind::BlockStop,
         _ => EventKind::Other,
     }
 }

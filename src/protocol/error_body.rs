@@ -127,6 +127,7 @@ const fn openai_type(cause: Cause) -> &'static str {
         Cause::RateLimited => "rate_limit_error",
         Cause::UpstreamUnreachable
         | Cause::UpstreamTimeout
+        | Cause::UpstreamDown
         | Cause::StoreUnavailable
         | Cause::Overloaded
         | Cause::Draining => "server_error",
@@ -138,7 +139,7 @@ const fn openai_code(cause: Cause) -> &'static str {
     match cause {
         Cause::Unauthorized => "invalid_api_key",
         Cause::NoUpstream => "model_not_found",
-        Cause::Overloaded => "server_is_overloaded",
+        Cause::Overloaded | Cause::UpstreamDown => "server_is_overloaded",
         Cause::CapExceeded => "insufficient_quota",
         Cause::RateLimited => "rate_limit_exceeded",
         Cause::Forbidden
@@ -178,7 +179,7 @@ const fn anthropic_type(cause: Cause) -> &'static str {
         | Cause::NotCached
         | Cause::BodyTimeout => "invalid_request_error",
         Cause::UpstreamTimeout => "timeout_error",
-        Cause::Overloaded | Cause::Draining => "overloaded_error",
+        Cause::Overloaded | Cause::UpstreamDown | Cause::Draining => "overloaded_error",
         Cause::UpstreamUnreachable | Cause::StoreUnavailable => "api_error",
     }
 }
@@ -198,7 +199,11 @@ const fn google_status(cause: Cause) -> &'static str {
         | Cause::HeadersTooLarge
         | Cause::UnsupportedEncoding => "INVALID_ARGUMENT",
         Cause::BodyTimeout | Cause::UpstreamTimeout => "DEADLINE_EXCEEDED",
-        Cause::UpstreamUnreachable | Cause::StoreUnavailable | Cause::Overloaded | Cause::Draining => "UNAVAILABLE",
+        Cause::UpstreamUnreachable
+        | Cause::UpstreamDown
+        | Cause::StoreUnavailable
+        | Cause::Overloaded
+        | Cause::Draining => "UNAVAILABLE",
     }
 }
 

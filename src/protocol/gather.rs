@@ -74,6 +74,8 @@ pub(super) enum Meaning {
     Duration,
     /// What only a line of a batch's results has.
     ResultLine,
+    /// The number of a content block.
+    Block,
 }
 
 /// What the type of an event says.
@@ -85,6 +87,10 @@ pub(super) enum EventKind {
     Error,
     /// It carries a whole output item.
     ItemDone,
+    /// A content block begins with it.
+    BlockStart,
+    /// A content block ends with it.
+    BlockStop,
     #[default]
     Other,
 }
@@ -102,6 +108,7 @@ enum Reports {
 #[derive(Debug, Default)]
 struct Current {
     kind: EventKind,
+    block: Option<u32>,
     code: Option<Box<str>>,
     choices: Option<u8>,
     has_choice: bool,
@@ -146,6 +153,7 @@ pub(super) struct Gather {
     is_pending: bool,
     /// The line belongs to the results of a batch.
     is_result: bool,
+    open_block: Option<u32>,
 }
 
 impl Gather {
@@ -176,6 +184,7 @@ impl Gather {
             seconds: 0,
             is_pending: false,
             is_result: false,
+            open_block: None,
         }
     }
 
@@ -200,8 +209,10 @@ impl Gather {
         match event.kind {
             EventKind::Terminal => self.facts.terminal = true,
             EventKind::Error => self.fail(event.code.unwrap_or_else(|| "error".into())),
-            EventKind::ItemDone | EventKind::Other if name == b"error" => self.fail("error".into()),
+            _ if name == b"error" => self.fail("error".into()),
             EventKind::ItemDone if event.has_item => count(&mut self.streamed, event.item, event.action),
+            EventKind::BlockStart => self.open_block = event.block,
+            EventKind::BlockStop => self.open_block = None,
             EventKind::ItemDone | EventKind::Other => {}
         }
         self.facts.grounding_queries = self.facts.grounding_queries.max(event.queries);
@@ -214,6 +225,16 @@ impl Gather {
     /// Whether the line that has ended belongs to the results of a batch.
     pub(super) const fn is_result(&self) -> bool {
         self.is_result
+    }
+
+    /// Bytes of text so far, if they bound what was generated.
+    pub(super) fn seen(&self) -> Option<u64> {
+        Some(self.facts.text_bytes).filter(|_| !self.facts.reasoned && !self.facts.broken)
+    }
+
+    /// The content block that has begun and not ended.
+    pub(super) const fn open_block(&self) -> Option<u32> {
+        self.open_block
     }
 
     /// Whether a client that has read so far waits for nothing more.
@@ -386,6 +407,7 @@ impl Sink for Gather {
             Meaning::Query => self.current.queries += 1,
             Meaning::Duration => self.seconds = serde_json::from_slice::<Count>(value.raw).map_or(0, Count::get),
             Meaning::ResultLine => self.is_result = true,
+            Meaning::Block => self.current.block = serde_json::from_slice(value.raw).ok(),
         }
     }
 }

@@ -29,6 +29,15 @@ pub struct Head<'a> {
     pub content_encoding: &'a str,
 }
 
+/// What has passed of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// So many bytes of text: not fewer than the tokens that were generated.
+    Text(u64),
+    /// It cannot be told: there was reasoning, or it is no event stream that can be read.
+    Unclear,
+}
+
 /// The meter of one answer.
 pub struct Meter {
     coded: Coded,
@@ -75,6 +84,21 @@ impl Meter {
     #[must_use]
     pub fn at_event_boundary(&self) -> bool {
         matches!(self.position(), Position::Start | Position::Between { .. } | Position::Events { at_boundary: true })
+    }
+
+    /// What has passed by now.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        match &self.coded {
+            Coded::Plain(body) => body.seen(),
+            Coded::Behind { .. } | Coded::Unknown => Seen::Unclear,
+        }
+    }
+
+    /// The content block of a message that has begun and not ended.
+    #[must_use]
+    pub fn open_block(&self) -> Option<u32> {
+        if let Coded::Plain(body) = &self.coded { body.open_block() } else { None }
     }
 
     /// Whether the answer has said all that its client waits for.

@@ -11,7 +11,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::facts::Facts;
-use super::meter::{EventEnd, Meter, Position};
+use super::meter::{EventEnd, Meter, Position, Seen};
 
 /// The most that is held back; a longer event passes, whatever it is.
 pub const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -23,6 +23,8 @@ pub enum UsageEvents {
     Pass,
     /// Tollgate asked for them.
     Drop,
+    /// They pass, and events only whole, so that the stream can be ended between two of them.
+    PassWhole,
 }
 
 /// Bytes of a stream on their way through.
@@ -133,6 +135,7 @@ fn push(out: &mut VecDeque<Bytes>, part: Bytes) {
 pub struct Watch {
     meter: Meter,
     strip: Option<Strip>,
+    drops: bool,
 }
 
 impl Watch {
@@ -141,9 +144,9 @@ impl Watch {
     pub fn new(meter: Meter, usage_events: UsageEvents) -> Self {
         let strip = match usage_events {
             UsageEvents::Pass => None,
-            UsageEvents::Drop => Some(Strip::new()),
+            UsageEvents::Drop | UsageEvents::PassWhole => Some(Strip::new()),
         };
-        Self { meter, strip }
+        Self { meter, strip, drops: usage_events == UsageEvents::Drop }
     }
 
     /// Reads a frame and puts what may pass behind `out`: the frame itself, but for calls with a strip.
@@ -152,7 +155,10 @@ impl Watch {
             self.meter.feed(&frame);
             return push(out, frame);
         };
-        self.meter.feed_events(&frame, &mut |end| strip.note(end));
+        let drops = self.drops;
+        self.meter.feed_events(&frame, &mut |end| {
+            strip.note(EventEnd { is_usage_only: end.is_usage_only && drops, ..end });
+        });
         if self.meter.is_plain_event_stream() {
             strip.push(&frame, out);
         } else {
@@ -167,16 +173,28 @@ impl Watch {
         }
     }
 
-    /// Whether nothing of an unfinished event has arrived.
+    /// Whether nothing of an unfinished event has passed.
     #[must_use]
-    pub fn at_event_boundary(&self) -> bool {
-        self.meter.at_event_boundary()
+    pub fn has_passed_whole_events(&self) -> bool {
+        self.meter.at_event_boundary() || self.strip.as_ref().is_some_and(|strip| !strip.lets_go)
+    }
+
+    /// What has come of the answer by now.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.meter.seen()
+    }
+
+    /// The content block of a message that has begun and not ended.
+    #[must_use]
+    pub fn open_block(&self) -> Option<u32> {
+        self.meter.open_block()
     }
 
     /// Whether something may be taken out, so that the length is not known beforehand.
     #[must_use]
     pub const fn may_drop(&self) -> bool {
-        self.strip.is_some()
+        self.drops
     }
 
     /// Whether the answer has said all that its client waits for.

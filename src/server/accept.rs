@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -19,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
 use super::guard::Guard;
@@ -32,6 +34,9 @@ use crate::pipeline;
 
 /// Pause after a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long after the begin of the drain a connection's first request is waited for.
+const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Connections of operators at once, over TCP, and as many again over the control socket.
 pub const OPERATORS_MAX: usize = 256;
@@ -147,9 +152,10 @@ where
         };
         let Some(place) = places.take() else { continue };
         let (app, answer) = (app.clone(), answer.clone());
+        let work = app.drain.work();
         tokio::spawn(async move {
             connection(&app, stream, |request| answer(app.clone(), request)).await;
-            drop(place);
+            drop((place, work));
         });
     }
 }
@@ -175,10 +181,12 @@ where
             continue;
         };
         let gauge = app.metrics.connections.enter();
+        // From now on, since the end must not come before its first request either.
+        let work = app.drain.work();
         let served = serve(app.clone(), stream, peer);
         tokio::spawn(async move {
             served.await;
-            drop((place, gauge));
+            drop((place, gauge, work));
         });
     }
 }
@@ -208,8 +216,9 @@ async fn begins_http2(app: &App, stream: &TcpStream) -> Option<bool> {
     let header_timeout = app.snapshot.load().config.server.header_timeout;
     let mut opening = [0; HTTP2_OPENING.len()];
     let looked = tokio::select! {
+        biased;
         looked = tokio::time::timeout(header_timeout, stream.peek(&mut opening)) => looked.ok()?,
-        () = app.drain.reached(Phase::Draining) => return None,
+        () = farewell(app) => return None,
     };
     Some(looked.ok()? == HTTP2_OPENING.len() && opening == HTTP2_OPENING)
 }
@@ -217,9 +226,20 @@ async fn begins_http2(app: &App, stream: &TcpStream) -> Option<bool> {
 async fn shake_hands(app: &App, door: &Door, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
     let handshake = tokio::time::timeout(door.handshake_timeout, door.acceptor.accept(stream));
     tokio::select! {
+        biased;
         // A client that we cannot understand or do not trust has been told so by the handshake itself.
         shaken = handshake => shaken.ok()?.ok(),
-        () = app.drain.reached(Phase::Draining) => None,
+        () = farewell(app) => None,
+    }
+}
+
+/// The end of the wait for the first request of a connection that was accepted before the drain began: its client knows
+/// nothing of the end, and has perhaps sent something already.
+async fn farewell(app: &App) {
+    app.drain.reached(Phase::Draining).await;
+    tokio::select! {
+        () = tokio::time::sleep(FIRST_REQUEST_WAIT) => {}
+        () = app.drain.reached(Phase::Cutting) => {}
     }
 }
 
@@ -230,13 +250,15 @@ where
     A: Future<Output = Response<B>>,
     B: Body<Error: std::error::Error + Send + Sync> + 'static,
 {
-    let _work = app.drain.work();
     let (header_timeout, header_bytes_max, write_timeout) = {
         let snapshot = app.snapshot.load();
         let server = &snapshot.config.server;
         (server.header_timeout, server.header_bytes_max, server.write_timeout)
     };
+    let begun = (AtomicBool::new(false), Notify::new());
     let service = service_fn(|request| {
+        begun.0.store(true, Ordering::Relaxed);
+        begun.1.notify_one();
         let response = answer(request);
         async move { Ok::<_, Infallible>(response.await) }
     });
@@ -247,9 +269,20 @@ where
         .max_buf_size(header_bytes_max)
         .serve_connection(TokioIo::new(Guard::new(stream, write_timeout)), service);
     let mut connection = std::pin::pin!(connection);
+    let goodbye = async {
+        app.drain.reached(Phase::Draining).await;
+        if !begun.0.load(Ordering::Relaxed) {
+            tokio::select! {
+                () = begun.1.notified() => {}
+                () = farewell(app) => {}
+            }
+        }
+    };
     let ended = tokio::select! {
+        biased;
+        // First, so that what has arrived is read before it is decided whether the connection is idle.
         ended = connection.as_mut() => ended,
-        () = app.drain.reached(Phase::Draining) => {
+        () = goodbye => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection.as_mut() => ended,

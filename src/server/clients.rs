@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
+use super::inherit::{Door, Inherited};
 use super::{accept, surfaces};
 use crate::app::App;
 use crate::config::{Listen, Server};
@@ -20,20 +21,27 @@ pub enum Clients {
     Plain(TcpListener),
     /// Over TLS.
     Tls(TcpListener),
-    /// Through the file system, and where in it.
-    Local(UnixListener, PathBuf),
+    /// Through the file system, and the file if it is ours.
+    Local(UnixListener, Option<PathBuf>),
 }
 
 impl Clients {
-    /// Binds what config names.
+    /// Takes what was handed over, or binds what config names.
     ///
     /// # Errors
-    /// The address is taken.
-    pub async fn bind(server: &Server) -> io::Result<Self> {
+    /// The address is taken, or the system refuses.
+    pub async fn bind(server: &Server, inherited: &mut Inherited) -> io::Result<Self> {
+        if let Some(door) = inherited.clients()? {
+            return Ok(match (door, &server.tls) {
+                (Door::Tcp(listener), None) => Self::Plain(listener),
+                (Door::Tcp(listener), Some(_)) => Self::Tls(listener),
+                (Door::Unix(listener), _) => Self::Local(listener, None),
+            });
+        }
         Ok(match (&server.listen, &server.tls) {
             (Listen::Tcp(address), None) => Self::Plain(TcpListener::bind(address).await?),
             (Listen::Tcp(address), Some(_)) => Self::Tls(TcpListener::bind(address).await?),
-            (Listen::Unix(path), _) => Self::Local(socket(path, server.socket_mode)?, path.clone()),
+            (Listen::Unix(path), _) => Self::Local(socket(path, server.socket_mode)?, Some(path.clone())),
         })
     }
 
@@ -44,7 +52,9 @@ impl Clients {
     pub fn place(&self) -> io::Result<Listen> {
         match self {
             Self::Plain(listener) | Self::Tls(listener) => listener.local_addr().map(Listen::Tcp),
-            Self::Local(_, path) => Ok(Listen::Unix(path.clone())),
+            Self::Local(listener, _) => {
+                Ok(Listen::Unix(listener.local_addr()?.as_pathname().unwrap_or(Path::new("")).to_owned()))
+            }
         }
     }
 
@@ -56,7 +66,7 @@ impl Clients {
             Self::Local(listener, path) => tokio::spawn(async move {
                 accept::local(app, listener, surfaces::client).await;
                 // Left behind, it would look as if somebody listened.
-                let _removed = std::fs::remove_file(path);
+                let _removed = path.map(std::fs::remove_file);
             }),
         }
     }

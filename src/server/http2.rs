@@ -70,7 +70,6 @@ where
     A: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    let _work = app.drain.work();
     let (idle_max, stall_max) = {
         let snapshot = app.snapshot.load();
         (snapshot.config.server.header_timeout, snapshot.config.server.write_timeout)

@@ -8,5 +8,6 @@ pub mod http2;
 mod guard;
 pub mod accept;
 pub mod surfaces;
+pub mod inherit;
 pub mod clients;
 pub mod run;

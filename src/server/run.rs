@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::clients::Clients;
+use super::inherit::Inherited;
 use super::{accept, surfaces};
 use crate::app::App;
 use crate::app::reload::{Watch, reload};
@@ -64,13 +65,18 @@ pub struct Signals {
 }
 
 impl Listeners {
-    /// Binds what config names, and the control socket in `folder`.
+    /// Takes what was handed over and binds what else config names, and the control socket in `folder`.
     ///
     /// # Errors
     /// The first address that cannot be bound.
-    pub async fn bind(server: &Server, folder: &Path) -> Result<Self, BindError> {
-        let clients = Clients::bind(server).await.map_err(|error| BindError::new(&server.listen, error))?;
-        let admin = TcpListener::bind(server.admin_listen).await;
+    pub async fn bind(server: &Server, folder: &Path, mut inherited: Inherited) -> Result<Self, BindError> {
+        let clients = Clients::bind(server, &mut inherited).await;
+        let clients = clients.map_err(|error| BindError::new(&server.listen, error))?;
+        let admin = match inherited.admin() {
+            Ok(None) => TcpListener::bind(server.admin_listen).await,
+            Ok(Some(listener)) => Ok(listener),
+            Err(error) => Err(error),
+        };
         let admin = admin.map_err(|error| BindError::new(server.admin_listen, error))?;
         let control_path = folder.join(CONTROL_SOCKET);
         let control = control(&control_path).map_err(|error| BindError::new(control_path.display(), error))?;

@@ -1,9 +1,9 @@
 //! Corrections and what is said of dropped files, as bytes. The rules of `codec` apply.
 
-use super::codec::{CodecError, put_account, take_account};
+use super::codec::{CodecError, put_account, put_scope, take_account, take_scope};
 use super::record::Dropped;
 use super::wire::{Put, Take};
-use crate::domain::adjustment::{Adjustment, Direction};
+use crate::domain::adjustment::{Adjustment, Direction, TopUp};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 
@@ -41,6 +41,28 @@ pub fn take_adjustment(take: &mut Take<'_>) -> Result<Adjustment, CodecError> {
         actor: take.text()?.into(),
         reason: take.text()?.into(),
         request: take.maybe(take_id)?,
+    })
+}
+
+/// Appends the fields of `top_up`.
+pub fn put_top_up(put: &mut Put<'_>, top_up: &TopUp) {
+    put.raw(&top_up.id.0.to_be_bytes());
+    put.number(top_up.at_ms);
+    put_scope(put, &top_up.scope);
+    put.amount(top_up.amount.pico());
+    put.text(&top_up.actor);
+    put.text(&top_up.reason);
+}
+
+/// See [`put_top_up`].
+pub fn take_top_up(take: &mut Take<'_>) -> Result<TopUp, CodecError> {
+    Ok(TopUp {
+        id: take_id(take)?,
+        at_ms: take.number()?,
+        scope: take_scope(take)?,
+        amount: Usd::from_pico(take.amount()?),
+        actor: take.text()?.into(),
+        reason: take.text()?.into(),
     })
 }
 

@@ -6,11 +6,12 @@
 //!
 //! Invariant: a segment that is there wins over its archive; one or the other is always there.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::codec::CodecError;
+use super::disk::Disk;
 use super::frame::{self, FrameFault, Hash};
 use super::index::{put_subject, put_sums, take_subject, take_sums};
 use super::read::ReadError;
@@ -46,18 +47,26 @@ pub struct Archive {
 }
 
 /// Writes an archive and makes it durable. Returns its hash.
-pub fn write(folder: &Path, archive: &Archive) -> io::Result<Hash> {
-    let folder = folder.join(FOLDER);
-    fs::create_dir_all(&folder)?;
+pub fn write(disk: &dyn Disk, folder: &Path, archive: &Archive) -> io::Result<Hash> {
+    let archives = folder.join(FOLDER);
+    fs::create_dir_all(&archives)?;
     let bytes = encode(archive);
-    let path = path_of(&folder, archive.first_seq);
+    let path = path_of(&archives, archive.first_seq);
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, &path)?;
-    File::open(&folder)?.sync_all()?;
-    folder.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+    match disk.remove(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // What an interrupted attempt left there is gone.
+        Ok(()) | Err(_) => {}
+    }
+    let file = disk.create(&beside)?;
+    let written = file.write(&bytes)?;
+    if written != bytes.len() {
+        return Err(io::Error::other(format!("short write of {written} of {} bytes", bytes.len())));
+    }
+    file.sync()?;
+    disk.rename(&beside, &path)?;
+    disk.sync_folder(&archives)?;
+    disk.sync_folder(folder)?;
     Ok(frame::hash(&bytes))
 }
 

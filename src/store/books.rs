@@ -13,17 +13,20 @@ use super::codec::{
     CodecError, put_close, put_open, put_rate, put_scope, put_start, take_close, take_open, take_rate, take_scope,
     take_start,
 };
+use super::key_codec::{put_key_state, take_key_state};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Start};
 use super::totals::{Total, Totals};
 use super::wire::{Put, Take};
 use crate::domain::account::Scope;
 use crate::domain::entry::{Attempt, CacheUse, Entry, FEATURE_BYTES, Outcome};
 use crate::domain::ids::{AttemptId, RequestId};
+use crate::domain::key::KeyBook;
 use crate::domain::money::Usd;
 use crate::domain::tokens::{Usage, UsageSource};
 
-/// The version in which snapshots are written today. The first one knew no credits and dropped no files.
-const VERSION: u8 = 2;
+/// The version in which snapshots are written today. The first one knew no credits and dropped no files, the second no keys
+/// and no top-ups.
+const VERSION: u8 = 3;
 
 /// A request that was dispatched and has no entry yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +50,10 @@ pub struct Books {
     pub start: Option<Start>,
     /// What was taken away of the journal.
     pub dropped: Option<Dropped>,
+    /// Keys that were made at run time.
+    pub keys: KeyBook,
+    /// By how much total caps were raised.
+    pub top_ups: BTreeMap<Scope, Usd>,
     /// The requests whose entries came after the last snapshot.
     seen: HashSet<RequestId>,
 }
@@ -160,6 +167,14 @@ impl Books {
                 self.dropped = Some(dropped);
                 None
             }
+            Record::Key(event) => {
+                self.keys.apply(*event).err().map(|_| "something was done to a key that it cannot be")
+            }
+            Record::TopUp(top_up) => {
+                let sum = self.top_ups.entry(top_up.scope).or_default();
+                *sum = sum.plus(top_up.amount);
+                None
+            }
         }
     }
 
@@ -196,6 +211,16 @@ impl Books {
         }
         put.maybe(self.start.as_ref(), put_start);
         put.maybe(self.dropped.as_ref(), put_dropped);
+        put.number(self.keys.0.len() as u64);
+        for (name, key) in &self.keys.0 {
+            put.text(name);
+            put_key_state(&mut put, key);
+        }
+        put.number(self.top_ups.len() as u64);
+        for (scope, sum) in &self.top_ups {
+            put_scope(&mut put, scope);
+            put.amount(sum.pico());
+        }
     }
 
     /// Reads books and the time at which they were written down.
@@ -215,6 +240,12 @@ impl Books {
         books.rates = take.list(take_rate)?.into_iter().map(|rate| (rate.row, rate)).collect();
         books.start = take.maybe(take_start)?;
         books.dropped = if version < 2 { None } else { take.maybe(take_dropped)? };
+        if version >= 3 {
+            let key = |take: &mut Take<'_>| Ok((take.text()?.into(), take_key_state(take)?));
+            books.keys = KeyBook(take.list(key)?.into_iter().collect());
+            let top_up = |take: &mut Take<'_>| Ok((take_scope(take)?, Usd::from_pico(take.amount()?)));
+            books.top_ups = take.list(top_up)?.into_iter().collect();
+        }
         take.end()?;
         Ok((books, made_ms))
     }

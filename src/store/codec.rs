@@ -9,19 +9,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::adjust_codec::{put_adjustment, put_dropped, take_adjustment, take_dropped};
+use super::adjust_codec::{put_adjustment, put_dropped, put_top_up, take_adjustment, take_dropped, take_top_up};
 use super::entry_codec::{put_entry, take_entry};
+use super::key_codec::{put_key_event, take_key_event};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};
 use super::wire::{Put, Take};
-use crate::domain::account::{Account, Scope};
-use crate::domain::adjustment::Adjustment;
+use crate::domain::account::{Account, Scope, Tag};
+use crate::domain::adjustment::{Adjustment, TopUp};
 use crate::domain::entry::{CacheUse, Entry, Outcome, Tier};
 use crate::domain::ids::{AttemptId, RequestId};
+use crate::domain::key::KeyEvent;
 use crate::domain::money::Usd;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::tokens::UsageSource;
 
-/// Kinds of record. 8 is kept for events of keys.
+/// Kinds of record.
 const OPEN: u8 = 1;
 const CLOSE: u8 = 2;
 const ENTRY: u8 = 3;
@@ -29,7 +31,9 @@ const RATE: u8 = 4;
 const START: u8 = 5;
 const UNSETTLED: u8 = 6;
 const ADJUSTMENT: u8 = 7;
+const KEY: u8 = 8;
 const DROPPED: u8 = 9;
+const TOP_UP: u8 = 10;
 
 /// The version in which every kind is written today.
 const VERSION: u8 = 1;
@@ -82,6 +86,10 @@ pub enum Line<'a> {
     Adjustment(&'a Adjustment),
     /// Old files were taken away.
     Dropped(&'a Dropped),
+    /// Something was done to a key.
+    Key(&'a KeyEvent),
+    /// A total cap was raised.
+    TopUp(&'a TopUp),
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
@@ -95,6 +103,8 @@ impl<'a> From<&'a Record> for Line<'a> {
             Record::Unsettled(unsettled) => Self::Unsettled(unsettled),
             Record::Adjustment(adjustment) => Self::Adjustment(adjustment),
             Record::Dropped(dropped) => Self::Dropped(dropped),
+            Record::Key(event) => Self::Key(event),
+            Record::TopUp(top_up) => Self::TopUp(top_up),
         }
     }
 }
@@ -111,6 +121,8 @@ impl Line<'_> {
             Self::Unsettled(unsettled) => unsettled.at_ms,
             Self::Adjustment(adjustment) => adjustment.at_ms,
             Self::Dropped(dropped) => dropped.at_ms,
+            Self::Key(event) => event.at_ms,
+            Self::TopUp(top_up) => top_up.at_ms,
         }
     }
 }
@@ -153,6 +165,14 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
             put.raw(&[DROPPED, VERSION]);
             put_dropped(&mut put, dropped);
         }
+        Line::Key(event) => {
+            put.raw(&[KEY, VERSION]);
+            put_key_event(&mut put, event);
+        }
+        Line::TopUp(top_up) => {
+            put.raw(&[TOP_UP, VERSION]);
+            put_top_up(&mut put, top_up);
+        }
     }
 }
 
@@ -160,7 +180,7 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     let mut take = Take(bytes);
     let [kind, version] = take.raw()?;
-    if !matches!(kind, OPEN..=ADJUSTMENT | DROPPED) {
+    if !matches!(kind, OPEN..=TOP_UP) {
         return Err(CodecError::UnknownKind(kind));
     }
     if version != VERSION {
@@ -174,6 +194,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         START => Record::Start(take_start(&mut take)?),
         ADJUSTMENT => Record::Adjustment(Box::new(take_adjustment(&mut take)?)),
         DROPPED => Record::Dropped(take_dropped(&mut take)?),
+        KEY => Record::Key(Box::new(take_key_event(&mut take)?)),
+        TOP_UP => Record::TopUp(Box::new(take_top_up(&mut take)?)),
         _ => Record::Unsettled(Unsettled {
             at_ms: take.number()?,
             scope: take_scope(&mut take)?,
@@ -189,6 +211,11 @@ pub fn entry_id(bytes: &[u8]) -> Option<RequestId> {
     let (head, rest) = bytes.split_first_chunk::<2>()?;
     let (id, _) = rest.split_first_chunk()?;
     (head[0] == ENTRY).then(|| RequestId(u128::from_be_bytes(*id)))
+}
+
+/// Whether `bytes` are something that an operator did, without decoding them.
+pub fn is_action(bytes: &[u8]) -> bool {
+    matches!(bytes, [ADJUSTMENT | KEY | TOP_UP, ..])
 }
 
 /// Whether `bytes` are an open or a close, without decoding them: most of a journal, and nothing to a report.
@@ -274,8 +301,13 @@ pub fn put_account(put: &mut Put<'_>, account: &Account) {
     put.text(&account.key);
     put.maybe(account.user.as_deref(), Put::text);
     put.maybe(account.team.as_deref(), Put::text);
-    put.number(account.tags.len() as u64);
-    for (name, value) in account.tags.iter() {
+    put_tags(put, &account.tags);
+}
+
+/// Names and values.
+pub fn put_tags(put: &mut Put<'_>, tags: &[Tag]) {
+    put.number(tags.len() as u64);
+    for (name, value) in tags {
         put.text(name);
         put.text(value);
     }
@@ -283,12 +315,12 @@ pub fn put_account(put: &mut Put<'_>, account: &Account) {
 
 /// See [`put_account`].
 pub fn take_account(take: &mut Take<'_>) -> Result<Account, CodecError> {
-    Ok(Account {
-        key: take.text()?.into(),
-        user: take_name(take)?,
-        team: take_name(take)?,
-        tags: take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?.into(),
-    })
+    Ok(Account { key: take.text()?.into(), user: take_name(take)?, team: take_name(take)?, tags: take_tags(take)? })
+}
+
+/// See [`put_tags`].
+pub fn take_tags(take: &mut Take<'_>) -> Result<Arc<[Tag]>, CodecError> {
+    Ok(take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?.into())
 }
 
 /// A scope of totals.
@@ -331,7 +363,7 @@ pub fn take_money(take: &mut Take<'_>) -> Result<Option<Usd>, CodecError> {
 }
 
 /// The name of an account's part, if it has one.
-fn take_name(take: &mut Take<'_>) -> Result<Option<Arc<str>>, CodecError> {
+pub fn take_name(take: &mut Take<'_>) -> Result<Option<Arc<str>>, CodecError> {
     take.maybe(|take| take.text().map(Into::into))
 }
 

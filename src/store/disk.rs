@@ -1,4 +1,4 @@
-//! [`Disk`]: the five things that the journal asks of a file system, as a seam where tests let them fail.
+//! [`Disk`]: the seven things that journal and archives ask of a file system, as a seam where tests let them fail.
 //!
 //! Reading needs no seam: tests damage real files.
 //!
@@ -6,7 +6,7 @@
 //! [`Disk::sync_folder`] has.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -20,6 +20,16 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name in its folder, in place of a file that may have it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
 }
 
 /// A file that only grows.

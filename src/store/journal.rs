@@ -10,6 +10,7 @@
 //! Invariant: the first failed write or sync ends all writing; a sync is never tried again, since after a failed one
 //! nobody knows what the disk has.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::books::{Books, Unfinished};
 use super::codec::Line;
+use super::disk::Disk;
 use super::frame::hex;
 use super::keeper::Keeper;
 use super::queue::Seat;
@@ -29,12 +31,15 @@ use super::segment::{self, CutTail, Walk};
 use super::shared::{Health, Options, Shared, StoreError};
 use super::totals::Totals;
 use super::writer::Writer;
+use crate::domain::account::Scope;
 use crate::domain::entry::Entry;
+use crate::domain::key::KeyBook;
+use crate::domain::money::Usd;
 
 /// How long the clerk waits before it looks again whether its record is durable.
 const TIP_WAIT: Duration = Duration::from_millis(2);
 
-/// How long a start waits for a lock that somebody else has: a process that ends may share it for a moment with a child
+/// How long a start waits at least for a lock that somebody else has: a process that ends may share it for a moment with a child
 /// that it was just starting, and a supervisor may start the next one a moment early.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
@@ -73,6 +78,10 @@ pub struct Recovered {
     pub unfinished: Vec<Unfinished>,
     /// The rows of prices that are in the journal already.
     pub rates: Vec<RateRecord>,
+    /// The keys that were made at run time.
+    pub keys: KeyBook,
+    /// By how much total caps were raised.
+    pub top_ups: BTreeMap<Scope, Usd>,
     /// The process that opened the journal before.
     pub last_start: Option<Start>,
     /// What an interrupted write had left, and is gone now.
@@ -87,7 +96,7 @@ impl Journal {
     pub fn open(folder: &Path, options: Options, now_ms: u64) -> Result<(Self, Recovered), OpenError> {
         let segments = folder.join(segment::FOLDER);
         fs::create_dir_all(&segments).map_err(failed("make", &segments))?;
-        let lock = lock(folder)?;
+        let lock = lock(folder, options.lock_wait)?;
         let disk = options.disk.clone();
         let (end, cut) = recover(&segments)?;
         let (writer, books) = match end {
@@ -99,6 +108,8 @@ impl Journal {
             totals: books.totals.clone(),
             unfinished: books.unfinished.values().cloned().collect(),
             rates: books.rates.values().cloned().collect(),
+            keys: books.keys.clone(),
+            top_ups: books.top_ups.clone(),
             last_start: books.start.clone(),
             cut,
         };
@@ -264,6 +275,12 @@ impl Tip {
         self.0.synced_seq()
     }
 
+    /// The file system that it is written to.
+    #[must_use]
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.0.options.disk.clone()
+    }
+
     /// Takes a record and waits until it is durable; false if that does not come to pass. Never for requests.
     #[must_use]
     pub fn post_durably(&self, record: &Record) -> bool {
@@ -294,11 +311,11 @@ impl Drop for Lock {
 }
 
 /// Locks the store's folder for this process, or says which process has it.
-fn lock(folder: &Path) -> Result<Lock, OpenError> {
+fn lock(folder: &Path, wait: Duration) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(failed("open", &path))?;
-    match patiently(&file) {
+    match patiently(&file, wait.max(LOCK_WAIT)) {
         Ok(()) => {
             let id = std::process::id().to_string();
             file.set_len(0).and_then(|()| file.write_all(id.as_bytes())).map_err(failed("write to", &path))?;
@@ -315,11 +332,11 @@ fn lock(folder: &Path) -> Result<Lock, OpenError> {
 }
 
 /// Locks `file`, if need be after a moment.
-fn patiently(file: &File) -> Result<(), TryLockError> {
+fn patiently(file: &File, longest: Duration) -> Result<(), TryLockError> {
     let asked = Instant::now();
     loop {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_WAIT => thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) if asked.elapsed() < longest => thread::sleep(LOCK_RETRY),
             locked => return locked,
         }
     }

@@ -18,9 +18,8 @@ use super::frame::{self, FrameFault, FrameKind, hex};
 use super::index::aside;
 use super::index::clerk::open_sled;
 use super::index::compare::{CompareError, Compared, compare};
-use super::index::{
-    Applied, Index, Mark, Place, QUARTER_MS, QUARTERS_A_DAY, Shelf, Span, Stretch, counted, guarded, quarter_of,
-};
+use super::index::{Index, Place, QUARTER_MS, Shelf, Stretch, counted, guarded, quarter_of};
+use super::indexed::{Indexed, inner_quarters};
 use super::read::{Found, ID_SKEW_MS, ReadError, Reader, stop};
 use super::record::Record;
 use super::segment::{BadFrame, FOLDER, Segment, Walk, WalkError, path_of};
@@ -67,15 +66,6 @@ const RETRIES: usize = 5;
 
 /// What arrived in quarters of an hour that a range cuts.
 type Cut = HashMap<(u32, Subject), Sums>;
-
-/// What an index knows of a range of time.
-struct Indexed {
-    applied: Applied,
-    rows: Vec<(u64, Mark, Sums)>,
-    subjects: HashMap<Mark, Subject>,
-    /// Where to look for what arrived in a quarter that the range cuts.
-    stretches: Vec<Stretch>,
-}
 
 impl Ledger {
     /// The ledger of the store in `folder`, with the index that its clerk keeps.
@@ -128,11 +118,24 @@ impl Ledger {
     /// # Errors
     /// The journal or an archive is damaged or cannot be read: part of a sum would be a wrong sum.
     pub fn fold(&self, range: Range<u64>, grain: Grain, each: &mut Each<'_>) -> Result<(), ReadError> {
-        let Some((indexed, cut)) = self.indexed(&range, grain)? else { return self.fold_journal(range, each) };
-        for (at_ms, mark, sums) in &indexed.rows {
-            if let Some(subject) = indexed.subjects.get(mark) {
-                each(*at_ms, subject, sums);
-            }
+        self.fold_as(range, grain, &Subject::clone, each)
+    }
+
+    /// The same for a question that does not tell all subjects apart: those that become the same by `keep` may be given
+    /// together, as one of which `keep` makes the same again.
+    ///
+    /// # Errors
+    /// See [`Ledger::fold`].
+    pub fn fold_as(
+        &self,
+        range: Range<u64>,
+        grain: Grain,
+        keep: &dyn Fn(&Subject) -> Subject,
+        each: &mut Each<'_>,
+    ) -> Result<(), ReadError> {
+        let Some((indexed, cut)) = self.indexed(&range, grain, keep)? else { return self.fold_journal(range, each) };
+        for (at_ms, class, sums) in &indexed.rows {
+            each(*at_ms, &indexed.classes[*class], sums);
         }
         for ((quarter, subject), sums) in &cut {
             each(u64::from(*quarter) * QUARTER_MS, subject, sums);
@@ -215,9 +218,14 @@ impl Ledger {
     }
 
     /// What the index knows, and what the journal says of the quarters that the range cuts. `None` without an index.
-    fn indexed(&self, range: &Range<u64>, grain: Grain) -> Result<Option<(Indexed, Cut)>, ReadError> {
+    fn indexed(
+        &self,
+        range: &Range<u64>,
+        grain: Grain,
+        keep: &dyn Fn(&Subject) -> Subject,
+    ) -> Result<Option<(Indexed, Cut)>, ReadError> {
         for _ in 0..RETRIES {
-            let Some(indexed) = self.shelf.read(|index| Indexed::read(index, range, grain)).flatten() else {
+            let Some(indexed) = self.shelf.read(|index| Indexed::read(index, range, grain, keep)).flatten() else {
                 return Ok(None);
             };
             match self.cut(range, &indexed) {
@@ -321,66 +329,6 @@ impl Ledger {
     fn bad(&self, segment: u64, offset: u64, why: FrameFault) -> ReadError {
         ReadError::Bad(BadFrame { segment: path_of(&self.folder.join(FOLDER), segment), offset, why })
     }
-}
-
-impl Indexed {
-    /// `None` if nothing was ever written to the index.
-    fn read(index: &Index, range: &Range<u64>, grain: Grain) -> Result<Option<Self>, super::index::IndexError> {
-        let Some(applied) = index.applied()? else { return Ok(None) };
-        let inner = inner_quarters(range, applied.dropped_quarter);
-        let mut rows = Vec::new();
-        let mut places: HashMap<Mark, usize> = HashMap::new();
-        for (span, numbers) in spans(&inner, grain) {
-            index.rows(span, numbers, &mut |key, sums| match grain {
-                Grain::Day | Grain::Quarter => rows.push((key.start_ms(), key.mark, sums)),
-                Grain::Range => {
-                    let place = *places.entry(key.mark).or_insert(rows.len());
-                    match rows.get_mut(place) {
-                        Some((_, _, known)) => Sums::join(known, &sums),
-                        None => rows.push((key.start_ms(), key.mark, sums)),
-                    }
-                }
-            })?;
-        }
-        let mut subjects = HashMap::new();
-        for (_, mark, _) in &rows {
-            if !subjects.contains_key(mark) {
-                subjects.insert(*mark, index.subject(*mark)?);
-            }
-        }
-        let edges = edges(range, &inner);
-        let touches =
-            |stretch: &Stretch| edges.iter().any(|edge| stretch.from_ms < edge.end && stretch.to_ms >= edge.start);
-        let stretches = if edges.is_empty() { Vec::new() } else { index.stretches()? };
-        let stretches = stretches.into_iter().filter(touches).collect();
-        Ok(Some(Self { applied, rows, subjects, stretches }))
-    }
-}
-
-/// The quarters of an hour that are answered from roll-ups: those that the range covers whole, and of what is only in
-/// archives also the one in which it begins.
-fn inner_quarters(range: &Range<u64>, dropped_quarter: u32) -> Range<u32> {
-    let (from, until) = (quarter_of(range.start), quarter_of(range.end));
-    let from_is_whole = range.start.is_multiple_of(QUARTER_MS) || from < dropped_quarter;
-    let from = if from_is_whole { from } else { from + 1 };
-    from..until.max(from)
-}
-
-/// The rows that `inner` consists of: whole days where they are fine enough, and the quarters before and after them.
-fn spans(inner: &Range<u32>, grain: Grain) -> Vec<(Span, Range<u32>)> {
-    let days = inner.start.div_ceil(QUARTERS_A_DAY)..inner.end / QUARTERS_A_DAY;
-    if grain == Grain::Quarter || days.is_empty() {
-        return vec![(Span::Quarter, inner.clone())];
-    }
-    let (first, last) = (days.start * QUARTERS_A_DAY, days.end * QUARTERS_A_DAY);
-    vec![(Span::Quarter, inner.start..first), (Span::Day, days), (Span::Quarter, last..inner.end)]
-}
-
-/// The parts of `range` that are outside of `inner`.
-fn edges(range: &Range<u64>, inner: &Range<u32>) -> Vec<Range<u64>> {
-    let (start, end) = (u64::from(inner.start) * QUARTER_MS, u64::from(inner.end) * QUARTER_MS);
-    let edges = if inner.is_empty() { [range.clone(), 0..0] } else { [range.start..start, end..range.end] };
-    edges.into_iter().filter(|edge| !edge.is_empty()).collect()
 }
 
 /// Whether the index is one of the journal in `folder`.

@@ -15,6 +15,7 @@ mod wire;
 pub mod codec;
 mod entry_codec;
 mod adjust_codec;
+mod key_codec;
 mod frame;
 mod segment;
 pub mod totals;
@@ -31,6 +32,7 @@ pub mod index;
 mod follow;
 mod archive;
 mod retain;
+mod indexed;
 pub mod ledger;
 pub mod verify;
 

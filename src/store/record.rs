@@ -8,9 +8,10 @@
 use std::sync::Arc;
 
 use crate::domain::account::{Account, Scope};
-use crate::domain::adjustment::Adjustment;
+use crate::domain::adjustment::{Adjustment, TopUp};
 use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
+use crate::domain::key::KeyEvent;
 use crate::domain::money::Usd;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::tokens::UsageSource;
@@ -34,6 +35,10 @@ pub enum Record {
     Adjustment(Box<Adjustment>),
     /// Files that are older than what is to be kept were taken away.
     Dropped(Dropped),
+    /// Something was done to a key.
+    Key(Box<KeyEvent>),
+    /// A total cap was raised.
+    TopUp(Box<TopUp>),
 }
 
 /// Written before a dispatch: from now on the provider may bill up to the quote.
@@ -135,6 +140,8 @@ impl Record {
             Self::Unsettled(unsettled) => unsettled.at_ms,
             Self::Adjustment(adjustment) => adjustment.at_ms,
             Self::Dropped(dropped) => dropped.at_ms,
+            Self::Key(event) => event.at_ms,
+            Self::TopUp(top_up) => top_up.at_ms,
         }
     }
 }

@@ -3,11 +3,11 @@
 //! The order is: the archive is durable; the journal says what was dropped, durably; the index forgets where it was;
 //! the file goes. A process that dies in between leaves a segment and its archive, and the segment wins.
 
-use std::fs::{self, File};
 use std::path::Path;
 
 use super::archive::{self, Archive};
 use super::codec::decode;
+use super::disk::Disk;
 use super::frame::{self, FrameFault, FrameKind, Hash};
 use super::index::{Gathered, Place, quarter_of};
 use super::index::{Index, RowKey, Span};
@@ -45,19 +45,19 @@ pub fn expired(folder: &Path, before_ms: u64) -> Result<Vec<Expired>, ReadError>
 
 impl Expired {
     /// Writes its archive, and returns what the journal is to say of it and the last quarter that it counts in.
-    pub fn archive(&self, folder: &Path, now_ms: u64) -> Result<(Dropped, u32), ReadError> {
+    pub fn archive(&self, disk: &dyn Disk, folder: &Path, now_ms: u64) -> Result<(Dropped, u32), ReadError> {
         let mut archive = self.sums()?;
         archive.previous = self.previous(folder)?;
         let path = folder.join(archive::FOLDER);
-        let sums = archive::write(folder, &archive).map_err(|error| ReadError::Io { path, error })?;
+        let sums = archive::write(disk, folder, &archive).map_err(|error| ReadError::Io { path, error })?;
         let dropped = Dropped { at_ms: now_ms, next_seq: archive.next_seq, head: archive.head, sums };
         Ok((dropped, quarter_of(archive.latest_ms)))
     }
 
     /// Removes the segment.
-    pub fn remove(&self) -> std::io::Result<()> {
-        fs::remove_file(&self.segment.path)?;
-        self.segment.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    pub fn remove(&self, disk: &dyn Disk) -> std::io::Result<()> {
+        disk.remove(&self.segment.path)?;
+        self.segment.path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder))
     }
 
     /// What the segment comes to.

@@ -30,6 +30,8 @@ pub struct Options {
     pub unsynced_records_max: u64,
     /// Opens are refused while more bytes than this are not yet durable.
     pub unsynced_bytes_max: u64,
+    /// How long the folder may be another process's before it is refused.
+    pub lock_wait: Duration,
     /// The file system.
     pub disk: Arc<dyn Disk>,
 }
@@ -97,6 +99,7 @@ impl Default for Options {
             snapshot_bytes: 8 << 20,
             unsynced_records_max: 1 << 16,
             unsynced_bytes_max: 64 << 20,
+            lock_wait: Duration::ZERO,
             disk: Arc::new(RealDisk),
         }
     }

@@ -45,6 +45,7 @@ pub struct Metrics {
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
     rate_limited: Mutex<Family<u64>>,
+    again: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
 }
@@ -107,6 +108,7 @@ impl Metrics {
             cache_bytes: Gauge::default(),
             log_dropped: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
+            again: Mutex::new(Family::new(&["upstream", "kind"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
         }
@@ -122,6 +124,12 @@ impl Metrics {
         *lock(&self.rate_limited).at(&[Label::Known(scope), Label::Known(limit)]) += 1;
     }
 
+    /// Counts an attempt after the first, by the upstream that is asked and whether it is a `retry` or a `fallback`; or,
+    /// as `budget`, a retry that was not made because too many are.
+    pub fn note_again(&self, upstream: &str, kind: &str) {
+        *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -129,6 +137,9 @@ impl Metrics {
         self.entries().write(&mut out);
         let limited = counter("tollgate_rate_limited_total", "Requests that a rate limit refused");
         write_counts(limited, &lock(&self.rate_limited), &mut out);
+        let again =
+            counter("tollgate_attempts_again_total", "Attempts after the first, and retries that were left out");
+        write_counts(again, &lock(&self.again), &mut out);
         self.write_process(&mut out);
         out
     }

@@ -5,4 +5,6 @@ pub mod connect;
 pub mod client;
 pub mod headers;
 pub mod rope;
+pub mod budget;
+pub mod breaker;
 pub mod provider;

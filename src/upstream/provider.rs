@@ -6,6 +6,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
+use super::breaker::Breakers;
+use super::budget::Budget;
 use super::client::{Client, ClientOptions, ResponseFuture};
 use super::headers::{API_KEY, KEY_PREFIX, X_API_KEY, X_GOOG_API_KEY, drop_credentials, query_without_key};
 use super::rope::Rope;
@@ -20,6 +22,10 @@ const AZURE: &str = "azure";
 pub struct Provider {
     /// What config says of it.
     pub config: Arc<Upstream>,
+    /// Which of its models fail.
+    pub breakers: Arc<Breakers>,
+    /// How many requests may be sent again.
+    pub budget: Budget,
     client: Client,
     credential: Option<(HeaderName, HeaderValue)>,
 }
@@ -52,7 +58,9 @@ impl Provider {
 
     fn over(client: Client, config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let credential = config.api_key.as_ref().map(|key| credential(&config, key.expose())).transpose()?;
-        Ok(Self { config, client, credential })
+        let breakers = Arc::new(Breakers::new(config.name.clone(), config.breaking));
+        let budget = Budget::new(config.retries.budget_percent);
+        Ok(Self { config, breakers, budget, client, credential })
     }
 
     /// Whether it has a credential of its own, so that a client's never reaches it.

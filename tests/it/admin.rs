@@ -2,7 +2,7 @@
 
 mod access;
 mod ledger;
-mod commands;
+pub mod commands;
 mod books;
 mod reconcile;
 mod past;

@@ -1,6 +1,7 @@
 //! The real program as a child of the test, with a mock provider in the test's own process.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -71,9 +72,14 @@ impl Place {
 
     /// The program with these arguments, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command.args(arguments).env("TEST_KEY", KEY).env("PROVIDER_KEY", "sk-provider").kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = self.environment(Command::new(env!("CARGO_BIN_EXE_tollgate")));
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    fn environment(&self, mut command: Command) -> Command {
+        command.env("TEST_KEY", KEY).env("PROVIDER_KEY", "sk-provider").kill_on_drop(true);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -87,8 +93,29 @@ impl Place {
 
     /// Starts `tollgate serve` and waits until it serves.
     pub async fn serve(&self) -> Served {
+        self.served(self.command(&["serve", "--config", self.config().to_str().unwrap()])).await
+    }
+
+    /// The same as under a supervisor that holds `socket` and hands it over (sd_listen_fds(3)).
+    pub async fn serve_on(&self, socket: &std::net::TcpListener) -> Served {
+        self.served(self.handed(socket)).await
+    }
+
+    /// The command line of [`Place::serve_on`], not yet started.
+    pub fn handed(&self, socket: &std::net::TcpListener) -> Command {
+        let hand_over = "export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<&0 </dev/null; exec \"$@\"";
+        let config = self.config();
+        let ours =
+            ["-c", hand_over, "sh", env!("CARGO_BIN_EXE_tollgate"), "serve", "--config", config.to_str().unwrap()];
+        let mut command = self.environment(Command::new("sh"));
+        command.args(ours).stdin(Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
+        command
+    }
+
+    /// Starts a server and waits until it serves.
+    pub async fn served(&self, mut command: Command) -> Served {
         let before = Instant::now();
-        let mut process = self.command(&["serve", "--config", self.config().to_str().unwrap()]).spawn().unwrap();
+        let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let said = Arc::new(Mutex::new(String::new()));
         let [address, admin] = loop {

@@ -45,14 +45,14 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         ("[server]\ntime_zone = \"UTC\"", "2:1: server.time_zone: unknown key here; did you mean money.time_zone?"),
         (
             "[store]\ncolour = 1",
-            "2:1: store.colour: unknown key; known here: path, sync_interval_ms, segment_mib, unsynced_records_max, retention_days",
+            "2:1: store.colour: unknown key; known here: path, lock_wait_s, sync_interval_ms, segment_mib, unsynced_records_max, retention_days",
         ),
         ("[teams.a]\nx = 1", "2:1: teams.a.x: unknown key; known here: limits, caps, on_exceed, enforcement"),
         ("[prices.\"a/b\"]\ninptu = \"1\"", "2:1: prices.\"a/b\".inptu: unknown key; did you mean \"input\"?"),
         ("[prices.m]\nserch = \"1\"", "2:1: prices.m.serch: unknown key; did you mean \"search\"?"),
         (
             "[keys.a]\nsecret = { envv = \"K\" }",
-            "2:10: keys.a.secret: needs either { env = \"NAME\" } or { file = \"PATH\" }\n2:12: keys.a.secret.envv: unknown key; did you mean \"env\"?",
+            "2:10: keys.a.secret: needs one of { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", ...] }\n2:12: keys.a.secret.envv: unknown key; did you mean \"env\"?",
         ),
     ]);
 }
@@ -201,9 +201,9 @@ fn callers_are_checked() {
 }
 
 #[test]
-fn secrets_come_from_variables_and_files_only() {
-    let advice = "a secret is not written into the config; use { env = \"NAME\" } or { file = \"PATH\" }";
-    let either = "needs either { env = \"NAME\" } or { file = \"PATH\" }";
+fn secrets_come_from_variables_files_and_commands_only() {
+    let advice = "a secret is not written into the config; use { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", ...] }";
+    let either = "needs one of { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", ...] }";
     check(&[
         ("[upstreams.openai]\napi_key = \"sk-canary\"", &format!("2:11: upstreams.openai.api_key: {advice}")),
         (
@@ -223,6 +223,18 @@ fn secrets_come_from_variables_and_files_only() {
         (
             "[server]\nadmin_token = { env = \"NONE\" }",
             "2:15: server.admin_token: environment variable NONE is not set",
+        ),
+        (
+            "[upstreams.openai]\napi_key = { command = [\"false\", \"canary\"] }",
+            "2:11: upstreams.openai.api_key: command false failed with exit status: 1; run it by hand to see why",
+        ),
+        (
+            "[upstreams.openai]\napi_key = { command = [\"echo\", \"two words\"] }",
+            "2:11: upstreams.openai.api_key: command echo holds a space or a character that a header cannot carry",
+        ),
+        (
+            "[keys.a]\nsecret = []",
+            "2:10: keys.a.secret: an empty list; name at least one { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", ...] }",
         ),
         ("[server]\nadmin_token = { env = \"SHORT\" }", "2:15: server.admin_token: must have at least 16 bytes"),
         (

@@ -15,6 +15,7 @@ use tollgate::domain::entry::Outcome;
 use tollgate::domain::tokens::UsageSource;
 use tollgate::drain::Phase;
 use tollgate::server::clients::Clients;
+use tollgate::server::inherit::Inherited;
 use tollgate::server::{accept, surfaces};
 
 use crate::papers::{Papers, exchange};
@@ -115,9 +116,9 @@ async fn a_socket_in_the_file_system_is_a_door_for_whom_its_permissions_let_in()
     let world = World::start("").await;
     // Left behind by a process that is dead.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let clients = Clients::bind(&config.server).await.unwrap();
+    let clients = Clients::bind(&config.server, &mut Inherited::default()).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-    assert!(Clients::bind(&config.server).await.is_err(), "somebody listens there");
+    assert!(Clients::bind(&config.server, &mut Inherited::default()).await.is_err(), "somebody listens there");
     let serving = clients.serve(world.app.clone());
     check(&world, false, async || UnixStream::connect(&path).await.unwrap()).await;
 
@@ -125,7 +126,7 @@ async fn a_socket_in_the_file_system_is_a_door_for_whom_its_permissions_let_in()
     serving.await.unwrap();
     assert!(!path.exists());
     std::fs::write(&path, "precious").unwrap();
-    assert!(Clients::bind(&config.server).await.is_err());
+    assert!(Clients::bind(&config.server, &mut Inherited::default()).await.is_err());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 

@@ -2,6 +2,7 @@
 
 mod sample;
 mod laws;
+mod power;
 mod broken;
 mod retention;
 mod scale;

@@ -4,6 +4,7 @@ pub mod sample;
 mod codec;
 mod group;
 mod reading;
+mod tamper;
 mod torn;
 mod faults;
 mod power;

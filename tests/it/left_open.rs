@@ -126,7 +126,8 @@ fn holds_wait_for_the_disk_beyond_their_share_of_a_cap() {
         // The first one makes the scope known, and is durable by the second.
         for (number, (quote, waits)) in [("1", true)].iter().chain(quotes).enumerate() {
             let number = number as u64 + 1;
-            let wish = Wish { capped: &capped, at_ms: 0, quote: Usd::parse(quote).unwrap(), unsynced: 2 };
+            let wish =
+                Wish { capped: &capped, at_ms: 0, quote: Usd::parse(quote).unwrap(), metered: None, unsynced: 2 };
             let (held, ()) = local.hold(wish, || Ok::<_, ()>((number, ()))).unwrap();
             assert_eq!(held.must_sync, *waits, "{share}: hold {number} of {quote}");
             all.push(held);

@@ -4,6 +4,7 @@
 
 mod abort;
 mod admin;
+mod again;
 mod ask;
 mod bad_body;
 mod bad_head;
@@ -17,12 +18,16 @@ mod demo;
 mod doors;
 mod explain;
 mod failing_disk;
+mod fault_matrix;
 mod harness;
 mod identity;
 mod index;
 mod journal;
+mod keys;
 mod left_open;
+mod lifecycle;
 mod limits;
+mod metered;
 mod mock;
 mod near;
 mod packed;

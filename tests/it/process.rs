@@ -170,7 +170,7 @@ async fn a_store_has_one_process_and_mistakes_have_their_codes() {
     let place = Place::new("").await;
     let served = place.serve().await;
     let config = place.config().display().to_string();
-    let second = place.run(&["serve", "--config", &config]).await;
+    let second = place.run(&["serve", "--config", &config, "--set", "store.lock_wait_s=0"]).await;
     let said = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1), "{said}");
     let pid = served.process.id().unwrap();

@@ -135,6 +135,45 @@ async fn a_signal_and_a_secret_that_changed_load_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn secrets_overlap_and_are_asked_for_again_when_an_upstream_turns_one_down() {
+    let place = Place::new("").await;
+    let path = |name: &str| place.folder.path().join(name);
+    std::fs::write(path("old"), "tg_old_0123456789abcdef").unwrap();
+    std::fs::write(path("vault"), "tg_new_0123456789abcdef").unwrap();
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let vault = path("vault").display().to_string();
+    let secrets = format!("[{{ file = \"old\" }}, {{ command = [\"cat\", \"{vault}\"] }}]");
+    std::fs::write(place.config(), format!("{text}\n[keys.two]\nsecret = {secrets}\n")).unwrap();
+    let mut served = place.serve().await;
+    let with = async |key: &str, fault: Option<&'static str>| {
+        let mut request = served.post(CHAT, WHOLE);
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        if let Some(fault) = fault {
+            request.headers_mut().insert("x-mock-fault", fault.parse().unwrap());
+        }
+        place.client.request(request).await.unwrap().status().as_u16()
+    };
+    assert_eq!(with("tg_old_0123456789abcdef", None).await, 200);
+    assert_eq!(with("tg_new_0123456789abcdef", None).await, 200);
+    std::fs::write(path("vault"), "tg_newer_0123456789abcdef").unwrap();
+    assert_eq!(with("tg_newer_0123456789abcdef", None).await, 401);
+    let loaded = readiness(&place, &served).await["reload"]["loaded_at"].clone();
+    // The upstream's own no goes to the client as it is.
+    assert_eq!(with("tg_old_0123456789abcdef", Some("401")).await, 401);
+    until(&place, &served, |reload| reload["loaded_at"] != loaded).await;
+    assert_eq!(with("tg_newer_0123456789abcdef", Some("401")).await, 401);
+    assert_eq!(
+        [with("tg_newer_0123456789abcdef", None).await, with("tg_new_0123456789abcdef", None).await],
+        [200, 401]
+    );
+    let (_, numbers) = admin(&place, &served, Method::GET, "/metrics").await;
+    let once = "tollgate_config_reloads_total{result=\"ok\"} 1";
+    assert!(numbers.lines().any(|line| line == once), "once a minute at most: {numbers}");
+    served.signal("TERM");
+    assert_eq!(served.end().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_renewed_while_it_serves() {
     let (papers, renewed) = (Papers::new(), Papers::new());
     let tls =

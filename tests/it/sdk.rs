@@ -27,8 +27,11 @@ async fn python_sdks_work_unchanged() {
     let pip = "-m pip install --quiet --upgrade --target . --requirement requirements.txt --disable-pip-version-check";
     let Some(folder) = packages("python", "requirements.txt", "python3", pip).await else { return };
     let mut clients = Command::new("python3");
-    clients.arg(sources().join("clients.py")).env("PYTHONPATH", folder);
+    clients.arg(sources().join("clients.py")).env("PYTHONPATH", &folder);
     check(clients, "python").await;
+    let mut broke = Command::new("python3");
+    broke.arg(sources().join("broke.py")).env("PYTHONPATH", &folder);
+    check_refused(broke, 4).await;
 }
 
 #[tokio::test]
@@ -36,24 +39,17 @@ async fn node_sdks_work_unchanged() {
     let npm = "install --silent --no-audit --no-fund --ignore-scripts --no-package-lock";
     let Some(folder) = packages("node", "package.json", "npm", npm).await else { return };
     let mut clients = Command::new("node");
-    clients.arg(sources().join("clients.mjs")).env("SDK_MODULES", folder);
+    clients.arg(sources().join("clients.mjs")).env("SDK_MODULES", &folder);
     check(clients, "node").await;
+    let mut broke = Command::new("node");
+    broke.arg(sources().join("broke.mjs")).env("SDK_MODULES", &folder);
+    check_refused(broke, 6).await;
 }
 
 /// Runs the clients with a Tollgate key, and compares the ledger with the provider's own bill.
 async fn check(mut clients: Command, language: &str) {
     let world = World::start("").await;
-    let base = format!("http://{}", world.address);
-    clients
-        .env("OPENAI_BASE_URL", format!("{base}/v1"))
-        .env("ANTHROPIC_BASE_URL", &base)
-        .env("GOOGLE_GEMINI_BASE_URL", &base)
-        .envs(["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"].map(|name| (name, KEY)))
-        // A proxy for the way out has no business between two sockets of this machine.
-        .envs(["NO_PROXY", "no_proxy"].map(|name| (name, "*")))
-        .env_remove("GOOGLE_API_KEY")
-        .env_remove("OPENAI_ORG_ID")
-        .env_remove("ANTHROPIC_AUTH_TOKEN");
+    point(&mut clients, &world);
     let output = run(clients, RUN).await.unwrap_or_else(|why| panic!("{why}"));
     let said = text(&output);
     assert!(output.status.success(), "{said}");
@@ -65,6 +61,35 @@ async fn check(mut clients: Command, language: &str) {
     assert_eq!(entries.len() as u64, world.mock.requests_total(), "one entry for each request that was sent");
     let billed = compare(&world, &entries);
     println!("{language}: {passed} checks, {} requests, of which {billed} are billed", entries.len());
+}
+
+/// Runs clients at a cap without room: each is told so, and asks once, whatever it repeats by itself otherwise.
+async fn check_refused(mut clients: Command, calls: u64) {
+    let world = World::start("[organisation]\ncaps = { total = \"0.000001\" }\n").await;
+    point(&mut clients, &world);
+    let output = run(clients, RUN).await.unwrap_or_else(|why| panic!("{why}"));
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("refused ")).count() as u64, calls, "{said}");
+    let entries = world.entries().await;
+    assert!(entries.iter().all(|entry| entry.outcome == Outcome::Refused), "{entries:?}");
+    assert_eq!(entries.iter().map(|entry| u64::from(entry.requests)).sum::<u64>(), calls, "each asked once");
+    assert_eq!(world.mock.requests_total(), 0);
+}
+
+/// Lets the clients ask `world`, with its key.
+fn point(clients: &mut Command, world: &World) {
+    let base = format!("http://{}", world.address);
+    clients
+        .env("OPENAI_BASE_URL", format!("{base}/v1"))
+        .env("ANTHROPIC_BASE_URL", &base)
+        .env("GOOGLE_GEMINI_BASE_URL", &base)
+        .envs(["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"].map(|name| (name, KEY)))
+        // A proxy for the way out has no business between two sockets of this machine.
+        .envs(["NO_PROXY", "no_proxy"].map(|name| (name, "*")))
+        .env_remove("GOOGLE_API_KEY")
+        .env_remove("OPENAI_ORG_ID")
+        .env_remove("ANTHROPIC_AUTH_TOKEN");
 }
 
 /// Every billed request has its entry with the same usage and the same cost, and the rest cost nothing.

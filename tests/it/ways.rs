@@ -20,7 +20,7 @@ const STREAM: &str = r#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role"
 fn front(address: SocketAddr, scheme: &str, more: &str) -> String {
     format!(
         "[upstreams.front]\ndialect = \"openai\"\nprovider = \"openai\"\ninclude_usage = \"splice\"\n\
-         api_key = {{ env = \"PROVIDER_KEY\" }}\nbase_url = \"{scheme}://localhost:{}\"\n{more}\n",
+         api_key = {{ env = \"PROVIDER_KEY\" }}\nbase_url = \"{scheme}://localhost:{}\"\nretries = 0\n{more}\n",
         address.port()
     )
 }

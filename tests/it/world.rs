@@ -223,9 +223,14 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// A config with the mock behind the upstreams `openai`, `anthropic` and `gemini`; lines of `extra` that begin with
-/// `server.` go into that section, `env.NAME=VALUE` is a variable, and `//PROVIDER` in it stands for the provider's address.
+/// `server.` go into that section, those with `upstream.` into each of the three, `env.NAME=VALUE` is a variable, and `//PROVIDER` in it stands for the provider's address.
 pub fn config_text(provider: SocketAddr, folder: &TempDir, extra: &str) -> String {
     let extra = extra.replace("//PROVIDER", &format!("//{provider}"));
+    let said = |line: &str| line.strip_prefix("upstream.").map(|line| format!("{line}\n"));
+    // What a test does not ask for neither repeats its requests nor refuses them.
+    let quiet = ["retries = 0", "breaker_failures = 0"];
+    let quiet = quiet.iter().filter(|line| !extra.contains(&format!("upstream.{} ", line.split(' ').next().unwrap())));
+    let each: String = quiet.map(|line| format!("{line}\n")).chain(extra.lines().filter_map(said)).collect();
     format!(
         r#"
 [server]
@@ -247,17 +252,17 @@ provider = "openai"
 include_usage = "splice"
 api_key = {{ env = "PROVIDER_KEY" }}
 base_url = "http://{provider}"
-[upstreams.anthropic]
+{each}[upstreams.anthropic]
 dialect = "anthropic"
 provider = "anthropic"
 api_key = {{ env = "PROVIDER_KEY" }}
 base_url = "http://{provider}"
-[upstreams.gemini]
+{each}[upstreams.gemini]
 dialect = "gemini"
 provider = "google"
 api_key = {{ env = "PROVIDER_KEY" }}
 base_url = "http://{provider}"
-{extra}
+{each}{extra}
 "#,
         path = folder.path().display(),
         extra_server = extra
@@ -267,7 +272,7 @@ base_url = "http://{provider}"
             .collect::<String>(),
         extra = extra
             .lines()
-            .filter(|line| !line.starts_with("server.") && !line.starts_with("env."))
+            .filter(|line| !["server.", "upstream.", "env."].iter().any(|start| line.starts_with(start)))
             .collect::<Vec<_>>()
             .join("\n"),
     )

@@ -65,11 +65,16 @@ impl Callers {
         let account = Account { key: id.into(), user, team, tags: tags(section) };
         let attribute = section.flag("attribute", false);
         let (rights, expires_ms) = (rights::rights(section), rights::expires(section, zone));
-        let Some(secret) = secret(section, vault) else { return };
-        let digest = digest_of(secret.expose());
-        let key = Arc::new(Key { account, attribute, secret, rights, expires_ms });
-        if let Some(twin) = self.by_digest.0.insert(digest, key.clone()) {
-            section.complain("secret", format!("the same secret as that of the key {:?}", twin.account.key));
+        let secrets = secrets(section, vault);
+        if secrets.is_empty() {
+            return;
+        }
+        let digests: Vec<_> = secrets.iter().map(|secret| digest_of(secret.expose())).collect();
+        let key = Arc::new(Key { account, attribute, secrets, rights, expires_ms });
+        for digest in digests {
+            if let Some(twin) = self.by_digest.0.insert(digest, key.clone()) {
+                section.complain("secret", format!("the same secret as that of the key {:?}", twin.account.key));
+            }
         }
         self.keys.insert(id.into(), key);
     }
@@ -85,17 +90,20 @@ impl Callers {
     }
 }
 
-fn secret(section: &Section<'_>, vault: &Vault<'_>) -> Option<Secret> {
+/// The secrets of a key: one, or the old and the new one while callers go over.
+fn secrets(section: &Section<'_>, vault: &Vault<'_>) -> Vec<Secret> {
     if section.find("secret").is_none() {
         section.complain("secret", "missing; as in secret = { env = \"TOLLGATE_KEY_CI\" }");
-        return None;
+        return Vec::new();
     }
-    let secret = vault.secret(section, "secret")?;
-    if !secret.expose().starts_with("tg_") || secret.expose().len() < KEY_BYTES_MIN {
-        let rule = format!("{} must start with tg_ and have at least {KEY_BYTES_MIN} bytes", secret.origin());
-        section.complain("secret", format!("{rule}; to make one: echo \"tg_$(openssl rand -hex 24)\""));
+    let secrets = vault.secrets(section, "secret");
+    for secret in &secrets {
+        if !secret.expose().starts_with("tg_") || secret.expose().len() < KEY_BYTES_MIN {
+            let rule = format!("{} must start with tg_ and have at least {KEY_BYTES_MIN} bytes", secret.origin());
+            section.complain("secret", format!("{rule}; to make one: echo \"tg_$(openssl rand -hex 24)\""));
+        }
     }
-    Some(secret)
+    secrets
 }
 
 fn tags(section: &Section<'_>) -> Arc<[(Box<str>, Box<str>)]> {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::words::ON_EXCEED;
+use super::words::{ENFORCEMENT, ON_EXCEED};
 use crate::config::caps::{Caps, Named};
 use crate::config::glob::Glob;
 use crate::config::read::Section;
-use crate::config::schema::{CAPPED, CAPS, ROLLING};
+use crate::config::schema::{CAPPED, CAPS, MODEL, ROLLING};
 use crate::domain::account::Scope;
-use crate::domain::cap::{Capped, Limit, OnExceed, Policy, Window};
+use crate::domain::cap::{Capped, Enforcement, Limit, OnExceed, Policy, Window};
 use crate::domain::money::Usd;
 
 /// Rolling caps of one scope.
@@ -54,7 +54,7 @@ fn tags(root: &Section<'_>) -> Named {
 }
 
 fn models(root: &Section<'_>) -> Vec<(Glob, Capped)> {
-    let sections = root.sections("models", &CAPPED);
+    let sections = root.sections("models", &MODEL);
     let model = |(pattern, section): &(&str, Section<'_>)| match Glob::parse(pattern) {
         Ok(glob) => Some((glob, Capped { scope: Scope::Model((*pattern).into()), policy: policy(section)? })),
         Err(error) => {
@@ -68,7 +68,7 @@ fn models(root: &Section<'_>) -> Vec<(Glob, Capped)> {
 /// The caps of a section; none if it has none.
 fn policy(section: &Section<'_>) -> Option<Arc<Policy>> {
     let on_exceed = on_exceed(section);
-    section.choice("enforcement", &[("ceiling", ())], ());
+    let enforcement = section.choice("enforcement", &ENFORCEMENT, Enforcement::Ceiling);
     let caps = section.section("caps", &CAPS);
     let mut limits = Vec::new();
     for (key, window) in
@@ -96,12 +96,12 @@ fn policy(section: &Section<'_>) -> Option<Arc<Policy>> {
         if section.find("caps").is_some() {
             section.complain("caps", "names no cap; as in caps = { day = \"20.00\" }");
         }
-        if section.find("on_exceed").is_some() {
-            section.complain("on_exceed", "there are no caps here that it could apply to");
+        for key in ["on_exceed", "enforcement"].into_iter().filter(|key| section.find(key).is_some()) {
+            section.complain(key, "there are no caps here that it could apply to");
         }
         return None;
     }
-    Some(Arc::new(Policy { limits, on_exceed }))
+    Some(Arc::new(Policy { limits, on_exceed, enforcement }))
 }
 
 fn on_exceed(section: &Section<'_>) -> OnExceed {

@@ -12,11 +12,13 @@ mod caps;
 mod cache;
 mod rights;
 mod prices;
+mod fallbacks;
 
 use super::error::Complaints;
 use super::parts::Config;
 use super::raw::Entry;
 use super::read::Section;
+use super::ring::Lent;
 use super::secret::Vault;
 
 /// What resolving depends on besides what was said.
@@ -44,6 +46,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         money,
         log: server::log(&root),
         network,
+        fallbacks: fallbacks::fallbacks(&root, &upstreams),
         upstreams,
         teams: callers.teams,
         users: callers.users,
@@ -53,6 +56,7 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         caps,
         cache: cache::cache(&root),
         default_rights: rights::defaults(&root),
+        ring: Lent::default(),
         by_digest: callers.by_digest,
     }
 }
@@ -62,7 +66,7 @@ pub(super) mod words {
     use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
-    use crate::domain::cap::OnExceed;
+    use crate::domain::cap::{Enforcement, OnExceed};
     use crate::domain::operation::Dialect;
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
@@ -73,6 +77,8 @@ pub(super) mod words {
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
     pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
         [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
+    pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
+        [("ceiling", Enforcement::Ceiling), ("metered", Enforcement::Metered)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =
         [("splice", IncludeUsage::Splice), ("keep", IncludeUsage::Keep)];
     pub(in super::super) const LOG_FORMAT: [(&str, LogFormat); 2] =

@@ -68,6 +68,7 @@ pub(super) fn store(root: &Section<'_>) -> Store {
     }
     Store {
         path: path.into(),
+        lock_wait: Duration::from_secs(section.number("lock_wait_s", 5, 0..=3_600)),
         sync_interval: Duration::from_millis(section.number("sync_interval_ms", 5, 0..=1_000)),
         segment_bytes: section.number("segment_mib", 64, 1..=4_096) * MIB,
         unsynced_records_max: count(&section, "unsynced_records_max", 65_536, 1_024..=4_194_304),
@@ -91,6 +92,7 @@ pub(super) fn money(root: &Section<'_>) -> Money {
         drain_max: seconds(&section, "drain_s_max", 120),
         drain_bytes_max: section.number("drain_mib_max", 8, 1..=1024) * MIB,
         hold_expiry: Duration::from_secs(section.number("hold_expiry_s", 900, 0..=86_400)),
+        metered_tokens: section.number("metered_tokens", 1_024, 64..=1_000_000),
         unsynced_share: section.decimal("unsynced_share", Share::parse).unwrap_or_default(),
     }
 }

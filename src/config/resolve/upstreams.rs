@@ -2,6 +2,7 @@
 //!
 //! Invariant: an upstream's origin comes from here only; nothing that a client sends can change it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::config::hosts;
 use crate::config::parts::{BaseUrl, IncludeUsage, Upstream};
 use crate::config::presets::{self, Preset};
 use crate::config::read::Section;
+use crate::config::resilience::{Breaking, Retries};
 use crate::config::schema::UPSTREAM;
 use crate::config::secret::Vault;
 use crate::domain::operation::Dialect;
@@ -41,6 +43,17 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
     let pool_idle = Duration::from_secs(section.number("pool_idle_s", 15, 0..=3_600));
     let pool_max_idle = count(section, "pool_max_idle", 256, 0..=100_000);
 
+    let retries = Retries {
+        max: number32(section, "retries", 2, 0..=10),
+        wait_max: seconds(section, "retry_wait_s_max", 10),
+        budget_percent: section.number("retry_budget_percent", 10, 0..=100),
+        unanswered: section.flag("retry_unanswered", false),
+    };
+    let breaking = Breaking {
+        failures: number32(section, "breaker_failures", 5, 0..=1_000_000),
+        window: seconds(section, "breaker_window_s", 30),
+        cooldown: seconds(section, "breaker_cooldown_s", 60),
+    };
     let free = section.flag("free", false);
     let drop_version = section.flag("drop_version", preset.is_some_and(|preset| preset.drops_version));
     let base_url = base_url(name, section, preset)?;
@@ -66,7 +79,13 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         idle_timeout,
         pool_idle,
         pool_max_idle,
+        retries,
+        breaking,
     })
+}
+
+fn number32(section: &Section<'_>, key: &str, default: u64, range: RangeInclusive<u64>) -> u32 {
+    u32::try_from(section.number(key, default, range)).unwrap_or(u32::MAX)
 }
 
 fn preset_of(section: &Section<'_>) -> Option<&'static Preset> {

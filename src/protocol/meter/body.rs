@@ -3,6 +3,7 @@
 //! The framing is told by the first byte, not by the content type, which providers get wrong: `{` begins a JSON body,
 //! `[` a JSON array of answers (Gemini), anything else an event stream.
 
+use super::Seen;
 use super::lines::Lines;
 use crate::domain::operation::Operation;
 use crate::protocol::anthropic_messages::UntoldWrites;
@@ -104,6 +105,20 @@ impl Body {
             gather.mark_broken();
         }
         self.framing = Framing::Ignored;
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        match (&self.framing, &self.gather) {
+            (Framing::Untold, _) => Seen::Text(0),
+            (Framing::Events(_), Some(gather)) => gather.seen().map_or(Seen::Unclear, Seen::Text),
+            (Framing::Events(_) | Framing::Whole(_) | Framing::Array(_) | Framing::Lines(_) | Framing::Ignored, _) => {
+                Seen::Unclear
+            }
+        }
+    }
+
+    pub(super) fn open_block(&self) -> Option<u32> {
+        self.gather.as_ref().and_then(Gather::open_block)
     }
 
     pub(super) fn is_terminal(&self) -> bool {

@@ -321,8 +321,9 @@ impl Work {
         if self.follow.is_none() {
             return Ok(());
         }
+        let disk = self.tip.disk();
         for old in expired(&self.folder, before_ms).map_err(Trouble::Journal)? {
-            let (dropped, quarter) = old.archive(&self.folder, now_ms).map_err(Trouble::Journal)?;
+            let (dropped, quarter) = old.archive(&*disk, &self.folder, now_ms).map_err(Trouble::Journal)?;
             let next_seq = dropped.next_seq;
             if !self.tip.post_durably(&Record::Dropped(dropped)) {
                 return Ok(());
@@ -330,7 +331,7 @@ impl Work {
             self.gathered.drop_before(next_seq, quarter + 1);
             self.catch_up()?;
             let path = self.folder.join(segment::FOLDER);
-            old.remove().map_err(|error| Trouble::Journal(ReadError::Io { path, error }))?;
+            old.remove(&*disk).map_err(|error| Trouble::Journal(ReadError::Io { path, error }))?;
             lock(&self.desk.state).dropped += 1;
         }
         Ok(())

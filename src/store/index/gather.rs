@@ -162,6 +162,8 @@ pub fn counted(record: &Record) -> Option<(u64, Subject, Sums)> {
         | Record::Rate(_)
         | Record::Start(_)
         | Record::Unsettled(_)
-        | Record::Dropped(_) => None,
+        | Record::Dropped(_)
+        | Record::Key(_)
+        | Record::TopUp(_) => None,
     }
 }

@@ -131,7 +131,8 @@ async fn refusals_say_what_is_wrong_and_nothing_is_kept() {
     for (asked, expect, code) in [
         (request("/admin/v1/config", &[]), 401, "unauthorized"),
         (request("/livez", &[("host", "evil.example")]), 403, "forbidden"),
-        (request("/admin/v1/keys", &with), 404, "not_found"),
+        (request("/admin/v1/kyes", &with), 404, "not_found"),
+        (request("/admin/v1/keys/none", &with), 404, "not_found"),
         (request("/admin/v1/requests/a/b", &with), 404, "not_found"),
         (request("/admin/v1/requests/12", &with), 400, "bad_request"),
         (request("/admin/v1/report?by=price", &with), 400, "bad_request"),

@@ -93,12 +93,12 @@ async fn what_is_described_is_there() {
     assert_eq!(said["info"]["version"], env!("CARGO_PKG_VERSION"));
     let id = house.settle(entry("search", 5), closing(5)).await;
     for (path, methods) in said["paths"].as_object().unwrap() {
-        if methods["post"].is_object() {
+        if methods["post"].is_object() && !methods["get"].is_object() {
             assert_eq!(house.get(path).await.0, StatusCode::METHOD_NOT_ALLOWED, "{path}");
             continue;
         }
         assert!(methods["get"]["responses"]["200"].is_object(), "{path}");
-        let (status, body) = house.get(&path.replace("{id}", &id.to_string())).await;
+        let (status, body) = house.get(&path.replace("{id}", &id.to_string()).replace("{name}", "ci")).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
     }
     let schema = &said["components"]["schemas"];

@@ -15,8 +15,8 @@ fn a_cap_that_cannot_be_enforced_is_refused() {
             "2:8: organisation.caps: names no cap; as in caps = { day = \"20.00\" }\n2:10: organisation.caps.dya: unknown key; known here: day, week, month, total, rolling",
         ),
         (
-            "[organisation]\ncaps = { day = \"5\" }\nenforcement = \"metered\"",
-            "3:15: organisation.enforcement: must be \"ceiling\"",
+            "[organisation]\ncaps = { day = \"5\" }\nenforcement = \"loose\"",
+            "3:15: organisation.enforcement: must be \"ceiling\" or \"metered\"",
         ),
         ("[teams.a]\non_exceed = \"shrink\"", "2:13: teams.a.on_exceed: there are no caps here that it could apply to"),
         ("[tags.search]\ncaps = { day = \"5\" }", "1:7: tags.search: a tag is named as in [tags.\"feature=search\"]"),

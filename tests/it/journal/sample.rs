@@ -155,7 +155,9 @@ pub fn holding(folder: &Path) -> Holding {
             | Record::Start(_)
             | Record::Unsettled(_)
             | Record::Adjustment(_)
-            | Record::Dropped(_) => {}
+            | Record::Dropped(_)
+            | Record::Key(_)
+            | Record::TopUp(_) => {}
         }
     }
     let report = verify(folder).unwrap();

@@ -1,0 +1,55 @@
+//! What is done about upstreams that fail: how often they are asked again, when they are left alone, and who is asked
+//! instead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::glob::Glob;
+use super::parts::Config;
+
+/// How often an upstream is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// Further attempts after the first.
+    pub max: u32,
+    /// The longest wait between two, also where the upstream asks for more.
+    pub wait_max: Duration,
+    /// Retries of all requests together, as a share of the traffic.
+    pub budget_percent: u64,
+    /// Whether a request is sent again that was sent and got no answer at all, so that it may be billed twice.
+    pub unanswered: bool,
+}
+
+/// When an upstream's model is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaking {
+    /// Failures within the window that open the breaker, if at least half of all attempts failed; 0: never.
+    pub failures: u32,
+    /// How far back failures count.
+    pub window: Duration,
+    /// How long nobody is sent there.
+    pub cooldown: Duration,
+}
+
+/// Who is asked where somebody else has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// As config says it.
+    pub said: Box<str>,
+    /// The upstream; none: the one that serves the model.
+    pub upstream: Option<Arc<str>>,
+    /// The model; none: the same.
+    pub model: Option<Arc<str>>,
+}
+
+/// The fallbacks of models by their patterns, in the order of the file.
+pub type Fallbacks = Vec<(Glob, Vec<Fallback>)>;
+
+impl Config {
+    /// Who is asked where an upstream has failed with `model`: by the first pattern that fits and names anybody.
+    #[must_use]
+    pub fn fallbacks_of(&self, model: &str) -> &[Fallback] {
+        let found = self.fallbacks.iter().find(|(glob, _)| glob.matches(model));
+        found.map_or(&[], |(_, fallbacks)| fallbacks)
+    }
+}

@@ -1,0 +1,236 @@
+//! [`Ring`]: the keys that were made at run time, as requests look them up.
+//!
+//! The file is policy, the store is fact: what is in here comes from the store and outlives every reload, so that a config
+//! only holds a [`Lent`] ring. It is filled once, at the start, and then follows each change.
+//!
+//! Invariant: when [`Ring::change`] returns, the next request that arrives meets the change.
+//! Invariant: a change that was not written down is not made, but for a revocation, which is made in any case.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::rights::Rights;
+use crate::domain::account::{Account, Tag};
+use crate::domain::key::{Digest, KeyAct, KeyBook, KeyEvent, KeyFault, KeyState};
+
+/// Keys by their secrets' digests.
+#[derive(Default)]
+pub struct Ring {
+    table: ArcSwap<Table>,
+    book: Mutex<KeyBook>,
+}
+
+/// The ring of the running process; all configs of one process hold the same, and compare as equal.
+#[derive(Clone, Debug, Default)]
+pub struct Lent(Arc<Ring>);
+
+/// A key, ready to be used.
+#[derive(Debug)]
+pub struct Made {
+    /// Whom its requests are billed to.
+    pub account: Account,
+    /// Whether `x-tollgate-user` may name the user.
+    pub attribute: bool,
+    /// What it may be used for; nothing is what the defaults say.
+    pub rights: Option<Arc<Rights>>,
+}
+
+/// What a secret is.
+#[derive(Debug)]
+pub enum Found {
+    /// That of this key.
+    Good(Arc<Made>),
+    /// That of a key that has expired, or one that was rotated away.
+    Over,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Each with the time from when on it is refused, unix milliseconds.
+    by_digest: HashMap<Digest, (Arc<Made>, u64)>,
+    tags: HashMap<Arc<str>, Arc<[Tag]>>,
+}
+
+impl Ring {
+    /// Begins with `book`. Gives the names of keys whose lists cannot be read, which nobody can use.
+    #[must_use]
+    pub fn fill(&self, book: KeyBook) -> Vec<Arc<str>> {
+        let mut own = self.lock();
+        let mut table = Table::default();
+        let unusable = book.0.iter().filter(|(name, state)| !table.put(name, state));
+        let unusable = unusable.map(|(name, _)| name.clone()).collect();
+        *own = book;
+        self.table.store(Arc::new(table));
+        unusable
+    }
+
+    /// Whether there is no key at all, so that no secret need be hashed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.load().by_digest.is_empty()
+    }
+
+    /// The key with this secret.
+    #[must_use]
+    pub fn find(&self, digest: &Digest, now_ms: u64) -> Option<Found> {
+        let table = self.table.load();
+        let (made, until_ms) = table.by_digest.get(digest)?;
+        Some(if now_ms < *until_ms { Found::Good(made.clone()) } else { Found::Over })
+    }
+
+    /// The tags of a key, also of one that was revoked.
+    #[must_use]
+    pub fn tags_of(&self, key: &str) -> Option<Arc<[Tag]>> {
+        self.table.load().tags.get(key).cloned()
+    }
+
+    /// Every key, also those that were revoked.
+    #[must_use]
+    pub fn book(&self) -> KeyBook {
+        self.lock().clone()
+    }
+
+    /// Makes a change that `write` writes down.
+    ///
+    /// # Errors
+    /// It cannot be made, or was not written. A key that was to be revoked is refused until the process ends even so.
+    pub fn change<T, E: From<KeyFault>>(
+        &self,
+        event: KeyEvent,
+        write: impl FnOnce(&KeyEvent) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut book = self.lock();
+        book.check(&event)?;
+        let written = write(&event);
+        if written.is_ok() || event.act == KeyAct::Revoked {
+            let name = event.key.clone();
+            book.apply(event)?;
+            if let Some(state) = book.0.get(&name) {
+                let mut table = Table::clone(&self.table.load());
+                // Whoever made the event has checked its lists.
+                let _usable = table.put(&name, state);
+                self.table.store(Arc::new(table));
+            }
+        }
+        written
+    }
+
+    /// A poisoned lock holds a book that is whole after each step, so that it may be used.
+    fn lock(&self) -> MutexGuard<'_, KeyBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Puts a key in the place of what is known of it; false if its lists cannot be read.
+    fn put(&mut self, name: &Arc<str>, state: &KeyState) -> bool {
+        self.by_digest.retain(|_, (made, _)| made.account.key != *name);
+        let grant = &state.grant;
+        if !grant.tags.is_empty() {
+            self.tags.insert(name.clone(), grant.tags.clone());
+        }
+        let Ok(rights) = Rights::of(&grant.lists) else { return false };
+        if state.revoked_ms.is_some() {
+            return true;
+        }
+        let (user, team, tags) = (grant.user.clone(), grant.team.clone(), grant.tags.clone());
+        let account = Account { key: name.clone(), user, team, tags };
+        let made = Arc::new(Made { account, attribute: grant.attribute, rights });
+        let expires_ms = grant.expires_ms.unwrap_or(u64::MAX);
+        if let Some((digest, until_ms)) = state.previous {
+            self.by_digest.insert(digest, (made.clone(), until_ms.min(expires_ms)));
+        }
+        self.by_digest.insert(grant.digest, (made, expires_ms));
+        true
+    }
+}
+
+impl Clone for Table {
+    fn clone(&self) -> Self {
+        Self { by_digest: self.by_digest.clone(), tags: self.tags.clone() }
+    }
+}
+
+impl std::ops::Deref for Lent {
+    type Target = Ring;
+
+    fn deref(&self) -> &Ring {
+        &self.0
+    }
+}
+
+impl PartialEq for Lent {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Lent {}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Ring({})", self.table.load().by_digest.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::key::{Grant, Lists};
+
+    const ONE: Digest = Digest([1; 32]);
+    const TWO: Digest = Digest([2; 32]);
+
+    fn event(act: KeyAct) -> KeyEvent {
+        KeyEvent { at_ms: 1, key: "ci".into(), actor: "ada".into(), reason: "".into(), act }
+    }
+
+    fn made(expires_ms: Option<u64>) -> KeyEvent {
+        let tags = [("feature".into(), "search".into())].into();
+        let lists = Lists::default();
+        let grant = Grant { user: None, team: None, tags, attribute: false, expires_ms, lists, digest: ONE };
+        event(KeyAct::Made(Box::new(grant)))
+    }
+
+    fn written(_: &KeyEvent) -> Result<(), KeyFault> {
+        Ok(())
+    }
+
+    fn unwritten(_: &KeyEvent) -> Result<(), KeyFault> {
+        Err(KeyFault::Absent)
+    }
+
+    fn is_good(ring: &Ring, digest: Digest, now_ms: u64) -> Option<bool> {
+        ring.find(&digest, now_ms).map(|found| matches!(found, Found::Good(_)))
+    }
+
+    #[test]
+    fn a_key_is_good_until_it_expires_or_is_rotated_away() {
+        let ring = Ring::default();
+        assert!(ring.is_empty() && is_good(&ring, ONE, 1).is_none());
+        ring.change(made(Some(100)), written).unwrap();
+        assert_eq!((is_good(&ring, ONE, 99), is_good(&ring, ONE, 100)), (Some(true), Some(false)));
+        ring.change(event(KeyAct::Rotated { digest: TWO, overlap_until_ms: 20 }), written).unwrap();
+        assert_eq!((is_good(&ring, ONE, 19), is_good(&ring, ONE, 20)), (Some(true), Some(false)));
+        assert_eq!((is_good(&ring, TWO, 20), is_good(&ring, TWO, 100)), (Some(true), Some(false)));
+        ring.change(event(KeyAct::Revoked), written).unwrap();
+        assert!(is_good(&ring, ONE, 1).is_none() && is_good(&ring, TWO, 1).is_none());
+        assert_eq!(ring.tags_of("ci").unwrap().len(), 1, "what it has spent is still counted by its tags");
+        let again = Ring::default();
+        assert!(again.fill(ring.book()).is_empty() && again.is_empty());
+    }
+
+    #[test]
+    fn only_a_revocation_is_made_without_being_written() {
+        let ring = Ring::default();
+        assert!(ring.change(made(None), unwritten).is_err() && ring.is_empty());
+        ring.change(made(None), written).unwrap();
+        assert!(ring.change(event(KeyAct::Rotated { digest: TWO, overlap_until_ms: 0 }), unwritten).is_err());
+        assert_eq!((is_good(&ring, ONE, 1), is_good(&ring, TWO, 1)), (Some(true), None));
+        assert!(ring.change(event(KeyAct::Revoked), unwritten).is_err());
+        assert!(is_good(&ring, ONE, 1).is_none());
+    }
+}

@@ -1,0 +1,172 @@
+//! Course: who is asked first, who is asked again, and who instead.
+//!
+//! The same upstream is asked again where that may help, is allowed and fits the time; then the next candidate, whose
+//! upstream is not known to fail. Nothing is asked again of which a byte has reached the client, since that is decided
+//! before its head goes out.
+//!
+//! Invariant: what was sent and got no answer is not sent again, unless config says so: both could be billed.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+use tokio::time::Instant;
+
+use super::arrive::Arrival;
+use super::flight::{Answer, Failure};
+use super::route::{Candidate, Decision};
+use super::settle::End;
+use crate::app::App;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::drain::Phase;
+use crate::protocol::again::{Advice, backoff_ms};
+use crate::upstream::breaker::Probe;
+
+/// An SDK's own repetitions, counted by itself (OpenAI's and Anthropic's).
+const OWN_RETRIES: HeaderName = HeaderName::from_static("x-stainless-retry-count");
+
+/// Whoever has another candidate does not wait longer than this for the same one, milliseconds.
+const PATIENCE_MS: u64 = 1_000;
+
+/// How a request goes on.
+pub struct Course<'d, 'a> {
+    app: &'a App,
+    decision: &'d Decision,
+    /// The place of the candidate that is asked: 0 is the first.
+    at: usize,
+    /// How often it was asked again.
+    retries: u32,
+    /// Whether the request can be sent a second time at all.
+    is_repeatable: bool,
+    /// Whether the client itself asks again.
+    is_repeated: bool,
+    deadline: Instant,
+}
+
+/// One attempt to come.
+#[derive(Debug)]
+pub struct Leg<'a> {
+    /// Who is asked.
+    pub candidate: &'a Candidate,
+    /// How long to wait before.
+    pub wait: Duration,
+    /// Whether it is to find out if the upstream is back.
+    pub probe: Option<Probe>,
+}
+
+impl<'d, 'a> Course<'d, 'a> {
+    /// The course of a request, and its first attempt.
+    ///
+    /// # Errors
+    /// All upstreams are known to fail.
+    pub fn begin(app: &'a App, arrival: &Arrival, decision: &'d Decision) -> Result<(Self, Leg<'d>), Refusal> {
+        let config = &decision.first.provider.config;
+        let mut course = Self {
+            app,
+            decision,
+            at: 0,
+            retries: 0,
+            is_repeatable: !arrival.endpoint.operation.streams_body(),
+            is_repeated: is_repeated(&arrival.head.headers),
+            deadline: Instant::now() + config.first_byte_timeout,
+        };
+        match course.leg(Duration::ZERO) {
+            Ok(leg) => {
+                leg.candidate.provider.budget.earn();
+                Ok((course, leg))
+            }
+            Err(wait_us) => course.elsewhere().map_or_else(|| Err(down(wait_us)), Ok).map(|leg| (course, leg)),
+        }
+    }
+
+    /// What follows an answer; nothing if the client gets it.
+    pub fn after_answer(&mut self, answer: &Answer) -> Option<Leg<'d>> {
+        let (status, headers) = (answer.response.status().as_u16(), answer.response.headers());
+        if status < 400 {
+            return None;
+        }
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let advice = Advice::of(status, self.app.clock.now_ms(), header)?;
+        self.after(advice)
+    }
+
+    /// What follows an attempt without an answer.
+    pub fn after_failure(&mut self, failure: &Failure) -> Option<Leg<'d>> {
+        let unanswered = self.candidate().provider.config.retries.unanswered;
+        let may_follow = match failure.end() {
+            End::Unreachable => failure.was_sent_out(),
+            End::BrokenOff | End::Silent => unanswered,
+            End::Complete | End::ClientLeft | End::Withdrawn | End::Cut | End::OutOfMoney => false,
+        };
+        if may_follow { self.after(Advice { same: true, after_ms: None }) } else { None }
+    }
+
+    /// The next candidate, where a cap has no room for this one.
+    pub fn after_refusal(&mut self) -> Option<Leg<'d>> {
+        self.elsewhere()
+    }
+
+    fn after(&mut self, advice: Advice) -> Option<Leg<'d>> {
+        if !self.is_repeatable || self.app.drain.phase() == Phase::Cutting || Instant::now() >= self.deadline {
+            return None;
+        }
+        self.again(advice).or_else(|| self.elsewhere())
+    }
+
+    /// The same candidate once more.
+    fn again(&mut self, advice: Advice) -> Option<Leg<'d>> {
+        let candidate = self.candidate();
+        let policy = &candidate.provider.config.retries;
+        if !advice.same || self.is_repeated || self.retries >= policy.max {
+            return None;
+        }
+        let wait_ms = advice.after_ms.unwrap_or_else(|| backoff_ms(self.retries, self.app.mint.dice()));
+        let wait = Duration::from_millis(wait_ms);
+        let has_other = self.at < self.decision.others.len();
+        if wait > policy.wait_max || Instant::now() + wait >= self.deadline || (has_other && wait_ms > PATIENCE_MS) {
+            return None;
+        }
+        let leg = self.leg(wait).ok()?;
+        if !candidate.provider.budget.spend() {
+            self.app.metrics.note_again(&candidate.provider.config.name, "budget");
+            return None;
+        }
+        self.retries += 1;
+        self.app.metrics.note_again(&candidate.provider.config.name, "retry");
+        Some(leg)
+    }
+
+    /// The next candidate whose upstream is not known to fail.
+    fn elsewhere(&mut self) -> Option<Leg<'d>> {
+        while self.is_repeatable && self.at < self.decision.others.len() {
+            (self.at, self.retries) = (self.at + 1, 0);
+            if let Ok(leg) = self.leg(Duration::ZERO) {
+                self.app.metrics.note_again(&leg.candidate.provider.config.name, "fallback");
+                return Some(leg);
+            }
+        }
+        None
+    }
+
+    fn candidate(&self) -> &'d Candidate {
+        match self.at.checked_sub(1).and_then(|at| self.decision.others.get(at)) {
+            Some(other) => other,
+            None => &self.decision.first,
+        }
+    }
+
+    fn leg(&self, wait: Duration) -> Result<Leg<'d>, u64> {
+        let candidate = self.candidate();
+        let probe = candidate.provider.breakers.ask(&candidate.model, self.app.clock.ticks_us())?;
+        Ok(Leg { candidate, wait, probe })
+    }
+}
+
+fn is_repeated(headers: &HeaderMap) -> bool {
+    let count = headers.get(OWN_RETRIES).and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    count.is_some_and(|count| count > 0)
+}
+
+fn down(wait_us: u64) -> Refusal {
+    let wait_s = u32::try_from(wait_us.div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1);
+    Refusal::new(Cause::UpstreamDown, "the upstream has failed too often and is left alone for a while").after(wait_s)
+}
