@@ -7,10 +7,13 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tollgate::domain::account::Account;
+use tollgate::bank::local::{Local, Wish};
+use tollgate::domain::account::{Account, Scope};
+use tollgate::domain::cap::{Capped, Limit, Policy, Share, Window};
 use tollgate::domain::classify::Weights;
 use tollgate::domain::entry::Entry;
 use tollgate::domain::ids::{AttemptId, RequestId};
+use tollgate::domain::money::Usd;
 use tollgate::domain::operation::{Dialect, Operation};
 use tollgate::domain::price::{self, Book, Context};
 use tollgate::domain::tokens::Usage;
@@ -171,6 +174,30 @@ fn journal(criterion: &mut Criterion) {
     });
 }
 
+/// A hold and its settlement, of a request that counts in so many scopes with a cap each.
+fn holds(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hold and settle");
+    for scopes in [1_u32, 4, 16] {
+        let limits = vec![Limit { window: Window::Day, usd: Usd::parse("1000000").expect("an amount") }];
+        let policy = std::sync::Arc::new(Policy { limits, ..Policy::default() });
+        let capped: Vec<Capped> = (0..scopes)
+            .map(|number| Capped { scope: Scope::Key(number.to_string().into()), policy: policy.clone() })
+            .collect();
+        let local = Local::new(jiff::tz::TimeZone::UTC, &capped, Share::default());
+        let mut number = 0;
+        group.bench_function(format!("{scopes} scopes"), |bencher| {
+            bencher.iter(|| {
+                number += 1;
+                let quote = Usd::from_pico(1_000_000_000);
+                let wish = Wish { capped: &capped, at_ms: 1_790_000_000_000, quote, metered: None, unsynced: number };
+                let (held, ()) = local.hold(black_box(wish), || Ok::<_, ()>((number, ()))).expect("room");
+                local.settle(held, Usd::from_pico(1));
+            });
+        });
+    }
+    group.finish();
+}
+
 fn keys(criterion: &mut Criterion) {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"pepper");
     criterion.bench_function("key: SHA-256", |bencher| {
@@ -181,5 +208,5 @@ fn keys(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, read, classifying, splicing, meter, pricing, journal, keys);
+criterion_group!(benches, read, classifying, splicing, meter, pricing, journal, holds, keys);
 criterion_main!(benches);

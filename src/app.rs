@@ -4,15 +4,18 @@ pub mod keys;
 mod kept;
 pub mod door;
 mod open;
+pub mod pins;
 pub mod reload;
 
 pub use open::{AppError, Surroundings};
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
+use crate::alerts::Alerts;
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::cache::Room;
@@ -20,6 +23,7 @@ use crate::clock::{Clock, Mint};
 use crate::config::{Config, Secret, Upstream};
 use crate::domain::operation::Dialect;
 use crate::domain::price::Book;
+use crate::domain::routing::{Contender, Kit, Lineup};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
@@ -51,6 +55,8 @@ pub struct App {
     pub booked: Booked,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// Tells operators what they should know.
+    pub alerts: Arc<Alerts>,
     /// Writes the log and counts, off the requests' path.
     pub scribe: Arc<Scribe>,
     /// How far the end has come.
@@ -71,6 +77,8 @@ pub struct App {
     pub decoders: Arc<Semaphore>,
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
+    /// Which model each conversation is on.
+    pub pins: pins::Pins,
     /// What the admin interface asks for, over TCP.
     pub admin_token: ArcSwap<Secret>,
     /// How the config is read again, and what came of it.
@@ -78,6 +86,20 @@ pub struct App {
 }
 
 impl App {
+    /// Tells operators of caps that are nearly spent, and of what is wrong with traffic.
+    pub fn look_at_caps(&self) {
+        let config = &self.snapshot.load().config;
+        let standings = match config.caps.policies().any(|policy| !policy.alerts.is_empty()) {
+            true => self.bank.standings(),
+            false => Vec::new(),
+        };
+        self.alerts.tick(
+            standings
+                .iter()
+                .filter_map(|standing| config.policy_of(&standing.scope).map(|policy| (standing, &policy.alerts[..]))),
+        );
+    }
+
     /// What the ledger says, with what has ended so far.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
@@ -94,6 +116,8 @@ pub struct Snapshot {
     pub providers: Vec<Arc<Provider>>,
     /// What things cost.
     pub book: Book,
+    /// The models of each tier, by upstream.
+    pub lineups: HashMap<Arc<str>, Lineup>,
     /// How clients shake hands, where they connect over TLS.
     pub door: Option<Door>,
 }
@@ -133,7 +157,8 @@ impl Snapshot {
 
     fn assemble(config: Config, providers: Vec<Arc<Provider>>, door: Option<Door>) -> Self {
         let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
-        Self { config: Arc::new(config), providers, book, door }
+        let lineups = config.upstreams.iter().filter_map(|upstream| lineup(&config, upstream, &book)).collect();
+        Self { config: Arc::new(config), providers, book, lineups, door }
     }
 
     /// The upstream with this name.
@@ -148,4 +173,14 @@ impl Snapshot {
         let mut speaking = self.providers.iter().filter(|provider| provider.config.dialect == dialect);
         speaking.clone().find(|provider| provider.config.serves(model)).or_else(|| speaking.next())
     }
+}
+
+/// The models of an upstream's tiers, with what is known of them.
+fn lineup(config: &Config, upstream: &Upstream, book: &Book) -> Option<(Arc<str>, Lineup)> {
+    let tiers = config.routing.tiers.get(&upstream.name)?.clone().map(|name| {
+        let name = name?;
+        let model = book.find(&upstream.provider, None, &name);
+        Some(Contender { kit: model.as_deref().map(Kit::of).unwrap_or_default(), name, model })
+    });
+    Some((upstream.name.clone(), Lineup::new(tiers, upstream.free)))
 }

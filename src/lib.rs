@@ -18,6 +18,7 @@
 //! - `store`, `limits`, `cache`, `upstream`, `mock`: the journal, what may be in use at once, answers that are kept, the
 //!   way to providers, and one of our own
 //! - `bank`: the only door to money
+//! - `alerts`: what operators should know without looking
 //! - `app`: everything that requests share
 //! - `pipeline`: the life of a request
 //! - `admin`: what the operator sees
@@ -54,6 +55,7 @@ pub mod cache;
 pub mod upstream;
 pub mod mock;
 pub mod bank;
+pub mod alerts;
 pub mod app;
 pub mod pipeline;
 pub mod admin;

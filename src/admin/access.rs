@@ -57,6 +57,7 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             Route::Report
             | Route::Lookup(_)
             | Route::Caps
+            | Route::Alerts
             | Route::Config
             | Route::Reload
             | Route::Verify

@@ -53,8 +53,10 @@ pub fn write_metrics(app: &App, out: &mut String) {
     }
     let help = "Requests that a dead process left open and that have no entry yet; caps count them at their quotes";
     Title { name: "tollgate_requests_left_open", kind: "gauge", help }.write_alone(app.bank.left_open(), out);
-    let [refusals, overruns, cuts] = app.bank.cap_counts();
     let counter = |name, help| Title { name, kind: "counter", help };
+    counter("tollgate_unwritten_requests_total", "Requests that could not be written down since the start")
+        .write_alone(app.bank.unwritten(), out);
+    let [refusals, overruns, cuts] = app.bank.cap_counts();
     counter("tollgate_cap_refusals_total", "Requests refused for a spend cap").write_alone(refusals, out);
     counter("tollgate_overruns_total", "Charges above what was held for them").write_alone(overruns, out);
     counter("tollgate_metered_cuts_total", "Streams cut where a metered cap had no room").write_alone(cuts, out);

@@ -28,6 +28,7 @@ pub mod export;
 pub mod reconcile;
 mod reload;
 mod page;
+mod alerts;
 mod caps;
 mod upstreams;
 
@@ -69,6 +70,7 @@ enum Route<'a> {
     Report,
     Lookup(&'a str),
     Caps,
+    Alerts,
     Config,
     Reload,
     Verify,
@@ -143,6 +145,7 @@ where
         Route::Report => report::answer(app, head.uri.query().unwrap_or_default()).await,
         Route::Lookup(id) => lookup::answer(app, id).await,
         Route::Caps => caps::answer(app),
+        Route::Alerts => alerts::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
         Route::OpenApi => open_api(),
@@ -158,6 +161,7 @@ impl<'a> Route<'a> {
             "/" => Self::Page,
             REPORT => Self::Report,
             "/admin/v1/caps" => Self::Caps,
+            "/admin/v1/alerts" => Self::Alerts,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
             RECONCILE => Self::Reconcile,
@@ -200,6 +204,7 @@ impl<'a> Route<'a> {
             | Self::Report
             | Self::Lookup(_)
             | Self::Caps
+            | Self::Alerts
             | Self::Config
             | Self::Verify
             | Self::OpenApi => "GET, HEAD",

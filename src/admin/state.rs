@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, caps, reload, reply, upstreams};
+use super::{Answer, alerts, caps, reload, reply, upstreams};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -34,12 +34,15 @@ pub fn ready(app: &App) -> Answer {
         Phase::Cutting => ("cutting", false),
     };
     let writable = health.failed.is_none() && !behind;
+    // Whoever has no cap is served even by a journal that has failed.
+    let can_serve = writable || !behind && app.snapshot.load().config.caps.is_empty();
     let mut out = String::new();
     {
         let mut object = Object::open(&mut out);
-        object.truth("ready", writable && serving).text("phase", phase);
+        object.truth("ready", can_serve && serving).text("phase", phase);
         let mut store = object.object("store");
         store.truth("writable", writable).text_or_null("failed", health.failed.as_deref()).truth("behind", behind);
+        store.number("unwritten_requests", app.bank.unwritten());
         store.number("unsynced_records", health.unsynced_records).number("next_seq", health.next_seq);
         drop(store);
         let index = app.clerk.state();
@@ -52,7 +55,7 @@ pub fn ready(app: &App) -> Answer {
         object.text("config", &config).text("version", version).text("scope", SCOPE);
     }
     let mut answer = reply::text(reply::JSON, out + "\n");
-    if !(writable && serving) {
+    if !(can_serve && serving) {
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     answer
@@ -78,6 +81,7 @@ pub fn metrics(app: &App) -> String {
     app.metrics.connections.set(app.connections.used() as u64);
     let mut out = app.metrics.render();
     caps::write_metrics(app, &mut out);
+    alerts::write_metrics(app, &mut out);
     reload::write_metrics(app, &mut out);
     upstreams::write_metrics(app, &mut out);
     out

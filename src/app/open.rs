@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::reload::Reloads;
 use super::{App, DRAINS_MAX, Snapshot, kept};
+use crate::alerts::Alerts;
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
 use crate::cache::Room;
@@ -23,7 +24,7 @@ use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Clerk, Journal, OpenError, Options, ReadError, Record, Recovered, Start, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::scribe::{Destination, Scribe};
+use crate::telemetry::scribe::{Destination, Observer, Scribe};
 
 /// The kernel's name for the time since the machine was switched on.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -95,7 +96,11 @@ impl App {
             }
         };
         let metrics = Arc::new(Metrics::new(now_ms));
-        let scribe = Scribe::start(destination(&config.log), metrics.clone()).map_err(AppError::Log)?;
+        let alerts = Alerts::new(config, &snapshot.book, clock.clone(), &folder).map_err(AppError::Upstream)?;
+        let alerts = Arc::new(alerts);
+        let watching = alerts.clone();
+        let observer: Observer = Box::new(move |record| watching.watch(record));
+        let scribe = Scribe::start(destination(&config.log), metrics.clone(), Some(observer)).map_err(AppError::Log)?;
         let scribe = Arc::new(scribe);
         let keeping = clerk::Options {
             retention_days: config.store.retention_days,
@@ -120,8 +125,10 @@ impl App {
             bank: Arc::new(bank),
             booked: Booked::new(&folder),
             metrics,
+            alerts,
             scribe,
             drain: Drain::default(),
+            pins: super::pins::Pins::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),

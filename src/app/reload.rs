@@ -153,8 +153,10 @@ async fn apply(app: &App, mut config: Config) -> Result<Vec<&'static str>, Box<d
     let before = app.snapshot.load_full();
     let waiting = config.keep_fixed(&before.config);
     let snapshot = Snapshot::after(&before, config)?;
+    let alerts = app.alerts.prepare(&snapshot.config, &snapshot.book)?;
     let config = snapshot.config.clone();
     app.bank.adopt(&before.config, &config, || app.snapshot.store(Arc::new(snapshot))).await?;
+    app.alerts.adopt(alerts);
     let server = &config.server;
     app.connections.resize(server.connections_max);
     app.requests.resize(server.in_flight_max.unwrap_or(usize::MAX));

@@ -32,11 +32,26 @@ pub struct Debt {
     /// What is held in scopes with caps, until it is settled.
     held: Option<Held>,
     departed: bool,
+    /// Whether the journal has its open record.
+    is_written: bool,
 }
 
 impl Debt {
     pub(super) const fn new(tab: Tab, open: Open, held: Option<Held>) -> Self {
-        Self { tab: Some(tab), open, held, departed: false }
+        Self { tab: Some(tab), open, held, departed: false, is_written: true }
+    }
+
+    /// An attempt that the journal cannot take, for somebody without a cap.
+    pub(super) const fn unwritten(tab: Tab, open: Open) -> Self {
+        Self { tab: Some(tab), open, held: None, departed: false, is_written: false }
+    }
+
+    /// Whether the journal has its open record.
+    pub(super) fn note_written(&mut self, is_written: bool) {
+        self.is_written = is_written;
+        if let Some(tab) = self.tab.as_mut().filter(|_| is_written) {
+            tab.note_written();
+        }
     }
 
     /// The request is about to be sent: from now on it may be billed.
@@ -116,6 +131,9 @@ impl Debt {
     fn end(&mut self, closing: Closing) -> Option<(Tab, Close)> {
         let mut tab = self.tab.take()?;
         let closing = self.priced(closing);
+        if !self.is_written {
+            tab.note_unwritten(closing.cost);
+        }
         let close = Close {
             attempt: self.open.attempt,
             at_ms: tab.bank().clock.now_ms(),
@@ -130,7 +148,13 @@ impl Debt {
             true => closing.usage_source,
             false => entry.usage_source.weaker(closing.usage_source),
         };
-        entry.overrun |= matches!((closing.cost, self.open.quote), (Some(cost), Some(quote)) if cost > quote);
+        if let (Some(cost), Some(quote)) = (closing.cost, self.open.quote)
+            && cost > quote
+        {
+            entry.overrun = true;
+            let (id, model) = (self.open.attempt.request, &*self.open.model);
+            tracing::warn!(request_id = %id, model, %cost, %quote, "a charge is above its worst case");
+        }
         entry.attempts.push(Attempt {
             ordinal: self.open.attempt.ordinal,
             upstream: self.open.upstream.clone(),

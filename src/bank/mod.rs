@@ -11,6 +11,7 @@ pub mod adopt;
 pub mod local;
 mod rebuild;
 mod left;
+pub mod unwritten;
 pub mod tab;
 pub mod debt;
 pub mod refusals;
@@ -39,6 +40,7 @@ use left::Left;
 use local::{Denied, Held, Local, Standing, Wish};
 use rates::Rates;
 use refusals::Refusals;
+use unwritten::{Loss, Sums, Unwritten};
 
 /// After how many seconds a client may ask again whose request the ledger could not take.
 const STORE_RETRY_S: u32 = 5;
@@ -53,6 +55,7 @@ pub struct Bank {
     rates: Mutex<Rates>,
     local: Local,
     left: Left,
+    unwritten: Unwritten,
     adoption: Adoption,
 }
 
@@ -91,6 +94,7 @@ impl Bank {
         }
         let rates = Mutex::new(Rates::new(&recovered.rates));
         let left = Left::new(&recovered.unfinished, clock.now_ms(), expiry_ms(config));
+        let (unwritten, unwritten_before) = Unwritten::open(&config.store.path);
         let bank = Self {
             journal,
             scribe,
@@ -99,9 +103,11 @@ impl Bank {
             rates,
             local,
             left,
+            unwritten,
             adoption: Adoption::default(),
         };
         bank.expire();
+        bank.enter_unwritten(unwritten_before);
         Ok(bank)
     }
 
@@ -109,6 +115,12 @@ impl Bank {
     fn configure(&self, config: &Config) {
         self.local.configure(&config.caps.named(), config.money.unsynced_share);
         self.left.set_expiry(expiry_ms(config));
+    }
+
+    /// How many requests could not be written down since the start.
+    #[must_use]
+    pub fn unwritten(&self) -> u64 {
+        self.unwritten.count()
     }
 
     /// How many requests of a dead process have no entry yet. Caps count them at their quote.
@@ -193,13 +205,14 @@ impl Bank {
     /// a second.
     pub fn tick(&self) {
         self.expire();
+        self.unwritten.settle(self.journal.unsynced());
         self.turn();
     }
 
     fn turn(&self) {
         let over = lock(&self.refusals).turn(self.clock.now_ms());
         for entry in over {
-            self.write(None, entry, Vec::new());
+            self.write(None, entry, Vec::new(), Loss::of(1));
         }
     }
 
@@ -255,9 +268,11 @@ impl Bank {
     pub async fn close(&self) -> Result<(), StoreError> {
         let held = lock(&self.refusals).end();
         for entry in held {
-            self.write(None, entry, Vec::new());
+            self.write(None, entry, Vec::new(), Loss::of(1));
         }
-        self.journal.flush().await
+        self.journal.flush().await?;
+        self.unwritten.settle(self.journal.unsynced());
+        Ok(())
     }
 
     fn expire(&self) {
@@ -272,20 +287,40 @@ impl Bank {
         true
     }
 
-    fn post(&self, close: Option<&Close>, entry: Box<Entry>, tools: Vec<ToolResult>) {
+    fn post(&self, close: Option<&Close>, entry: Box<Entry>, tools: Vec<ToolResult>, loss: Loss) {
         if entry.outcome == Outcome::Refused && close.is_none() && entry.attempts.is_empty() {
             self.turn();
             let Some(entry) = lock(&self.refusals).take(entry) else { return };
-            return self.write(None, entry, tools);
+            return self.write(None, entry, tools, loss);
         }
-        self.write(close, entry, tools);
+        self.write(close, entry, tools, loss);
     }
 
-    fn write(&self, close: Option<&Close>, entry: Box<Entry>, tools: Vec<ToolResult>) {
+    /// Enters what an earlier process could not write.
+    fn enter_unwritten(&self, left: Sums) {
+        match self.unwritten.enter(left, &self.journal) {
+            Ok(entries) => {
+                for entry in entries {
+                    tracing::warn!(
+                        requests = entry.requests,
+                        "requests that could not be journaled are entered together"
+                    );
+                    self.scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
+                }
+            }
+            Err(error) => tracing::error!(%error, "requests that could not be journaled cannot be entered"),
+        }
+    }
+
+    fn write(&self, close: Option<&Close>, entry: Box<Entry>, tools: Vec<ToolResult>, loss: Loss) {
         match close {
             Some(close) => self.journal.settle(close, &entry),
             None => self.journal.finish(&entry),
         };
+        if self.journal.has_failed() {
+            let requests = if loss.requests > 0 { entry.requests } else { 0 };
+            self.unwritten.note(entry.id, Loss { requests, ..loss });
+        }
         self.scribe.hand(Record { entry, tools });
     }
 }

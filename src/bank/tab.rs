@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::debt::Debt;
 use super::local::Denied;
+use super::unwritten::Loss;
 use super::{Bank, refusal_of};
 use crate::domain::cap::{Capped, Exceeded};
 use crate::domain::entry::{Entry, Outcome};
@@ -12,7 +13,7 @@ use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 use crate::limits::Grant;
 use crate::limits::gate::Place;
-use crate::store::{Close, Open};
+use crate::store::{Close, Open, StoreError};
 use crate::telemetry::family;
 use crate::telemetry::line::ToolResult;
 
@@ -29,6 +30,10 @@ pub struct Tab {
     arrived_us: u64,
     /// What it has taken of rate limits, once it is admitted.
     grant: Option<Grant>,
+    /// Whether the journal knows of it.
+    is_written: bool,
+    /// What attempts have cost of which the journal knows nothing; `None` is unpriced.
+    unwritten: Option<Usd>,
     /// By which caps it is held; whichever are in force, where nobody has asked.
     mark: Option<u64>,
     _presence: Presence,
@@ -60,7 +65,17 @@ impl Tab {
     /// A tab for the request that `entry` begins to describe; `arrived_us` is when it came, on the clock's ticks.
     #[must_use]
     pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64, presence: Presence) -> Self {
-        Self { bank, entry: Some(entry), tools: Vec::new(), arrived_us, grant: None, mark: None, _presence: presence }
+        Self {
+            bank,
+            entry: Some(entry),
+            tools: Vec::new(),
+            arrived_us,
+            grant: None,
+            is_written: false,
+            unwritten: Some(Usd::ZERO),
+            mark: None,
+            _presence: presence,
+        }
     }
 
     /// What is known so far.
@@ -170,12 +185,17 @@ impl Tab {
         let (held, place) = match held {
             Ok(held) => held,
             Err(Denied::Exceeded(exceeded)) => return Err(NotOpened::Exceeded(Box::new(self), exceeded)),
+            // Nobody has to be kept from spending here; the request is counted as one that could not be written.
+            Err(Denied::Unwritten(StoreError::Failed(_))) if capped.is_empty() => {
+                return Ok(Debt::unwritten(self, open));
+            }
             Err(Denied::Unwritten(error)) => return Err(NotOpened::Unwritten(Box::new(self), refusal_of(&error))),
         };
         let must_sync = held.as_ref().is_some_and(|held| held.must_sync);
         // From here on a record stands, so that the debt must exist even if the client leaves during the wait.
-        let debt = Debt::new(self, open, held);
+        let mut debt = Debt::new(self, open, held);
         let stands = if must_sync { bank.journal.synced(place).await } else { bank.journal.written(place).await };
+        debt.note_written(bank.journal.is_written(place));
         match stands {
             Ok(()) => Ok(debt),
             Err(error) => {
@@ -184,6 +204,16 @@ impl Tab {
                 Err(NotOpened::Refused(refusal))
             }
         }
+    }
+
+    /// The journal has a record of it.
+    pub(super) const fn note_written(&mut self) {
+        self.is_written = true;
+    }
+
+    /// The journal has no record of an attempt that cost so much.
+    pub(super) fn note_unwritten(&mut self, cost: Option<Usd>) {
+        self.unwritten = self.unwritten.zip(cost).map(|(sum, cost)| sum.plus(cost));
     }
 
     /// Ends the request: its last attempt and its entry in one unit.
@@ -195,7 +225,8 @@ impl Tab {
         if let Some(grant) = self.grant.take() {
             grant.settle(entry.usage_source, &entry.usage);
         }
-        self.bank.post(close, entry, std::mem::take(&mut self.tools));
+        let loss = Loss { requests: u32::from(!self.is_written), cost: self.unwritten };
+        self.bank.post(close, entry, std::mem::take(&mut self.tools), loss);
     }
 }
 

@@ -451,7 +451,7 @@ mod tests {
             ),
             (
                 "report --since 7d --tz Europe/Berlin",
-                r#"since: Some("7d"), until: None, format: None, rows: false, tz: Some("Europe/Berlin")"#,
+                r#"since: Some("7d"), until: None, format: None, rows: false, reprice: false, tz: Some("Europe/Berlin")"#,
             ),
             ("ledger show 01kam3v2x8e9qh5t7c4rwz0ybn", "id: RequestId("),
             ("health http://127.0.0.1:4000", r#"url: Some("http://127.0.0.1:4000")"#),

@@ -83,6 +83,7 @@ fn text(args: &Demo, provider: SocketAddr) -> String {
             PROVIDER_KEY.0
         ));
     }
+    text.push_str("\n[routing]\nmode = \"enforce\"\nroutable = [\"auto\", \"claude-opus-*\"]\n");
     text
 }
 
@@ -98,7 +99,7 @@ struct Paste {
 const CHAT: &str = "/v1/chat/completions";
 const VERSION: Option<&str> = Some("anthropic-version: 2023-06-01");
 
-const PASTES: [Paste; 9] = [
+const PASTES: [Paste; 10] = [
     Paste {
         title: "OpenAI chat completions, whole and streamed",
         path: CHAT,
@@ -146,6 +147,12 @@ const PASTES: [Paste; 9] = [
         path: "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
         header: None,
         body: r#"{"contents":[{"parts":[{"text":"Say hello."}]}]}"#,
+    },
+    Paste {
+        title: "Whichever model is right for it",
+        path: "/v1/messages",
+        header: VERSION,
+        body: r#"{"model":"auto","max_tokens":200,"messages":[{"role":"user","content":"Say hello."}]}"#,
     },
     Paste {
         title: "Embeddings",

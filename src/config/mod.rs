@@ -23,6 +23,8 @@ mod connections;
 mod parts;
 pub mod limits;
 mod caps;
+pub mod alerts;
+mod routing;
 mod resilience;
 mod cache;
 mod resolve;
@@ -44,6 +46,7 @@ pub use parts::{
 };
 pub use resilience::{Breaking, Fallback, Fallbacks, Retries};
 pub use rights::{DefaultRights, Permit, Rights};
+pub use routing::Routing;
 pub use secret::{Secret, Secrets};
 pub use subnet::{Subnet, SubnetError};
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use jiff::tz::TimeZone;
 
+use super::alerts::Alerts;
 use super::cache::Cache;
 use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
@@ -19,6 +20,7 @@ use super::glob::Glob;
 use super::limits::LimitBook;
 use super::resilience::{Breaking, Fallbacks, Retries};
 use super::rights::{DefaultRights, Permit, Rights};
+use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
 use crate::domain::account::Account;
 use crate::domain::cap::Share;
@@ -60,6 +62,10 @@ pub struct Config {
     pub prices: BTreeMap<Box<str>, Override>,
     /// Who may spend how much.
     pub caps: Caps,
+    /// `[alerts]`.
+    pub alerts: Alerts,
+    /// Which model answers.
+    pub routing: Routing,
     /// Who is asked where an upstream has failed.
     pub fallbacks: Fallbacks,
     /// Which answers are kept.

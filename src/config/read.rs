@@ -118,6 +118,18 @@ impl<'a> Section<'a> {
         parse(&digits).map_err(|error| self.complain(key, error)).ok()
     }
 
+    /// What `parse` makes of each of the decimal fractions that `key` is a list of.
+    pub(super) fn decimals<T, E: Display>(&self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+        let digits = |value: &Value| {
+            value.list()?.iter().map(|item| Some((item.value.decimal()?, item.place.clone()))).collect()
+        };
+        let listed: Vec<(String, Place)> = self.typed(key, "a list of numbers", digits).unwrap_or_default();
+        let read = |(digits, place): (String, Place)| {
+            parse(&digits).map_err(|error| self.complain_at(&place, key, error)).ok()
+        };
+        listed.into_iter().filter_map(read).collect()
+    }
+
     /// The one of `choices` that `key` names.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)], default: T) -> T {
         let Some(text) = self.text(key) else { return default };

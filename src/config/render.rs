@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alerts::Alerts;
 use super::cache::{Cache, CachePolicy};
 use super::caps::Caps;
 use super::connections::{Authorities, Network, ServerTls};
@@ -15,8 +16,9 @@ use super::parts::{Config, Key, Upstream};
 use super::resilience::{Fallback, Fallbacks};
 use super::resolve::words;
 use super::rights::Rights;
+use super::routing::Routing;
 use super::secret::Secret;
-use crate::domain::cap::{Policy, Window};
+use crate::domain::cap::{Policy, Share, Window};
 use crate::domain::key::Kind;
 use crate::domain::price::Override;
 use crate::domain::utc::Moment;
@@ -61,7 +63,9 @@ impl Page<'_> {
             self.caps(config.caps.keys.get(id))?;
         }
         self.other_caps(&config.caps, &config.fallbacks)?;
+        self.alerts(&config.alerts)?;
         self.cache(&config.cache)?;
+        self.routing(&config.routing)?;
         config.prices.iter().try_for_each(|(model, price)| self.price(model, price))
     }
 
@@ -256,7 +260,63 @@ impl Page<'_> {
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
         self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
-        self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))
+        self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))?;
+        match policy.alerts.is_empty() {
+            true => Ok(()),
+            false => self.line("alerts", format_args!("[{}]", decimals(&policy.alerts))),
+        }
+    }
+
+    fn alerts(&mut self, alerts: &Alerts) -> fmt::Result {
+        self.0.write_str("\n[alerts]\n")?;
+        self.line("window_s", alerts.window.as_secs())?;
+        self.line("requests_min", alerts.requests_min)?;
+        self.line("again_after_s", alerts.again_after.as_secs())?;
+        self.line("p95_latency_s", alerts.p95_latency_ms.unwrap_or(0) / 1000)?;
+        self.line("error_percent", alerts.error_percent.unwrap_or(0))?;
+        self.line("context_percent", alerts.context_percent.unwrap_or(0))?;
+        self.line("request_usd", quoted(alerts.request_usd.unwrap_or_default()))?;
+        self.line("tool_success_percent", alerts.tool_success_percent.unwrap_or(0))?;
+        self.line("completion_percent", alerts.completion_percent.unwrap_or(0))?;
+        self.line("escalation_percent", alerts.escalation_percent.unwrap_or(0))?;
+        self.line("unusual_factor", alerts.unusual_factor.unwrap_or(0))?;
+        self.line("unusual_usd_min", quoted(alerts.unusual_usd_min))?;
+        self.line("repeats", alerts.repeats.unwrap_or(0))?;
+        self.line("repeat_window_s", alerts.repeat_window.as_secs())?;
+        self.line("on_repeat", word(&words::ON_REPEAT, alerts.on_repeat))?;
+        for webhook in &alerts.webhooks {
+            self.0.write_str("\n[[alerts.webhooks]]\n")?;
+            match &webhook.hidden {
+                Some(secret) => self.secret("url", Some(secret))?,
+                None => self.line("url", quoted(&webhook.uri))?,
+            }
+            self.line("format", word(&words::SHAPE, webhook.shape))?;
+            self.secret("secret", webhook.secret.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn routing(&mut self, routing: &Routing) -> fmt::Result {
+        self.0.write_str("\n[routing]\n")?;
+        self.line("mode", word(&words::MODE, routing.mode))?;
+        let globs = |globs: &Vec<Glob>| globs.iter().map(|glob| quoted(glob.as_str())).collect::<Vec<_>>().join(", ");
+        self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
+        self.line("turns", routing.turns)?;
+        for (upstream, tiers) in &routing.tiers {
+            self.head("routing.tiers", upstream)?;
+            for ((tier, _), model) in words::TIER.iter().zip(tiers) {
+                self.maybe(tier, model.as_ref().map(quoted))?;
+            }
+        }
+        for (kind, all) in [("routing.teams", &routing.teams), ("routing.routes", &routing.routes)] {
+            for (name, bounds) in all {
+                self.head(kind, name)?;
+                self.maybe("mode", bounds.mode.map(|mode| word(&words::MODE, mode)))?;
+                self.maybe("floor", bounds.floor.map(|tier| word(&words::TIER, tier)))?;
+                self.maybe("ceiling", bounds.ceiling.map(|tier| word(&words::TIER, tier)))?;
+            }
+        }
+        Ok(())
     }
 
     fn cache(&mut self, cache: &Cache) -> fmt::Result {
@@ -293,7 +353,9 @@ impl Page<'_> {
         self.head("prices", model)?;
         price.prices().try_for_each(|(field, dollars)| self.line(field, quoted(dollars)))?;
         self.maybe("max_output", price.max_output)?;
-        self.maybe("context", price.context)
+        self.maybe("context", price.context)?;
+        let caps = price.can.map(|caps| caps.all().map(|cap| quoted(cap.name())).collect::<Vec<_>>().join(", "));
+        self.maybe("can", caps.map(|caps| format!("[{caps}]")))
     }
 
     fn head(&mut self, kind: &str, name: &str) -> fmt::Result {
@@ -313,6 +375,12 @@ impl Page<'_> {
     fn secret(&mut self, key: &str, secret: Option<&Secret>) -> fmt::Result {
         self.maybe(key, secret.map(|secret| format!("\"{secret}\"  # {}", secret.origin())))
     }
+}
+
+/// Decimal fractions as a list holds them, with a point each.
+fn decimals(shares: &[Share]) -> String {
+    let texts: Vec<String> = shares.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// The word of `member` in the file, quoted.

@@ -17,9 +17,7 @@ pub(super) struct Keys {
 }
 
 /// What a section that holds nothing else may say of its callers.
-const POLICY: Keys = Keys { now: &["limits", "caps", "on_exceed", "enforcement"], later: LATER };
-
-const LATER: &[&str] = &["alerts"];
+const POLICY: Keys = Keys { now: &["limits", "caps", "on_exceed", "enforcement", "alerts"], later: &[] };
 
 pub(super) const ROOT: Keys = Keys {
     now: &[
@@ -37,9 +35,11 @@ pub(super) const ROOT: Keys = Keys {
         "prices",
         "models",
         "tags",
+        "alerts",
         "cache",
+        "routing",
     ],
-    later: &["routing"],
+    later: &[],
 };
 
 pub(super) const SERVER: Keys = Keys {
@@ -143,6 +143,7 @@ pub(super) const DEFAULT: Keys = Keys {
         "caps",
         "on_exceed",
         "enforcement",
+        "alerts",
         "models",
         "upstreams",
         "operations",
@@ -150,16 +151,40 @@ pub(super) const DEFAULT: Keys = Keys {
         "server_tools",
         "networks",
     ],
-    later: LATER,
+    later: &[],
 };
 
 pub(super) const DEFAULT_USER: Keys = POLICY;
 
+pub(super) const ALERTS: Keys = Keys {
+    now: &[
+        "webhooks",
+        "window_s",
+        "requests_min",
+        "again_after_s",
+        "p95_latency_s",
+        "error_percent",
+        "context_percent",
+        "request_usd",
+        "tool_success_percent",
+        "completion_percent",
+        "escalation_percent",
+        "unusual_factor",
+        "unusual_usd_min",
+        "repeats",
+        "repeat_window_s",
+        "on_repeat",
+    ],
+    later: &[],
+};
+
+pub(super) const WEBHOOK: Keys = Keys { now: &["url", "format", "secret", "ca_file", "proxy"], later: &[] };
+
 pub(super) const MODEL: Keys =
-    Keys { now: &["caps", "on_exceed", "enforcement", "fallback"], later: &["limits", "alerts"] };
+    Keys { now: &["caps", "on_exceed", "enforcement", "fallback", "alerts"], later: &["limits"] };
 
 /// Tags, which are limited by nothing but caps.
-pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement"], later: &["limits", "alerts"] };
+pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement", "alerts"], later: &["limits"] };
 
 pub(super) const CAPS: Keys = Keys { now: &["day", "week", "month", "total", "rolling"], later: &[] };
 
@@ -179,7 +204,8 @@ pub(super) const LIMITS: Keys = Keys {
 
 pub(super) const TEAM: Keys = POLICY;
 
-pub(super) const USER: Keys = Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement"], later: LATER };
+pub(super) const USER: Keys =
+    Keys { now: &["team", "limits", "caps", "on_exceed", "enforcement", "alerts"], later: &[] };
 
 pub(super) const KEY: Keys = Keys {
     now: &[
@@ -192,6 +218,7 @@ pub(super) const KEY: Keys = Keys {
         "caps",
         "on_exceed",
         "enforcement",
+        "alerts",
         "expires",
         "models",
         "upstreams",
@@ -200,19 +227,28 @@ pub(super) const KEY: Keys = Keys {
         "server_tools",
         "networks",
     ],
-    later: LATER,
+    later: &[],
 };
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
-    let names: Vec<_> = Override::fields().chain(["max_output", "context"]).collect();
+    let names: Vec<_> = Override::fields().chain(["max_output", "context", "can"]).collect();
     Keys { now: names.leak(), later: &[] }
 });
+
+pub(super) const ROUTING: Keys =
+    Keys { now: &["mode", "routable", "turns", "tiers", "teams", "routes"], later: &["classifier"] };
+
+pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
+
+/// What a team or a route may narrow.
+pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
 
 pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 
 /// The sections whose keys have one fixed name, for hints across sections.
-const FIXED: [(&str, &Keys); 6] = [
+const FIXED: [(&str, &Keys); 7] = [
+    ("alerts", &ALERTS),
     ("cache", &CACHE),
     ("server", &SERVER),
     ("network", &NETWORK),

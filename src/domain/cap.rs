@@ -57,7 +57,7 @@ pub enum Enforcement {
 }
 
 /// A part of an amount, between nothing and all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u64);
 
 /// The caps of one scope.
@@ -67,6 +67,8 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// What happens near them.
     pub on_exceed: OnExceed,
+    /// Parts of them at which operators are told, in ascending order.
+    pub alerts: Vec<Share>,
     /// How strictly they hold.
     pub enforcement: Enforcement,
 }

@@ -41,6 +41,12 @@ impl RequestId {
         (self.0 >> 80) as u64
     }
 
+    /// The 80 bits that tell it from others of the same time.
+    #[must_use]
+    pub const fn unique(self) -> u128 {
+        self.0 & ((1 << 80) - 1)
+    }
+
     /// The id as its 26 letters.
     #[must_use]
     pub fn letters(self) -> [u8; LETTERS] {

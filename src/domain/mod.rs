@@ -13,6 +13,7 @@ pub mod key;
 pub mod cap;
 pub mod features;
 pub mod entry;
+pub mod routing;
 pub mod classify;
 pub mod evidence;
 pub mod fault;
@@ -31,6 +32,7 @@ pub mod reconcile;
 pub mod reconcile_text;
 pub mod focus;
 pub mod near;
+pub mod alert;
 pub mod entry_csv;
 #[cfg(test)]
 pub mod sample;

@@ -26,6 +26,8 @@ pub enum Cause {
     UpgradeRequired,
     /// A rate limit is reached; later the same request is served.
     RateLimited,
+    /// The same request has come again and again.
+    Looping,
     /// The body or the path cannot be read.
     Malformed,
     /// The body is larger than the limit.
@@ -81,13 +83,14 @@ pub struct Refusal {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
         Self::RateLimited,
+        Self::Looping,
         Self::Malformed,
         Self::TooLarge,
         Self::HeadersTooLarge,
@@ -119,7 +122,7 @@ impl Cause {
             Self::TooLarge => 413,
             Self::UnsupportedEncoding => 415,
             Self::UpgradeRequired => 426,
-            Self::RateLimited => 429,
+            Self::RateLimited | Self::Looping => 429,
             Self::HeadersTooLarge => 431,
             Self::UpstreamUnreachable => 502,
             Self::UpstreamDown | Self::StoreUnavailable | Self::Overloaded | Self::Draining => 503,
@@ -139,6 +142,7 @@ impl Cause {
             | Self::MethodNotAllowed
             | Self::UpgradeRequired
             | Self::RateLimited
+            | Self::Looping
             | Self::Malformed
             | Self::TooLarge
             | Self::HeadersTooLarge
@@ -162,6 +166,7 @@ impl Cause {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
+            Self::Looping => "request_loop",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::HeadersTooLarge => "headers_too_large",

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::arrive::Arrival;
+use super::read::Call;
 use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::domain::account::{Account, Scope};
@@ -52,6 +53,24 @@ const IN_FLIGHT: Names = [
     HeaderName::from_static("x-tollgate-ratelimit-remaining-in-flight"),
     HeaderName::from_static("x-tollgate-ratelimit-reset-in-flight"),
 ];
+
+/// Counts a request that generates among those like it.
+///
+/// # Errors
+/// It has come so often that it is a loop, and config does not let loops pass.
+pub fn no_loop(app: &App, arrival: &Arrival, account: &Account, call: &Call) -> Result<(), Refusal> {
+    if !arrival.endpoint.operation.generates() {
+        return Ok(());
+    }
+    let body = call.pieces.iter().map(|piece| &piece[..]);
+    app.alerts.repeat(&account.key, &arrival.path, body).map_err(|seen| {
+        let message = format!(
+            "the same request has come {} times within {} s, which looks like a loop; it may be sent again in {} s",
+            seen.count, seen.window_s, seen.wait_s
+        );
+        Refusal::new(Cause::Looping, message).after(seen.wait_s)
+    })
+}
 
 /// Takes of the caller's limits what the request needs. The tab gives it back when the request is settled.
 ///

@@ -24,6 +24,8 @@ pub mod permit;
 pub mod read;
 pub mod decode;
 pub mod admit;
+mod choose;
+mod conversation;
 pub mod route;
 pub mod keep;
 pub mod recall;
@@ -121,11 +123,13 @@ async fn prepare(
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
+    admit::no_loop(app, arrival, &caller.account, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let mut decision = route::route(arrival, caller, &call)?;
+    let mut decision = route::route(app, arrival, caller, &call)?;
     permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
     entry.requested_model = decision.requested.clone();
+    entry.tier = decision.tier;
     decision.first.note(entry);
     Ok((call, admission, decision))
 }

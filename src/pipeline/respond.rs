@@ -1,5 +1,7 @@
 //! Respond: heads of answers and bodies of refusals. The only room that turns a [`Refusal`] into HTTP.
 
+use std::borrow::Cow;
+
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
@@ -9,7 +11,7 @@ use super::admit::{Admission, write_standing};
 use super::body::Body;
 use super::dispatch::Served;
 use super::route::Decision;
-use crate::domain::entry::CacheUse;
+use crate::domain::entry::{CacheUse, Tier};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Dialect;
@@ -20,6 +22,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-tollgate-model");
 const REQUESTED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-requested-model");
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-tollgate-max-tokens");
+const TIER: HeaderName = HeaderName::from_static("x-tollgate-tier");
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
@@ -42,8 +45,10 @@ pub struct Told {
     pub requested: std::sync::Arc<str>,
     /// The model that was sent.
     pub model: std::sync::Arc<str>,
+    /// How hard the request is, where that was asked.
+    pub tier: Option<Tier>,
     /// The rule that chose it.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Attempts that were made.
     pub attempts: usize,
     /// The output limit that a spend cap imposed.
@@ -62,7 +67,8 @@ impl Told {
             id,
             requested: decision.requested.clone(),
             model: decision.first.model.clone(),
-            reason: decision.first.reason,
+            tier: decision.tier,
+            reason: decision.first.reason.clone(),
             attempts: 0,
             output_limit: None,
             admission,
@@ -72,7 +78,7 @@ impl Told {
 
     /// What is known once somebody has answered.
     pub fn answered(&mut self, served: &Served<'_>) {
-        (self.model, self.reason) = (served.candidate.model.clone(), served.candidate.reason);
+        (self.model, self.reason) = (served.candidate.model.clone(), served.candidate.reason.clone());
         (self.attempts, self.output_limit) = (served.attempts, served.given.output_limit());
     }
 
@@ -105,7 +111,13 @@ impl Told {
             if let Ok(requested) = HeaderValue::from_str(&self.requested) {
                 headers.insert(REQUESTED_MODEL, requested);
             }
-            headers.insert(REASON, HeaderValue::from_static(self.reason));
+            if let Some(tier) = self.tier {
+                headers.insert(TIER, HeaderValue::from_static(tier.name()));
+            }
+            // The name of an odd model in it has been told above, if it can be.
+            if let Ok(reason) = HeaderValue::from_str(&self.reason) {
+                headers.insert(REASON, reason);
+            }
         }
     }
 }

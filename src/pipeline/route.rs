@@ -1,11 +1,14 @@
-//! Route: which upstream and which model. Today the model stays the one that was asked for.
+//! Route: which upstream and which model.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::arrive::Arrival;
+use super::choose;
 use super::identify::Caller;
 use super::read::Call;
-use crate::domain::entry::Entry;
+use crate::app::App;
+use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::reads_json;
@@ -16,6 +19,8 @@ use crate::upstream::provider::Provider;
 pub struct Decision {
     /// The model that was asked for; empty where the operation has none.
     pub requested: Arc<str>,
+    /// How hard the request is, where that was asked.
+    pub tier: Option<Tier>,
     /// Where it goes first.
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
@@ -30,14 +35,14 @@ pub struct Candidate {
     /// The model that is sent.
     pub model: Arc<str>,
     /// The rule that chose it.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 /// Chooses.
 ///
 /// # Errors
-/// No upstream serves the dialect, or the caller has no credential for the one that does.
-pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
+/// No upstream serves the dialect, the caller has no credential for the one that does, or no model can be chosen.
+pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
     let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
         (Some(model), _) => (*model.text).into(),
         (None, Some(in_path)) => (*in_path).into(),
@@ -58,13 +63,18 @@ pub fn route(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    let first = Candidate { provider: provider.clone(), model: requested.clone(), reason };
+    let choice = choose::choose(app, arrival, caller, call, provider, &requested)?;
+    let (model, tier, reason) = match choice {
+        Some(choice) => (choice.model, choice.tier, choice.reason),
+        None => (requested.clone(), None, reason.into()),
+    };
+    let first = Candidate { provider: provider.clone(), model, reason };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
-    Ok(Decision { requested, first, others })
+    Ok(Decision { requested, tier, first, others })
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.
@@ -95,7 +105,7 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
             continue;
         }
         if *model == first.model || can_take(arrival, call, provider, model) {
-            others.push(Candidate { provider: provider.clone(), model: model.clone(), reason: "fallback" });
+            others.push(Candidate { provider: provider.clone(), model: model.clone(), reason: "fallback".into() });
         }
     }
     others
@@ -129,6 +139,6 @@ impl Candidate {
     pub fn note(&self, entry: &mut Entry) {
         entry.upstream = self.provider.config.name.clone();
         entry.model = self.model.clone();
-        entry.reason = self.reason.into();
+        entry.reason = (*self.reason).into();
     }
 }

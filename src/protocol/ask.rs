@@ -88,6 +88,12 @@ pub struct Ask {
     pub outside_passes: bool,
     /// A field that the cost hangs on has a form that cannot be read.
     pub odd: bool,
+    /// Whether several tools are to be called at once, or were in the conversation.
+    pub parallel_tools: bool,
+    /// Whether sampling is set to anything but what all providers take for granted.
+    pub sampling: bool,
+    /// Whether an effort is asked for that not every reasoning model knows.
+    pub rare_effort: bool,
     /// Results of tools in the last turn, in order; at most 64.
     pub tool_results: Vec<ToolResult>,
     /// Sizes and kinds.

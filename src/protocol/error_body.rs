@@ -124,7 +124,7 @@ const fn openai_type(cause: Cause) -> &'static str {
         | Cause::NotCached
         | Cause::NoUpstream => "invalid_request_error",
         Cause::CapExceeded => "insufficient_quota",
-        Cause::RateLimited => "rate_limit_error",
+        Cause::RateLimited | Cause::Looping => "rate_limit_error",
         Cause::UpstreamUnreachable
         | Cause::UpstreamTimeout
         | Cause::UpstreamDown
@@ -143,6 +143,7 @@ const fn openai_code(cause: Cause) -> &'static str {
         Cause::CapExceeded => "insufficient_quota",
         Cause::RateLimited => "rate_limit_exceeded",
         Cause::Forbidden
+        | Cause::Looping
         | Cause::NotFound
         | Cause::MethodNotAllowed
         | Cause::UpgradeRequired
@@ -167,7 +168,7 @@ const fn anthropic_type(cause: Cause) -> &'static str {
         Cause::Forbidden => "permission_error",
         Cause::NotFound | Cause::NoUpstream => "not_found_error",
         Cause::TooLarge => "request_too_large",
-        Cause::RateLimited => "rate_limit_error",
+        Cause::RateLimited | Cause::Looping => "rate_limit_error",
         Cause::MethodNotAllowed
         | Cause::UpgradeRequired
         | Cause::Malformed
@@ -192,7 +193,7 @@ const fn google_status(cause: Cause) -> &'static str {
         Cause::UpgradeRequired | Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded | Cause::NotCached => {
             "FAILED_PRECONDITION"
         }
-        Cause::RateLimited => "RESOURCE_EXHAUSTED",
+        Cause::RateLimited | Cause::Looping => "RESOURCE_EXHAUSTED",
         Cause::MethodNotAllowed
         | Cause::Malformed
         | Cause::TooLarge

@@ -134,12 +134,14 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     tokio::spawn(accept::operators(app.clone(), admin, surfaces::admin));
     let control = tokio::spawn(accept::unix(app.clone(), control, surfaces::control));
     let ticking = tokio::spawn(tick(app.clone()));
+    let telling = tokio::spawn(app.alerts.clone().deliver());
     let watching = tokio::spawn(watch(app.clone()));
     signals.next(&app).await;
     watching.abort();
     drain(&app, &mut signals).await;
     control.abort();
     ticking.abort();
+    telling.abort();
     let closed = app.bank.close().await;
     let keeping = app.clone();
     // It waits for a thread, which an async worker must not.
@@ -171,6 +173,9 @@ async fn tick(app: Arc<App>) {
     loop {
         ticks.tick().await;
         app.bank.tick();
+        let looking = app.clone();
+        // It may write a file.
+        let _looked = tokio::task::spawn_blocking(move || looking.look_at_caps()).await;
     }
 }
 

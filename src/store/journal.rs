@@ -165,6 +165,18 @@ impl Journal {
         Some((seat, entry))
     }
 
+    /// Whether writing has ended for good.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.able().is_err()
+    }
+
+    /// Whether the record survives a killed process.
+    #[must_use]
+    pub fn is_written(&self, seat: Seat) -> bool {
+        self.shared.is_written(seat)
+    }
+
     /// Returns when the record survives a killed process.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //!
 //! Invariant: each request that was handed over is counted in the metrics exactly once.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -61,9 +62,12 @@ pub struct Scribe {
     wake: thread::Thread,
 }
 
-#[derive(Debug)]
+/// Is shown every record, on the scribe's thread, or on a request's where the thread is behind.
+pub type Observer = Box<dyn Fn(&Record) + Send + Sync>;
+
 struct Shared {
     metrics: Arc<Metrics>,
+    observer: Option<Observer>,
     queue: Mutex<Queue>,
     /// Told after each write.
     written: Condvar,
@@ -96,17 +100,17 @@ enum Target {
 
 impl Scribe {
     /// Opens the log and starts the thread. Fails if the file or the thread cannot be had.
-    pub fn start(destination: Destination, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn start(destination: Destination, metrics: Arc<Metrics>, observer: Option<Observer>) -> io::Result<Self> {
         let target = match destination {
             Destination::Nowhere => Target::Nowhere,
             Destination::StandardError => Target::StandardError,
             Destination::File(path) => Target::File(open(path)?),
         };
-        Self::start_on(target, metrics)
+        Self::start_on(target, metrics, observer)
     }
 
-    fn start_on(target: Target, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { metrics, queue: Mutex::default(), written: Condvar::new() });
+    fn start_on(target: Target, metrics: Arc<Metrics>, observer: Option<Observer>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { metrics, observer, queue: Mutex::default(), written: Condvar::new() });
         let sink = Sink { target, is_torn: false };
         let theirs = shared.clone();
         let thread = thread::Builder::new().name("tollgate-scribe".to_owned()).spawn(move || run(&theirs, sink))?;
@@ -162,6 +166,12 @@ impl Drop for Scribe {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shared").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -173,9 +183,16 @@ impl Shared {
         !goes_on(&queue)
     }
 
+    fn count(&self, record: &Record) {
+        self.metrics.record(&record.entry);
+        if let Some(observer) = &self.observer {
+            observer(record);
+        }
+    }
+
     /// For a record that finds no room: it costs its request a microsecond, and the log its lines.
     fn count_without_lines(&self, record: &Record) {
-        self.metrics.record(&record.entry);
+        self.count(record);
         self.metrics.log_dropped.add(lines_of(record));
     }
 
@@ -217,7 +234,7 @@ fn run(shared: &Shared, mut sink: Sink) {
     while let Some(full) = shared.next(batch) {
         batch = full;
         for record in &batch {
-            shared.metrics.record(&record.entry);
+            shared.count(record);
             sink.put(record, &mut text);
         }
         if let Err(error) = sink.write(&text) {
@@ -320,7 +337,7 @@ mod tests {
         let ((began_in, began), (end, ends)) = (mpsc::channel(), mpsc::channel());
         let (text, metrics) = (Arc::new(Mutex::new(String::new())), Arc::new(Metrics::new(0)));
         let gate = Gate { began: began_in, ends, text: text.clone() };
-        let scribe = Scribe::start_on(Target::Test(Box::new(gate)), metrics.clone()).unwrap();
+        let scribe = Scribe::start_on(Target::Test(Box::new(gate)), metrics.clone(), None).unwrap();
         Gated { scribe, metrics, began, end, text }
     }
 
@@ -340,7 +357,7 @@ mod tests {
         let path = folder.path().join("requests.log");
         std::fs::write(&path, "before\n").unwrap();
         let metrics = Arc::new(Metrics::new(0));
-        let scribe = Scribe::start(Destination::File(path.clone()), metrics.clone()).unwrap();
+        let scribe = Scribe::start(Destination::File(path.clone()), metrics.clone(), None).unwrap();
         let tools = vec![ToolResult { name: "search".into(), success: true }];
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -388,7 +405,7 @@ mod tests {
     #[test]
     fn after_the_end_requests_are_still_counted() {
         let metrics = Arc::new(Metrics::new(0));
-        let scribe = Scribe::start(Destination::Nowhere, metrics.clone()).unwrap();
+        let scribe = Scribe::start(Destination::Nowhere, metrics.clone(), None).unwrap();
         assert!(scribe.finish(LONG) && scribe.finish(LONG));
         scribe.hand(record());
         assert_eq!((counted(&metrics), metrics.log_dropped.get()), (1, 1));
@@ -396,7 +413,8 @@ mod tests {
 
     #[test]
     fn a_log_that_cannot_be_opened_is_named() {
-        let error = Scribe::start(Destination::File("/nowhere/at/all".into()), Arc::new(Metrics::new(0))).unwrap_err();
+        let error =
+            Scribe::start(Destination::File("/nowhere/at/all".into()), Arc::new(Metrics::new(0)), None).unwrap_err();
         assert!(error.to_string().starts_with("request log /nowhere/at/all: "), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use tollgate::domain::money::Usd;
 use tollgate::store::{Reader, Record};
 
 /// What each request that the page offers must be answered with, in the order of the page.
-const ANSWERS: [(&str, &str); 9] = [
+const ANSWERS: [(&str, &str); 10] = [
     ("/v1/chat/completions", r#""finish_reason":"stop""#),
     ("/v1/chat/completions", "data: [DONE]"),
     ("/v1/responses", r#""status":"completed""#),
@@ -17,6 +17,7 @@ const ANSWERS: [(&str, &str); 9] = [
     ("/v1/messages", "event: message_stop"),
     (":generateContent", r#""finishReason": "STOP""#),
     (":streamGenerateContent?alt=sse", r#""finishReason":"STOP""#),
+    ("/v1/messages", r#""model":"claude-"#),
     ("/v1/embeddings", r#""embedding":["#),
 ];
 

@@ -4,6 +4,7 @@
 
 mod abort;
 mod admin;
+mod alerts;
 mod again;
 mod ask;
 mod bad_body;
@@ -12,6 +13,7 @@ mod breadth;
 mod cache;
 mod caps;
 mod ceiling;
+mod ceiling_sockets;
 mod child;
 mod config;
 mod demo;
@@ -41,6 +43,7 @@ mod recordings_meter;
 mod reload;
 mod responses;
 mod rights;
+mod routing;
 mod sdk;
 mod secrets;
 mod tapes;

@@ -220,7 +220,7 @@ async fn compressed_answers_pass_as_they_are_and_are_metered() {
 
 #[tokio::test]
 async fn answers_say_who_and_what_and_for_how_much() {
-    let world = World::start("").await;
+    let world = World::start("[routing]\nmode = \"off\"").await;
     let answer = world.send(world.post("/v1/chat/completions", BODY)).await;
     let entry = world.entries().await.pop().unwrap();
     assert_eq!(answer.header("x-tollgate-request-id"), entry.id.to_string());

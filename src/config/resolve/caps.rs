@@ -8,11 +8,14 @@ use crate::config::glob::Glob;
 use crate::config::read::Section;
 use crate::config::schema::{CAPPED, CAPS, MODEL, ROLLING};
 use crate::domain::account::Scope;
-use crate::domain::cap::{Capped, Enforcement, Limit, OnExceed, Policy, Window};
+use crate::domain::cap::{Capped, Enforcement, Limit, OnExceed, Policy, Share, Window};
 use crate::domain::money::Usd;
 
 /// Rolling caps of one scope.
 const ROLLING_MAX: usize = 4;
+
+/// Parts of a cap at which operators are told.
+const ALERTS_MAX: usize = 16;
 
 pub(super) fn caps(root: &Section<'_>) -> Caps {
     let organisation = root.within("organisation");
@@ -69,6 +72,7 @@ fn models(root: &Section<'_>) -> Vec<(Glob, Capped)> {
 fn policy(section: &Section<'_>) -> Option<Arc<Policy>> {
     let on_exceed = on_exceed(section);
     let enforcement = section.choice("enforcement", &ENFORCEMENT, Enforcement::Ceiling);
+    let alerts = alerts(section);
     let caps = section.section("caps", &CAPS);
     let mut limits = Vec::new();
     for (key, window) in
@@ -99,9 +103,23 @@ fn policy(section: &Section<'_>) -> Option<Arc<Policy>> {
         for key in ["on_exceed", "enforcement"].into_iter().filter(|key| section.find(key).is_some()) {
             section.complain(key, "there are no caps here that it could apply to");
         }
+        if section.find("alerts").is_some() {
+            section.complain("alerts", "there are no caps here that they could be parts of");
+        }
         return None;
     }
-    Some(Arc::new(Policy { limits, on_exceed, enforcement }))
+    Some(Arc::new(Policy { limits, on_exceed, enforcement, alerts }))
+}
+
+/// The parts of a cap that `alerts` names, the smallest first.
+fn alerts(section: &Section<'_>) -> Vec<Share> {
+    let mut shares = section.decimals("alerts", Share::parse);
+    if shares.len() > ALERTS_MAX {
+        section.complain("alerts", format!("at most {ALERTS_MAX}"));
+    }
+    shares.sort_unstable();
+    shares.dedup();
+    shares
 }
 
 fn on_exceed(section: &Section<'_>) -> OnExceed {

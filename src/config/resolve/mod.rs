@@ -9,9 +9,11 @@ mod upstreams;
 mod callers;
 mod limits;
 mod caps;
+mod alerts;
 mod cache;
 mod rights;
 mod prices;
+mod routing;
 mod fallbacks;
 
 use super::error::Complaints;
@@ -35,9 +37,11 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let server = server::server(&root, setting);
     let network = connections::network(&root, &setting.vault);
     let upstreams = upstreams::upstreams(&root, &network, &setting.vault);
+    let routing = routing::routing(&root, &upstreams);
     let money = server::money(&root);
     let callers = callers::callers(&root, setting, &upstreams, &money.time_zone);
     let (store, caps) = (server::store(&root), caps::caps(&root));
+    let alerts = alerts::alerts(&root, &network, &setting.vault);
     caps::check_retention(&root, &caps, store.retention_days.is_some());
     Config {
         file: None,
@@ -54,6 +58,8 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
         limits: limits::limits(&root),
         prices: prices::prices(&root),
         caps,
+        alerts,
+        routing,
         cache: cache::cache(&root),
         default_rights: rights::defaults(&root),
         ring: Lent::default(),
@@ -63,11 +69,14 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
 
 /// The members of a closed set by the words they have in the file.
 pub(super) mod words {
+    use super::super::alerts::{OnRepeat, Shape};
     use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
     use crate::domain::cap::{Enforcement, OnExceed};
+    use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
+    use crate::domain::routing::Mode;
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
         [("off", Anonymous::Off), ("loopback", Anonymous::Loopback)];
@@ -77,6 +86,13 @@ pub(super) mod words {
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
     pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
         [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
+    pub(in super::super) const ON_REPEAT: [(&str, OnRepeat); 3] =
+        [("alert", OnRepeat::Alert), ("throttle", OnRepeat::Throttle), ("refuse", OnRepeat::Refuse)];
+    pub(in super::super) const SHAPE: [(&str, Shape); 2] = [("json", Shape::Json), ("slack", Shape::Slack)];
+    pub(in super::super) const MODE: [(&str, Mode); 3] =
+        [("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
+    pub(in super::super) const TIER: [(&str, Tier); 3] =
+        [("simple", Tier::Simple), ("medium", Tier::Medium), ("complex", Tier::Complex)];
     pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
         [("ceiling", Enforcement::Ceiling), ("metered", Enforcement::Metered)];
     pub(in super::super) const INCLUDE_USAGE: [(&str, IncludeUsage); 2] =

@@ -18,12 +18,14 @@ mod select;
 mod tools;
 mod charge;
 mod quote;
+mod apiece;
 mod again;
 
 pub use again::{Origin, again};
+pub use apiece::{Apiece, apiece};
 pub use book::Book;
 pub use charge::{Charge, Context, Note, Unpriced, charge};
-pub use model::{Cap, Model};
+pub use model::{Cap, Caps, Model};
 pub use overrides::{BadOverride, Override};
 pub use quote::{Bounds, OpenChoices, Prompt, quote};
 pub use rates::{Bucket, Rates};

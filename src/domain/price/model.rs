@@ -14,6 +14,7 @@ pub struct Model {
     slash: usize,
     number: u32,
     facts: Facts,
+    caps: Caps,
     row: RateRow,
 }
 
@@ -36,6 +37,10 @@ pub(super) struct Facts {
     source: &'static str,
     conflicts: &'static str,
 }
+
+/// What a model can do, as far as anybody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps(u16);
 
 /// Something that a model can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +69,8 @@ pub enum Cap {
     WebSearch,
     /// Uses a computer.
     ComputerUse,
+    /// Takes `temperature` and its like; the catalogues do not speak of it.
+    Sampling,
 }
 
 impl Model {
@@ -75,13 +82,21 @@ impl Model {
             let known = RateRow::from_text(&format!("fees {tools}")).ok()?;
             known.fees.into_iter().for_each(|(fee, rate)| row.set_fee(fee, rate));
         }
-        Some(Self { name: Cow::Borrowed(facts.model), slash: facts.model.find('/')?, number, facts, row })
+        let caps = facts.caps.split(' ').filter_map(Cap::parse).collect();
+        Some(Self { name: Cow::Borrowed(facts.model), slash: facts.model.find('/')?, number, facts, caps, row })
     }
 
     /// A model that only an override knows.
     pub(super) fn unknown(provider: &str, id: &str) -> Self {
         let name = Cow::Owned(format!("{provider}/{id}"));
-        Self { name, slash: provider.len(), number: u32::MAX, facts: Facts::default(), row: RateRow::default() }
+        Self {
+            name,
+            slash: provider.len(),
+            number: u32::MAX,
+            facts: Facts::default(),
+            caps: Caps::default(),
+            row: RateRow::default(),
+        }
     }
 
     /// This model with an operator's prices and limits, as row `number`.
@@ -90,6 +105,7 @@ impl Model {
         change.apply(&mut model.row);
         model.facts.context = change.context.or(model.facts.context);
         model.facts.max_output = change.max_output.or(model.facts.max_output);
+        model.caps = change.can.unwrap_or(model.caps);
         model
     }
 
@@ -147,10 +163,16 @@ impl Model {
         self.facts.cache_min
     }
 
-    /// Whether the catalogues know that the model can do it.
+    /// Whether the catalogues, or the operator, know that the model can do it.
     #[must_use]
-    pub fn can(&self, cap: Cap) -> bool {
-        self.facts.caps.split(' ').any(|known| known == cap.name())
+    pub const fn can(&self, cap: Cap) -> bool {
+        self.caps.has(cap)
+    }
+
+    /// All that the model is known to be able to do.
+    #[must_use]
+    pub const fn caps(&self) -> Caps {
+        self.caps
     }
 
     /// The paths where it is served, without `/v1/`; none where the catalogues do not say.
@@ -188,7 +210,60 @@ impl Model {
     }
 }
 
+impl Caps {
+    /// Whether `cap` is among them.
+    #[must_use]
+    pub const fn has(self, cap: Cap) -> bool {
+        self.0 & (1 << cap as u16) != 0
+    }
+
+    /// These and `cap`.
+    #[must_use]
+    pub const fn with(self, cap: Cap) -> Self {
+        Self(self.0 | 1 << cap as u16)
+    }
+
+    /// Those that are not among `others`.
+    pub fn without(self, others: Self) -> impl Iterator<Item = Cap> {
+        Self(self.0 & !others.0).all()
+    }
+
+    /// One after the other.
+    pub fn all(self) -> impl Iterator<Item = Cap> {
+        Cap::ALL.into_iter().filter(move |cap| self.has(*cap))
+    }
+}
+
+impl FromIterator<Cap> for Caps {
+    fn from_iter<I: IntoIterator<Item = Cap>>(caps: I) -> Self {
+        caps.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
 impl Cap {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Tools,
+        Self::ParallelTools,
+        Self::Vision,
+        Self::Pdf,
+        Self::JsonSchema,
+        Self::Thinking,
+        Self::Caching,
+        Self::AudioIn,
+        Self::AudioOut,
+        Self::VideoIn,
+        Self::WebSearch,
+        Self::ComputerUse,
+        Self::Sampling,
+    ];
+
+    /// The one with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cap| cap.name() == word)
+    }
+
     /// The word in the book.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -205,6 +280,7 @@ impl Cap {
             Self::VideoIn => "video_in",
             Self::WebSearch => "web_search",
             Self::ComputerUse => "computer_use",
+            Self::Sampling => "sampling",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::model::Caps;
 use super::rates::{Bucket, Rates};
 use super::row::RateRow;
 use super::tools::Fee;
@@ -17,6 +18,8 @@ pub struct Override {
     pub context: Option<u64>,
     /// Tokens that an answer can have.
     pub max_output: Option<u64>,
+    /// What it can do, in place of what the book says.
+    pub can: Option<Caps>,
 }
 
 /// Why a field cannot be set.

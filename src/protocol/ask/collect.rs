@@ -83,6 +83,7 @@ impl Collector {
             ask.output_limit = None;
         }
         ask.tool_results = self.turns.results();
+        ask.parallel_tools |= self.turns.are_parallel();
         let features = &mut ask.features;
         features.bytes = values::size(bytes);
         features.stream = ask.stream;
@@ -136,7 +137,13 @@ impl Collector {
             }
             Root::Stored => ask.features.stored_context |= is_set,
             Root::Session => ask.session = values::boxed(value.raw),
-            Root::Reasoning => ask.features.reasoning |= is_set && !says(value.raw, &["none", "disabled", "false"]),
+            Root::Reasoning => {
+                ask.features.reasoning |= is_set && !says(value.raw, &["none", "disabled", "false"]);
+                ask.rare_effort |= says(value.raw, &["\"none\"", "\"minimal\"", "\"xhigh\"", "\"max\""]);
+            }
+            // One is the default of every provider.
+            Root::Sampling => ask.sampling |= is_set && !matches!(value.raw, b"1" | b"1.0" | b"{}"),
+            Root::Parallel => ask.parallel_tools |= value.first == b't',
             // A recorded `"mode": "pro"` billed 1,549 prompt tokens for 20.
             Root::Mode => ask.outside_passes |= is_set && value.raw != b"\"standard\"",
             Root::Format => ask.features.structured |= says(value.raw, &["json"]),

@@ -21,6 +21,7 @@ pub(super) struct Turns {
     bytes: Vec<u8>,
     calls: Vec<Mark>,
     results: Vec<(Mark, Option<bool>)>,
+    are_parallel: bool,
 }
 
 /// Where in `bytes` an id and a name begin and end.
@@ -41,6 +42,12 @@ impl Turns {
             let mark = self.mark(id, name);
             self.calls.push(mark);
         }
+        self.are_parallel |= self.calls.len() > 1;
+    }
+
+    /// Whether the model ever called several tools before it had a result.
+    pub(super) const fn are_parallel(&self) -> bool {
+        self.are_parallel
     }
 
     /// A tool answered; the name is empty if the result does not tell it.

@@ -20,7 +20,9 @@ async fn readiness(house: &House) -> (StatusCode, Value) {
 #[tokio::test]
 async fn ready_means_that_requests_can_be_recorded() {
     let disk = Breakable::default();
-    let house = app_in(CONFIG, Surroundings { disk: Arc::new(disk.clone()), ..Surroundings::default() });
+    // Somebody has a cap, and must not be served by a process that cannot record.
+    let text = format!("{CONFIG}\n[organisation]\ncaps = {{ day = \"1000\" }}\n");
+    let house = app_in(&text, Surroundings { disk: Arc::new(disk.clone()), ..Surroundings::default() });
     let (status, said) = readiness(&house).await;
     assert_eq!((status, &said["ready"], &said["store"]["writable"]), (StatusCode::OK, &true.into(), &true.into()));
     assert_eq!(said["config"].as_str().unwrap(), house.app.snapshot.load().config.hash());

@@ -1,0 +1,136 @@
+//! [`Pins`]: which model each conversation is on, and what its provider's prompt cache likely holds.
+//!
+//! It holds no word of a conversation, only a hash that changes with each process.
+//!
+//! Invariant: at most [`PINS_MAX`] conversations are remembered, whatever clients do; those that were quiet longest go first.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::entry::Tier;
+use crate::domain::routing::Pin;
+
+/// Conversations that are remembered.
+pub const PINS_MAX: usize = 65_536;
+
+const SHARDS: usize = 16;
+
+/// How long a conversation is remembered at least: signed thinking binds it to its model longer than any cache lives.
+const KEPT_MS: u64 = 3_600_000;
+
+/// How long a provider keeps a prompt where nobody asks for longer, milliseconds.
+const CACHED_MS: u64 = 300_000;
+
+/// The models of conversations.
+#[derive(Debug)]
+pub struct Pins {
+    shards: [Mutex<HashMap<u64, Place>>; SHARDS],
+    /// Makes the hashes of conversations.
+    pub hash: RandomState,
+}
+
+/// Where a conversation was seen last.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The model that was sent.
+    pub model: Arc<str>,
+    /// Its tier.
+    pub tier: Tier,
+    /// Prompt tokens of the last request.
+    pub prompt_tokens: u64,
+    /// When that came, unix milliseconds.
+    pub at_ms: u64,
+    /// For how long its prompt is cached, in seconds; 0 is the provider's default.
+    pub ttl_s: u32,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self { shards: Default::default(), hash: RandomState::new() }
+    }
+}
+
+impl Pins {
+    /// The model of a conversation, if it is remembered.
+    #[must_use]
+    pub fn get(&self, conversation: u64, now_ms: u64) -> Option<Pin> {
+        let shard = self.shard(conversation).lock().unwrap_or_else(PoisonError::into_inner);
+        let place = shard.get(&conversation).filter(|place| !place.is_over(now_ms))?;
+        let is_warm = now_ms.saturating_sub(place.at_ms) <= place.cached_ms();
+        let cached = if is_warm { place.prompt_tokens } else { 0 };
+        Some(Pin { model: place.model.clone(), tier: place.tier, cached })
+    }
+
+    /// Remembers where a conversation is.
+    pub fn set(&self, conversation: u64, place: Place) {
+        let mut shard = self.shard(conversation).lock().unwrap_or_else(PoisonError::into_inner);
+        if shard.len() >= PINS_MAX / SHARDS && !shard.contains_key(&conversation) {
+            let now_ms = place.at_ms;
+            shard.retain(|_, known| !known.is_over(now_ms));
+            if shard.len() >= PINS_MAX / SHARDS {
+                let mut times: Vec<u64> = shard.values().map(|known| known.at_ms).collect();
+                times.sort_unstable();
+                let middle = times[times.len() / 2];
+                shard.retain(|_, known| known.at_ms > middle);
+            }
+        }
+        shard.insert(conversation, place);
+    }
+
+    /// Conversations that are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, conversation: u64) -> &Mutex<HashMap<u64, Place>> {
+        &self.shards[usize::try_from(self.hash.hash_one(conversation) % SHARDS as u64).unwrap_or(0)]
+    }
+}
+
+impl Place {
+    const fn cached_ms(&self) -> u64 {
+        let asked_ms = self.ttl_s as u64 * 1000;
+        if asked_ms > CACHED_MS { asked_ms } else { CACHED_MS }
+    }
+
+    fn is_over(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.at_ms) > self.cached_ms().max(KEPT_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(at_ms: u64) -> Place {
+        Place { model: "m".into(), tier: Tier::Simple, prompt_tokens: 900, at_ms, ttl_s: 0 }
+    }
+
+    #[test]
+    fn a_pin_outlives_its_cache_and_then_goes() {
+        let pins = Pins::default();
+        pins.set(7, place(1_000));
+        let cached = |at_ms| pins.get(7, at_ms).map(|pin| pin.cached);
+        assert_eq!((cached(301_000), cached(301_001), cached(3_601_001)), (Some(900), Some(0), None));
+        pins.set(8, Place { ttl_s: 7_200, ..place(1_000) });
+        assert_eq!(pins.get(8, 7_201_000).map(|pin| pin.cached), Some(900));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_latest_stay() {
+        let pins = Pins::default();
+        for number in 0..2 * PINS_MAX as u64 {
+            pins.set(number, place(number));
+        }
+        assert!(pins.len() <= PINS_MAX);
+        assert!(pins.get(2 * PINS_MAX as u64 - 1, 2 * PINS_MAX as u64).is_some());
+    }
+}

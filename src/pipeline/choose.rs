@@ -1,0 +1,253 @@
+//! Choose: what routing sees of a request, and what it makes of it. The rules themselves are in `domain::routing`.
+//!
+//! Invariant: it changes nothing; the model is put into body or path when the request is sent.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderName};
+
+use super::arrive::Arrival;
+use super::conversation::conversation;
+use super::identify::Caller;
+use super::read::Call;
+use crate::app::App;
+use crate::app::pins::Place;
+use crate::domain::classify::Weights;
+use crate::domain::entry::Tier;
+use crate::domain::operation::{Dialect, Operation};
+use crate::domain::price::{Cap, Caps, Context};
+use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::{self, AUTO, Case, Decision, Evidence, Extras, Judged, Lack, Mode, Needs, Rule};
+use crate::protocol::excerpt::traits_of;
+use crate::upstream::provider::Provider;
+
+const ROUTE: HeaderName = HeaderName::from_static("x-tollgate-route");
+const TIER: HeaderName = HeaderName::from_static("x-tollgate-tier");
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+
+/// Betas that change nothing about which model can answer, as Claude Code sends them: who it is, how it signs in, and how
+/// caching, tool streaming and context are handled for every model
+/// (<https://platform.claude.com/docs/en/api/beta-headers>). `interleaved-thinking` is ignored by models without it
+/// (<https://platform.claude.com/docs/en/build-with-claude/extended-thinking>).
+const HARMLESS_BETAS: [&str; 7] = [
+    "claude-code-",
+    "oauth-",
+    "prompt-caching-",
+    "extended-cache-ttl-",
+    "fine-grained-tool-streaming-",
+    "interleaved-thinking-",
+    "context-management-",
+];
+
+/// How coding agents name themselves (PROTOCOLS, "Clients").
+const AGENTS: [&str; 6] = ["claude-cli", "claude-code", "codex", "geminicli", "opencode", "cursor"];
+
+/// An OpenAI model of one's own.
+const FINE_TUNED: &str = "ft:";
+
+/// The model that answers, and why.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The model that is sent.
+    pub model: Arc<str>,
+    /// How hard the request is, where that was asked.
+    pub tier: Option<Tier>,
+    /// The rule that chose, for header, ledger and log.
+    pub reason: Cow<'static, str>,
+}
+
+/// Whether requests of this kind can be answered by another model than the one they name.
+pub const fn is_routed(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::ChatCompletions | Operation::Responses | Operation::Messages | Operation::GenerateContent
+    )
+}
+
+/// The operation whose model a count of tokens is about.
+const fn counted(operation: Operation) -> Option<Operation> {
+    match operation {
+        Operation::CountTokens => Some(Operation::Messages),
+        Operation::GeminiCountTokens => Some(Operation::GenerateContent),
+        Operation::ResponsesInputTokens => Some(Operation::Responses),
+        other if is_routed(other) => Some(other),
+        _ => None,
+    }
+}
+
+/// Chooses the model; `None` where nothing is to be chosen.
+///
+/// # Errors
+/// A header that cannot be read, or an open choice that no model is known to be able to take.
+pub fn choose(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    provider: &Provider,
+    requested: &Arc<str>,
+) -> Result<Option<Choice>, Refusal> {
+    let is_auto = **requested == *AUTO;
+    let operation = arrival.endpoint.operation;
+    let Some(of) = counted(operation).filter(|_| is_auto || is_routed(operation)) else { return Ok(None) };
+    let (snapshot, headers) = (&arrival.snapshot, &arrival.head.headers);
+    let policy = snapshot.config.routing_policy(&caller.account, requested);
+    let (opted_out, floor) = (is_opted_out(headers)?, wanted_tier(headers)?);
+    let empty = routing::Lineup::default();
+    let lineup = snapshot.lineups.get(&provider.config.name).unwrap_or(&empty);
+    if !is_auto && lineup.is_empty() {
+        return Ok(None);
+    }
+    let model = snapshot.book.find(&provider.config.provider, None, requested).filter(|_| !is_auto);
+    let features = &call.ask.features;
+    let case = Case {
+        features,
+        needs: Needs::of(of, features, &extras(call, headers)),
+        requested,
+        requested_model: model.as_deref(),
+        is_auto,
+        opted_out,
+        floor,
+        is_agent: is_agent(headers) || features.tools >= 8,
+        is_housekeeping: is_probe(call) || operation != of,
+        is_bulk: requested.starts_with(FINE_TUNED) || call.ask.service_tier.as_deref() == Some("batch"),
+        allowed: allowed(caller, lineup),
+        cache_ttl_s: call.ask.cache_ttl_s,
+        caches: features.caches || arrival.endpoint.dialect != Dialect::Anthropic,
+        context: context(arrival, call, provider),
+    };
+    // What costs time is asked only where it can matter.
+    let is_followed = is_auto || policy.mode == Mode::Enforce;
+    let is_open = routing::explicit(&case, &policy).is_none();
+    let talk = (is_open && is_followed).then(|| conversation(&app.pins, headers, caller, call));
+    let evidence = match is_open {
+        true => Evidence { pin: talk.and_then(|talk| app.pins.get(talk, arrival.at_ms)), ..evidence(call) },
+        false => Evidence::default(),
+    };
+    match routing::decide(&case, &evidence, &policy, lineup) {
+        Ok(decision) => {
+            let choice = told(decision, is_followed, requested);
+            if let (Some(talk), Some(choice)) = (talk.filter(|_| !case.is_housekeeping), &choice) {
+                let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
+                let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
+                let place = Place { model: choice.model.clone(), tier, prompt_tokens, at_ms: arrival.at_ms, ttl_s };
+                app.pins.set(talk, place);
+            }
+            Ok(choice)
+        }
+        Err(none) => {
+            let cause = match none.0 {
+                Lack::Absent => Cause::NoUpstream,
+                Lack::Forbidden => Cause::Forbidden,
+                Lack::Cap(_) | Lack::Context | Lack::Output | Lack::Endpoint | Lack::Special(_) => Cause::Malformed,
+            };
+            Err(Refusal::new(cause, none.to_string()).about("model"))
+        }
+    }
+}
+
+/// What a decision means for the request: where it is only observed, the model stays and the ledger says what it would be.
+fn told(decision: Decision, is_followed: bool, requested: &Arc<str>) -> Option<Choice> {
+    let rule = decision.rule.name();
+    if decision.rule == Rule::Requested {
+        return None;
+    }
+    let (model, reason) = match decision.model {
+        Some(model) if is_followed => (model, rule.into()),
+        Some(model) => (requested.clone(), format!("observed: {model}, {rule}").into()),
+        None if is_followed || decision.tier.is_none() => (requested.clone(), rule.into()),
+        None => (requested.clone(), Rule::Requested.name().into()),
+    };
+    Some(Choice { model, tier: decision.tier, reason })
+}
+
+/// What the local classifier says of the last human ask.
+fn evidence(call: &Call) -> Evidence {
+    let score = Weights::builtin().score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
+    let thousandths = u16::try_from(score.failure_ppm / 1_000).unwrap_or(u16::MAX);
+    Evidence {
+        judged: Some(Judged { tier: score.tier, score: thousandths, is_sure: score.is_sure }),
+        ..Evidence::default()
+    }
+}
+
+/// Which tiers' models the caller's key may use.
+fn allowed(caller: &Caller, lineup: &routing::Lineup) -> [bool; 3] {
+    let policy = &caller.policy;
+    let may = |contender: &routing::Contender| !policy.limits_models() || policy.allows_model(&contender.name);
+    lineup.tiers.each_ref().map(|tier| tier.as_ref().is_some_and(may))
+}
+
+/// What features do not tell.
+fn extras(call: &Call, headers: &HeaderMap) -> Extras {
+    let ask = &call.ask;
+    let mut server_tools = Caps::default();
+    let mut unknown_tool = false;
+    for tool in &ask.server_tools {
+        match &*tool.kind {
+            kind if kind.starts_with("web_search") => server_tools = server_tools.with(Cap::WebSearch),
+            _ => unknown_tool = true,
+        }
+    }
+    let odd = [
+        (ask.odd, "a field of an odd form"),
+        (unknown_tool, "a tool that runs at the provider"),
+        (ask.outside_passes, "passes beside the answer"),
+        (ask.prediction_bytes > 0, "a predicted output"),
+        (ask.speed.is_some(), "a speed"),
+        (ask.rare_effort, "this reasoning effort"),
+        (has_rare_beta(headers), "this anthropic-beta"),
+    ];
+    Extras {
+        image_bytes: ask.image_bytes,
+        parallel_tools: ask.parallel_tools,
+        sampling: ask.sampling,
+        server_tools,
+        special: odd.iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| *what),
+    }
+}
+
+fn context<'a>(arrival: &Arrival, call: &'a Call, provider: &'a Provider) -> Context<'a> {
+    Context {
+        at_ms: arrival.at_ms,
+        requested_service_tier: call.ask.service_tier.as_deref(),
+        geo: call.ask.geo.as_deref(),
+        speed: call.ask.speed.as_deref(),
+        residency: provider.residency(),
+        ..Context::default()
+    }
+}
+
+/// A quota probe: a single token is no answer to anything.
+fn is_probe(call: &Call) -> bool {
+    call.ask.output_limit.is_some_and(|limit| limit <= 1)
+}
+
+fn is_agent(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let starts = |name: &&str| agent.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    AGENTS.iter().any(starts)
+}
+
+fn has_rare_beta(headers: &HeaderMap) -> bool {
+    let texts = headers.get_all(BETA).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut betas = texts.flat_map(|text| text.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
+    betas.any(|beta| !HARMLESS_BETAS.iter().any(|known| beta.starts_with(known)))
+}
+
+fn is_opted_out(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match headers.get(ROUTE).map(http::HeaderValue::as_bytes) {
+        None => Ok(false),
+        Some(b"off") => Ok(true),
+        Some(_) => Err(Refusal::new(Cause::Malformed, "x-tollgate-route takes only: off")),
+    }
+}
+
+fn wanted_tier(headers: &HeaderMap) -> Result<Option<Tier>, Refusal> {
+    let Some(value) = headers.get(TIER) else { return Ok(None) };
+    let known = Tier::ALL.iter().find(|tier| tier.name().as_bytes() == value.as_bytes());
+    let odd = || Refusal::new(Cause::Malformed, "x-tollgate-tier takes simple, medium or complex");
+    known.copied().map(Some).ok_or_else(odd)
+}

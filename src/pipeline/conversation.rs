@@ -1,0 +1,54 @@
+//! Conversation: which of a caller's requests belong together, as a hash.
+//!
+//! The name that the client itself gives comes first; few give one, so that the first words of a conversation stand for it
+//! otherwise. System prompt and tools always count: a coding agent's helpers share its session and are others.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::identify::Caller;
+use super::read::Call;
+use crate::app::pins::Pins;
+
+/// Headers by which clients name a conversation: Claude Code's, and Codex's and others' (PROTOCOLS, "Clients").
+const SESSIONS: [&str; 4] = ["x-claude-code-session-id", "session-id", "session_id", "x-session-id"];
+
+/// Bytes of a text that are looked at: its beginning, and how long it is.
+const TEXT_BYTES_MAX: usize = 2_048;
+
+/// The conversation of a request.
+pub fn conversation(pins: &Pins, headers: &HeaderMap, caller: &Caller, call: &Call) -> u64 {
+    let mut hasher = pins.hash.build_hasher();
+    caller.account.key.hash(&mut hasher);
+    caller.account.user.hash(&mut hasher);
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    let spoken = &call.ask.spoken;
+    call.ask.features.tools.hash(&mut hasher);
+    call.ask.features.tool_bytes.hash(&mut hasher);
+    spoken.system.iter().for_each(|span| hash_text(rope, span, &mut hasher));
+    let named = SESSIONS.iter().find_map(|name| headers.get(*name)).map(http::HeaderValue::as_bytes);
+    match named.or(call.ask.session.as_deref().map(str::as_bytes)) {
+        Some(name) => name.hash(&mut hasher),
+        None => {
+            let first = if spoken.opening.is_empty() { &spoken.ask } else { &spoken.opening };
+            first.iter().for_each(|span| hash_text(rope, span, &mut hasher));
+        }
+    }
+    hasher.finish()
+}
+
+fn hash_text(rope: &[Bytes], span: &Range<usize>, hasher: &mut impl Hasher) {
+    span.len().hash(hasher);
+    let (mut at, end) = (0, span.end.min(span.start + TEXT_BYTES_MAX));
+    for piece in rope {
+        let (from, to) = (span.start.max(at), end.min(at + piece.len()));
+        if from < to {
+            // Byte for byte, since it must not matter how they arrived.
+            piece[from - at..to - at].iter().for_each(|byte| hasher.write_u8(*byte));
+        }
+        at += piece.len();
+    }
+}

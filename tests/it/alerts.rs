@@ -1,0 +1,129 @@
+//! Alerts over real sockets: what operators are told, where, how often, and what becomes of loops.
+
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tollgate::domain::entry::Outcome;
+
+use crate::config::check;
+use crate::wire::{Fake, Reply};
+use crate::world::World;
+
+const CHAT: &str = "/v1/chat/completions";
+
+fn chat(text: &str) -> String {
+    format!(r#"{{"model":"gpt-4o","max_tokens":100,"messages":[{{"role":"user","content":"{text}"}}]}}"#)
+}
+
+/// The kinds that are shown, the oldest first.
+async fn kinds(world: &World) -> Vec<String> {
+    world.settled().await;
+    assert!(world.app.scribe.catch_up(crate::world::PATIENCE));
+    world.app.look_at_caps();
+    world.app.alerts.shown().iter().rev().map(|alert| alert.kind.name().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_part_of_a_cap_is_told_once_and_everywhere() {
+    let bodies: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+    let came = Arc::new(Notify::new());
+    let (theirs, coming) = (bodies.clone(), came.clone());
+    let failures = Mutex::new(1);
+    let hook = Fake::start(move |seen| {
+        let body = String::from_utf8_lossy(&seen.body).into_owned();
+        theirs.lock().unwrap().push((seen.header("x-tollgate-signature").to_owned(), body));
+        coming.notify_one();
+        let mut left = failures.lock().unwrap();
+        let status = if *left > 0 { "503 Busy" } else { "200 OK" };
+        *left -= i32::from(*left > 0);
+        Reply::whole(status, "", "")
+    })
+    .await;
+    let world = World::start(&format!(
+        "[organisation]\ncaps = {{ day = \"0.01\" }}\nalerts = [0.5, 0.1]\n\n[[alerts.webhooks]]\nurl = \"http://{}/hook\"\n\
+         secret = {{ env = \"PROVIDER_KEY\" }}\n",
+        hook.address
+    ))
+    .await;
+    assert_eq!(kinds(&world).await, Vec::<String>::new());
+    for number in 0..2 {
+        assert_eq!(world.send(world.post(CHAT, chat(&number.to_string()))).await.status, StatusCode::OK);
+    }
+    assert_eq!(kinds(&world).await, ["cap_share"]);
+    assert_eq!(kinds(&world).await, ["cap_share"], "once");
+    let delivering = tokio::spawn(world.app.alerts.clone().deliver());
+    while world.app.alerts.deliveries()[0] != ("taken", 1) {
+        tokio::select! {
+            () = came.notified() => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    delivering.abort();
+    let bodies = bodies.lock().unwrap().clone();
+    assert_eq!(bodies.len(), 2, "the first was not taken");
+    let (signature, body) = &bodies[1];
+    let (time, tag) = signature.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"sk-provider");
+    let tag: Vec<u8> = (0..tag.len()).step_by(2).map(|at| u8::from_str_radix(&tag[at..at + 2], 16).unwrap()).collect();
+    ring::hmac::verify(&key, format!("{time}.{body}").as_bytes(), &tag).unwrap();
+    let told: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        ["event", "kind", "scope", "name", "threshold"].map(|name| told[name].as_str().unwrap()),
+        ["alert", "cap_share", "organisation", "", "0.001"]
+    );
+}
+
+#[tokio::test]
+async fn a_loop_is_told_and_refused_where_config_says_so() {
+    let world = World::start("[alerts]\nrepeats = 3\non_repeat = \"refuse\"\n").await;
+    for _ in 0..3 {
+        assert_eq!(world.send(world.post(CHAT, chat("again"))).await.status, StatusCode::OK);
+    }
+    for _ in 0..2 {
+        let refused = world.send(world.post(CHAT, chat("again"))).await;
+        assert_eq!((refused.status, refused.header("x-should-retry")), (StatusCode::TOO_MANY_REQUESTS, "false"));
+        assert_eq!(refused.header("x-tollgate-refused"), "request_loop");
+        let wait_s: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=600).contains(&wait_s), "{wait_s}");
+        let error: Value = serde_json::from_str(refused.text()).unwrap();
+        assert_eq!(
+            (&error["error"]["code"], &error["error"]["type"]),
+            (&"request_loop".into(), &"rate_limit_error".into())
+        );
+    }
+    assert_eq!(world.send(world.post(CHAT, chat("another"))).await.status, StatusCode::OK);
+    assert_eq!(kinds(&world).await, ["repeats"], "once");
+    assert_eq!((world.mock.requests_total(), world.app.alerts.loops_refused()), (4, 2));
+    let refused = world.entries().await.into_iter().filter(|entry| entry.outcome == Outcome::Refused).count();
+    assert_eq!(refused, 2);
+}
+
+#[tokio::test]
+async fn a_loop_passes_where_only_an_alert_is_asked_for() {
+    let world = World::start("[alerts]\nrepeats = 2\nrequest_usd = \"0.0000001\"\nagain_after_s = 60\n").await;
+    for _ in 0..6 {
+        assert_eq!(world.send(world.post(CHAT, chat("again"))).await.status, StatusCode::OK);
+    }
+    let mut kinds = kinds(&world).await;
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["repeats", "request_cost"], "each once");
+}
+
+#[test]
+fn alerts_are_checked() {
+    check(&[
+        ("[teams.a]\nalerts = [0.5]", "2:10: teams.a.alerts: there are no caps here that they could be parts of"),
+        (
+            "[teams.a]\ncaps = { day = \"5\" }\nalerts = [0.5, 1.5]",
+            "3:16: teams.a.alerts: must be a decimal from 0 to 1, such as 0.01",
+        ),
+        ("[alerts]\nerror_percent = 101", "2:17: alerts.error_percent: must be from 0 to 100"),
+        ("[alerts]\non_repeat = \"stop\"", "2:13: alerts.on_repeat: must be \"alert\" or \"throttle\" or \"refuse\""),
+        (
+            "[[alerts.webhooks]]\nurl = \"example.com\"",
+            "2:7: alerts.webhooks.url: must be http:// or https:// with a host and no password",
+        ),
+    ]);
+}
