@@ -10,6 +10,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tollgate::bank::local::{Local, Wish};
 use tollgate::domain::account::{Account, Scope};
 use tollgate::domain::cap::{Capped, Limit, Policy, Share, Window};
+use tollgate::domain::classify::Weights;
 use tollgate::domain::entry::Entry;
 use tollgate::domain::ids::{AttemptId, RequestId};
 use tollgate::domain::money::Usd;
@@ -18,6 +19,7 @@ use tollgate::domain::price::{self, Book, Context};
 use tollgate::domain::tokens::Usage;
 use tollgate::protocol::ask::Reader;
 use tollgate::protocol::endpoint::{Endpoint, Hints};
+use tollgate::protocol::excerpt::traits_of;
 use tollgate::protocol::meter::{Head, Meter};
 use tollgate::protocol::splice::{ask_for_usage, splice};
 use tollgate::protocol::strip::{UsageEvents, Watch};
@@ -48,6 +50,31 @@ fn read(criterion: &mut Criterion) {
                 reader.feed(black_box(&body)).expect("JSON");
                 reader.finish().expect("an ask")
             });
+        });
+    }
+    group.finish();
+}
+
+/// An ask of about `words` words, such as people write.
+fn question(words: usize) -> String {
+    let sentence =
+        "If Ada sells 12 crates of apples for $3.50 each and half of the rest the next day, how much does she earn? ";
+    sentence.split_inclusive(' ').cycle().take(words).collect()
+}
+
+/// What routing adds to a request: the ask's words out of the body, counted and weighed.
+fn classifying(criterion: &mut Criterion) {
+    let endpoint = Endpoint::of("POST", "/v1/chat/completions", Hints::default()).expect("a known path");
+    let mut group = criterion.benchmark_group("classify");
+    for words in [80, 350, 2_000] {
+        let text = question(words);
+        let body = Bytes::from(format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"{text}"}}]}}"#));
+        let mut reader = Reader::new(&endpoint);
+        reader.feed(&body).expect("JSON");
+        let ask = reader.finish().expect("an ask");
+        let weights = Weights::builtin();
+        group.bench_function(format!("{words} words, {} bytes", body.len()), |bencher| {
+            bencher.iter(|| weights.score(&traits_of(black_box(std::slice::from_ref(&body)), &ask)));
         });
     }
     group.finish();
@@ -181,5 +208,5 @@ fn keys(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, read, splicing, meter, pricing, journal, holds, keys);
+criterion_group!(benches, read, classifying, splicing, meter, pricing, journal, holds, keys);
 criterion_main!(benches);

@@ -6,6 +6,7 @@
     python3 config/build/weights.py train DATA     writes config/routing-weights.json
     python3 config/build/weights.py check DATA     the folds through the binary, graded by DATA/score.py
     python3 config/build/weights.py adds  DATA     what each trait adds, with folds over families and over sources
+    python3 config/build/weights.py routes DATA    the same score drawn towards 20 outcomes of a route (source, subject)
 
 DATA is a folder with routing.jsonl.gz, score.py and metrics.py (what TOLLGATE_DATA names). TOLLGATE names the binary
 (default target/release/tollgate). The numbers of a prompt come out of that binary (`tollgate explain --traits`), so that
@@ -260,8 +261,32 @@ def adds(data):
             print(f'| {name} | {weight / UNIT:+.2f} | {whole[0] - less[0]:+.4f} | {whole[1] - less[1]:+.4f} |', flush=True)
 
 
+def routes(data):
+    """The arithmetic of src/domain/evidence.rs, on the rows that gave no feedback; lots are drawn with fixed seeds."""
+    data.load_traits()
+    prior = np.zeros(len(data.rows))
+    for name in sorted(set(data.family)):
+        of = data.family == name
+        prior[of] = 1 / (1 + np.exp(-sums(data, failure(data, ~of))[of] / UNIT))
+    route = np.array([f'{s}/{t}' for s, t in zip(data.source, data.subject)])
+    for labels in (0, 5, 10, 20):
+        found = []
+        for seed in range(5):
+            lots = np.random.RandomState(seed).rand(len(route))
+            score, rest = prior.copy(), np.ones(len(route), bool)
+            for name in set(route):
+                of = np.flatnonzero(route == name)
+                told = of[np.argsort(lots[of])][:labels]
+                rest[told] = False
+                score[of] = (10 * prior[of] + (1 - data.weak[told]).sum()) / (10 + len(told))
+            sizes = collections.Counter(data.family[rest])
+            even = np.array([1 / sizes[f] for f in data.family[rest]])
+            found.append(data.metrics.metrics(score[rest], data.weak[rest], data.strong[rest], even)[0])
+        print(f'{labels:3} outcomes a route: APGR {np.mean(found):.3f} (from {min(found):.3f} to {max(found):.3f})')
+
+
 if __name__ == '__main__':
-    commands = {'train': train, 'check': check, 'adds': adds}
+    commands = {'train': train, 'check': check, 'adds': adds, 'routes': routes}
     if len(sys.argv) != 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](Data(sys.argv[2]))
