@@ -224,7 +224,10 @@ async fn in_an_outage_others_answer_and_hardly_anything_is_added() {
     })
     .await;
     let other = failing(&[]).await;
-    let extra = format!("upstream.retries = 2\nupstream.breaker_failures = 5\n{}", backup(other.address));
+    let extra = format!(
+        "upstream.retries = 2\nupstream.breaker_failures = 5\n{}[routing]\nmode = \"off\"\n",
+        backup(other.address)
+    );
     let (world, now_us) = at_rest(fake.address, &extra).await;
     let (traffic, at_once) = (400, 8);
     for _ in 0..traffic / at_once {

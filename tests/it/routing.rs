@@ -86,15 +86,18 @@ async fn clients_lanes_and_teams_have_their_say() {
     );
     let world = World::start(&extra).await;
     let (path, body) = SHAPES[0];
-    for (asked, header, sent, reason) in [
+    for (number, (asked, header, sent, reason)) in (0..).zip([
         ("claude-opus-4-8", None, "claude-opus-5-5", ""),
         ("claude-opus-4-8", Some(("x-tollgate-route", "off")), "claude-opus-4-8", "opt out"),
         ("claude-opus-4-8", Some(("x-tollgate-tags", "lane=eval")), "claude-opus-4-8", "lane"),
         ("auto", Some(("x-tollgate-tier", "simple")), "claude-opus-5-5", ""),
         ("claude-opus-4-8", Some(("anthropic-beta", "new-thing-2026")), "claude-opus-4-8", "no cheaper model"),
         ("claude-opus-4-8", Some(("anthropic-beta", "claude-code-1, oauth-2")), "claude-opus-5-5", ""),
-    ] {
-        let answer = world.send(request(&world, path, &body.replace("MODEL", asked), header)).await;
+    ]) {
+        // Each is a conversation of its own.
+        let number: u8 = number;
+        let body = body.replace("MODEL", asked).replace("\"hi\"", &format!("\"hi {number}\""));
+        let answer = world.send(request(&world, path, &body, header)).await;
         let told = answer.header("x-tollgate-reason");
         assert_eq!(answer.header("x-tollgate-model"), sent, "{header:?} {}", answer.text());
         assert!(reason.is_empty() || told == reason, "{header:?} {told}");

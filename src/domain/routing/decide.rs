@@ -203,6 +203,8 @@ impl<'a> Table<'a> {
         };
         match same.filter(|_| is_free_to && *pin.model != *self.case.requested) {
             Some(same) => Ok(self.told(same, tier, rule, Usd::ZERO)),
+            // The model that answered last cannot take this one.
+            None if rule == Rule::Pinned && *pin.model != *self.case.requested => self.keep(tier, Rule::NoCheaper),
             None => self.keep(tier, rule),
         }
     }
