@@ -7,7 +7,7 @@
 //! one never expires.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::lock;
 use crate::domain::ids::RequestId;
@@ -17,6 +17,8 @@ use crate::store::Unfinished;
 #[derive(Debug)]
 pub(super) struct Left {
     waiting: Mutex<Vec<Unfinished>>,
+    /// Given out, and not yet in the ledger.
+    entering: AtomicUsize,
     /// When this process began, unix milliseconds.
     started_ms: u64,
     /// How old an open record may become.
@@ -26,7 +28,12 @@ pub(super) struct Left {
 impl Left {
     /// What a start at `started_ms` found.
     pub(super) fn new(found: &[Unfinished], started_ms: u64, expiry_ms: u64) -> Self {
-        Self { waiting: Mutex::new(found.to_vec()), started_ms, expiry_ms: AtomicU64::new(expiry_ms) }
+        Self {
+            waiting: Mutex::new(found.to_vec()),
+            entering: AtomicUsize::new(0),
+            started_ms,
+            expiry_ms: AtomicU64::new(expiry_ms),
+        }
     }
 
     /// From now on they expire at another age.
@@ -34,9 +41,15 @@ impl Left {
         self.expiry_ms.store(expiry_ms, Ordering::Relaxed);
     }
 
-    /// How many wait.
+    /// How many have no entry yet.
     pub(super) fn count(&self) -> usize {
-        lock(&self.waiting).len()
+        let waiting = lock(&self.waiting);
+        waiting.len() + self.entering.load(Ordering::Acquire)
+    }
+
+    /// One that was given out has its entry.
+    pub(super) fn entered(&self) {
+        self.entering.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Those that are old enough at `now_ms`.
@@ -57,6 +70,8 @@ impl Left {
         if waiting.is_empty() {
             return Vec::new();
         }
-        waiting.extract_if(.., |one| wanted(one)).collect()
+        let taken: Vec<_> = waiting.extract_if(.., |one| wanted(one)).collect();
+        self.entering.fetch_add(taken.len(), Ordering::AcqRel);
+        taken
     }
 }

@@ -282,7 +282,9 @@ impl Bank {
     }
 
     fn enter(&self, unfinished: &Unfinished) -> bool {
-        let Some((_, entry)) = self.journal.expire(unfinished, self.clock.now_ms()) else { return false };
+        let expired = self.journal.expire(unfinished, self.clock.now_ms());
+        self.left.entered();
+        let Some((_, entry)) = expired else { return false };
         self.scribe.hand(Record { entry: Box::new(entry), tools: Vec::new() });
         true
     }
