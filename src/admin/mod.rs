@@ -30,6 +30,7 @@ mod reload;
 mod page;
 mod alerts;
 mod caps;
+mod feedback;
 mod upstreams;
 
 use std::net::IpAddr;
@@ -71,6 +72,7 @@ enum Route<'a> {
     Lookup(&'a str),
     Caps,
     Alerts,
+    Feedback,
     Config,
     Reload,
     Verify,
@@ -133,6 +135,7 @@ where
     };
     match route {
         Route::Adjustments => adjust::answer(app, &body).await,
+        Route::Feedback => feedback::answer(app, &body).await,
         Route::Reconcile => reconcile::answer(app, head.uri.query().unwrap_or_default(), &body).await,
         Route::Reload => reload::answer(app).await,
         Route::Keys => keys::answer(app, &head.method, &body).await,
@@ -162,6 +165,7 @@ impl<'a> Route<'a> {
             REPORT => Self::Report,
             "/admin/v1/caps" => Self::Caps,
             "/admin/v1/alerts" => Self::Alerts,
+            "/admin/v1/feedback" => Self::Feedback,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
             RECONCILE => Self::Reconcile,
@@ -194,7 +198,7 @@ impl<'a> Route<'a> {
     /// The methods that it takes.
     const fn takes(self) -> &'static str {
         match self {
-            Self::Adjustments | Self::Reconcile | Self::Reload | Self::KeyRotation(_) => "POST",
+            Self::Adjustments | Self::Feedback | Self::Reconcile | Self::Reload | Self::KeyRotation(_) => "POST",
             Self::Keys => "GET, HEAD, POST",
             Self::Key(_) => "GET, HEAD, DELETE",
             Self::Live

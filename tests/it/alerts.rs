@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tollgate::domain::entry::Outcome;
@@ -109,6 +111,29 @@ async fn a_loop_passes_where_only_an_alert_is_asked_for() {
     let mut kinds = kinds(&world).await;
     kinds.sort_unstable();
     assert_eq!(kinds, ["repeats", "request_cost"], "each once");
+}
+
+#[tokio::test]
+async fn feedback_counts_for_requests_that_there_are() {
+    let world = World::start("[alerts]\nrequests_min = 2\n").await;
+    let answer = world.send(world.post(CHAT, chat("hello"))).await;
+    let id = answer.header("x-tollgate-request-id").to_owned();
+    world.settled().await;
+    for (id, outcome, score, status) in [
+        (&*id, "escalated", "1", 200),
+        (&*id, "bad", "0.5", 200),
+        (&*id, "good", "1.5", 400),
+        (&*id, "fine", "1", 400),
+        ("01kam3v2x8e9qh5t7c4rwz0ybn", "good", "1", 404),
+    ] {
+        let body = format!(r#"{{"request_id":"{id}","outcome":"{outcome}","score":{score}}}"#);
+        let request = Request::post(format!("http://{}/admin/v1/feedback", world.admin))
+            .header("authorization", format!("Bearer {}", world.app.admin_token.load().expose()))
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        assert_eq!(world.send(request).await.status, status, "{outcome} {score}");
+    }
+    assert_eq!(kinds(&world).await, ["completion", "escalations"]);
 }
 
 #[test]
