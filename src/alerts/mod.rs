@@ -149,7 +149,7 @@ impl Alerts {
         let in_force = self.rules.load();
         let rules = &in_force.rules;
         let Some(most) = rules.repeats else { return Ok(()) };
-        let (print, now_ms) = (repeats::print(key, path, body), self.clock.now_ms());
+        let (print, now_ms) = (self.repeats.print(key, path, body), self.clock.now_ms());
         let window_ms = u64::try_from(rules.repeat_window.as_millis()).unwrap_or(u64::MAX);
         let seen = self.repeats.count(print, now_ms, window_ms);
         if seen.count <= most {

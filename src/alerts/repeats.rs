@@ -3,6 +3,7 @@
 //! A table of fixed size, indexed by what a request looks like. Two requests that share a place take it from each
 //! other, so that a loop may be told late, but never one that is not there: a place holds the whole fingerprint.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 /// Places, each with a lock of its own.
@@ -15,11 +16,12 @@ const TAIL_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Repeats {
     places: Vec<Mutex<Place>>,
+    hashing: RandomState,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    print: u128,
+    print: u64,
     since_ms: u64,
     passed_ms: u64,
     count: u64,
@@ -36,30 +38,32 @@ pub(super) struct Count {
     pub since_passed_ms: u64,
 }
 
-/// What a request looks like: who sends it, where, how long it is, and how it ends.
-pub(super) fn print<'a>(key: &str, path: &str, body: impl DoubleEndedIterator<Item = &'a [u8]> + Clone) -> u128 {
-    let length: usize = body.clone().map(<[u8]>::len).sum();
-    let mut skip = length.saturating_sub(TAIL_BYTES);
-    let mut head = crc32fast::Hasher::new();
-    head.update(key.as_bytes());
-    head.update(&[0]);
-    head.update(path.as_bytes());
-    let mut tail = crc32fast::Hasher::new();
-    for piece in body {
-        let from = skip.min(piece.len());
-        skip -= from;
-        tail.update(&piece[from..]);
-    }
-    u128::from(head.finalize()) << 96 | u128::from(tail.finalize()) << 64 | length as u128
-}
-
 impl Repeats {
     pub(super) fn new() -> Self {
-        Self { places: (0..PLACES).map(|_| Mutex::default()).collect() }
+        Self { places: (0..PLACES).map(|_| Mutex::default()).collect(), hashing: RandomState::new() }
+    }
+
+    /// What a request looks like: who sends it, where, how long it is, and how it ends. Keyed by chance, so that no caller
+    /// can make requests that look like another's.
+    pub(super) fn print<'a>(
+        &self,
+        key: &str,
+        path: &str,
+        body: impl DoubleEndedIterator<Item = &'a [u8]> + Clone,
+    ) -> u64 {
+        let length: usize = body.clone().map(<[u8]>::len).sum();
+        let mut skip = length.saturating_sub(TAIL_BYTES);
+        let mut tail = crc32fast::Hasher::new();
+        for piece in body {
+            let from = skip.min(piece.len());
+            skip -= from;
+            tail.update(&piece[from..]);
+        }
+        self.hashing.hash_one((key, path, length, tail.finalize()))
     }
 
     /// Counts a request.
-    pub(super) fn count(&self, print: u128, now_ms: u64, window_ms: u64) -> Count {
+    pub(super) fn count(&self, print: u64, now_ms: u64, window_ms: u64) -> Count {
         let mut place = self.place(print);
         if place.print != print || now_ms.saturating_sub(place.since_ms) >= window_ms {
             *place = Place { print, since_ms: now_ms, passed_ms: 0, count: 0 };
@@ -70,16 +74,15 @@ impl Repeats {
     }
 
     /// Notes that the request was let pass.
-    pub(super) fn pass(&self, print: u128, now_ms: u64) {
+    pub(super) fn pass(&self, print: u64, now_ms: u64) {
         let mut place = self.place(print);
         if place.print == print {
             place.passed_ms = now_ms;
         }
     }
 
-    fn place(&self, print: u128) -> std::sync::MutexGuard<'_, Place> {
-        let mixed = (print ^ print >> 64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        let index = usize::try_from(mixed % PLACES as u128).unwrap_or(0);
+    fn place(&self, print: u64) -> std::sync::MutexGuard<'_, Place> {
+        let index = usize::try_from(print % PLACES as u64).unwrap_or(0);
         self.places[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,10 +92,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nobody_can_know_what_another_s_requests_look_like() {
+        let body = || [b"hello".as_slice()].into_iter();
+        assert_ne!(Repeats::new().print("a", "/v1", body()), Repeats::new().print("a", "/v1", body()));
+    }
+
+    #[test]
     fn what_is_sent_and_who_sends_it_tell_requests_apart() {
-        let whole = |key: &str, path: &str, text: &str| print(key, path, [text.as_bytes()].into_iter());
+        let repeats = Repeats::new();
+        let whole = |key: &str, path: &str, text: &str| repeats.print(key, path, [text.as_bytes()].into_iter());
         let one = whole("a", "/v1", "hello");
-        assert_eq!(one, print("a", "/v1", ["he".as_bytes(), b"", b"llo"].into_iter()), "however it is cut");
+        assert_eq!(one, repeats.print("a", "/v1", ["he".as_bytes(), b"", b"llo"].into_iter()), "however it is cut");
         let others = [
             whole("b", "/v1", "hello"),
             whole("a", "/v2", "hello"),
