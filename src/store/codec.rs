@@ -213,11 +213,6 @@ pub fn entry_id(bytes: &[u8]) -> Option<RequestId> {
     (head[0] == ENTRY).then(|| RequestId(u128::from_be_bytes(*id)))
 }
 
-/// Whether `bytes` are something that an operator did, without decoding them.
-pub fn is_action(bytes: &[u8]) -> bool {
-    matches!(bytes, [ADJUSTMENT | KEY | TOP_UP, ..])
-}
-
 /// Whether `bytes` are an open or a close, without decoding them: most of a journal, and nothing to a report.
 pub fn is_attempt(bytes: &[u8]) -> bool {
     matches!(bytes, [OPEN | CLOSE, VERSION, ..])
