@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tollgate::domain::entry::Outcome;
 use tollgate::domain::money::Usd;
 use tollgate::mock::{Mock, Settings};
@@ -94,14 +94,10 @@ const MATRIX: [Row; 28] = [
     begun("gzip", Gets::Odd, Gets::Odd),
 ];
 
-/// Where the first upstream is for a fault of the way.
-async fn way(fault: &str, mock: SocketAddr) -> String {
+/// Where the first upstream is for a fault of the way. `closed` is a port that is taken and where nobody listens.
+fn way(fault: &str, mock: SocketAddr, closed: &TcpSocket) -> String {
     match fault {
-        "refuse" => {
-            // A port that was just given back, so that nobody listens there.
-            let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-            format!("http://{address}")
-        }
+        "refuse" => format!("http://{}", closed.local_addr().unwrap()),
         "dns" => "http://no-such-host.invalid".to_owned(),
         "tls" => format!("https://{mock}"),
         _ => format!("http://{mock}"),
@@ -121,10 +117,12 @@ async fn check(row: Row, is_stream: bool, is_helped: bool) {
     let name = format!("{} stream={is_stream} fallback={is_helped}", row.fault);
     let ((address, mock), (other_address, other)) = (world::provider().await, world::provider().await);
     mock.set(settings(row.fault));
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let mut extra = format!(
         "upstream.breaker_failures = 5\n[upstreams.shaky]\ndialect = \"openai\"\nprovider = \"openai\"\n\
          include_usage = \"splice\"\napi_key = {{ env = \"PROVIDER_KEY\" }}\nbase_url = \"{}\"\nmodels = [\"gpt-*\"]\n",
-        way(row.fault, address).await
+        way(row.fault, address, &closed)
     );
     if is_helped {
         extra += &backup(other_address);
@@ -193,13 +191,13 @@ async fn check_books(name: &str, row: Row, world: &World, mocks: [&Mock; 2], was
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_has_its_row() {
-    let mut failed = 0;
+    let mut failed = Vec::new();
     for rows in MATRIX.chunks(3) {
         let cases = rows.iter().flat_map(|row| (0..4).map(|bits| (*row, bits & 1 > 0, bits & 2 > 0)));
         let running: Vec<_> = cases.map(|(row, stream, help)| tokio::spawn(check(row, stream, help))).collect();
         for case in running {
-            failed += usize::from(case.await.is_err());
+            failed.extend(case.await.err().map(|panic| panic.to_string()));
         }
     }
-    assert_eq!(failed, 0, "cases that are told above");
+    assert!(failed.is_empty(), "{failed:#?}");
 }
