@@ -15,7 +15,7 @@ use crate::again::backup;
 use crate::world::{self, World};
 
 /// How long a hanging upstream is waited for. Only those that hang are given so little.
-const HANG: Duration = Duration::from_millis(1_500);
+const HANG: Duration = Duration::from_secs(5);
 
 /// What the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! The commands as they are run: the same answers with and without a server, and their exit codes.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio::process::Command;
 use tollgate::admin::Door;
 use tollgate::server::run::CONTROL_SOCKET;
@@ -140,7 +141,10 @@ async fn health_is_that_of_the_address() {
         }
     };
     let folder = house.folder.path();
-    let (port, closed) = (address.port(), std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    // A port that is taken and where nobody listens.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let (port, closed) = (address.port(), taken.local_addr().unwrap());
     let check = async {
         assert_eq!(run(folder, &format!("health http://{address}")).await.0, 0);
         assert_eq!(run(folder, &format!("health {FILE} --set server.listen=0.0.0.0:{port}")).await.0, 0);
