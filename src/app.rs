@@ -5,6 +5,7 @@ mod kept;
 pub mod door;
 mod open;
 pub mod pins;
+pub mod routes;
 pub mod reload;
 
 pub use open::{AppError, Surroundings};
@@ -81,7 +82,9 @@ pub struct App {
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// Which model each conversation is on.
-    pub pins: pins::Pins,
+    pub pins: Arc<pins::Pins>,
+    /// What was learned of routes.
+    pub routes: Arc<routes::Routes>,
     /// What the admin interface asks for, over TCP.
     pub admin_token: ArcSwap<Secret>,
     /// How the config is read again, and what came of it.
@@ -101,6 +104,14 @@ impl App {
                 .iter()
                 .filter_map(|standing| config.policy_of(&standing.scope).map(|policy| (standing, &policy.alerts[..]))),
         );
+    }
+
+    /// Writes down what answers have hinted at of their routes.
+    pub fn keep_lessons(&self) {
+        for lesson in self.routes.take(self.clock.now_ms()) {
+            // What the journal cannot take is known until the process ends.
+            let _seat = self.bank.learn(&lesson);
+        }
     }
 
     /// What the ledger says, with what has ended so far.

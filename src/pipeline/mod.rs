@@ -26,6 +26,7 @@ pub mod read;
 pub mod decode;
 pub mod admit;
 mod choose;
+pub mod learn;
 mod conversation;
 pub mod route;
 pub mod keep;

@@ -353,6 +353,7 @@ fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> 
         output_limit: None,
         claim: None,
         metered: None,
+        trace: None,
     };
     pricing.worth(&kept.facts, arrival.at_ms).unwrap_or_default()
 }

@@ -134,6 +134,7 @@ pub async fn reserve(
         output_limit: worst.and_then(|worst| worst.limit),
         claim,
         metered,
+        trace: candidate.trace.clone(),
     };
     Ok(Bill::new(debt, pricing, app.bank.clone()))
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::arrive::Arrival;
 use super::choose;
 use super::identify::Caller;
+use super::learn::Trace;
 use super::read::Call;
 use crate::app::App;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::Rule;
 use crate::protocol::ask::reads_json;
 use crate::upstream::provider::Provider;
 
@@ -36,6 +38,8 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
+    /// What will be learned of the request.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// Chooses.
@@ -64,11 +68,14 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
     let choice = choose::choose(app, arrival, caller, call, provider, &requested)?;
-    let (model, tier, reason) = match choice {
-        Some(choice) => (choice.model, choice.tier, choice.reason),
-        None => (requested.clone(), None, reason.into()),
+    let (model, tier, reason, trace) = match choice {
+        Some(choice) if choice.reason == Rule::Requested.name() => {
+            (choice.model, choice.tier, reason.into(), choice.trace)
+        }
+        Some(choice) => (choice.model, choice.tier, choice.reason, choice.trace),
+        None => (requested.clone(), None, reason.into(), None),
     };
-    let first = Candidate { provider: provider.clone(), model, reason };
+    let first = Candidate { provider: provider.clone(), model, reason, trace };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),
@@ -105,7 +112,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
             continue;
         }
         if *model == first.model || can_take(arrival, call, provider, model) {
-            others.push(Candidate { provider: provider.clone(), model: model.clone(), reason: "fallback".into() });
+            let (provider, model, trace) = (provider.clone(), model.clone(), first.trace.clone());
+            others.push(Candidate { provider, model, reason: "fallback".into(), trace });
         }
     }
     others
@@ -140,5 +148,8 @@ impl Candidate {
         entry.upstream = self.provider.config.name.clone();
         entry.model = self.model.clone();
         entry.reason = (*self.reason).into();
+        if let Some(trace) = &self.trace {
+            trace.note(entry);
+        }
     }
 }

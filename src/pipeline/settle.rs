@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::learn::{Trace, tier_of};
 use super::metered::Metered;
 use crate::app::Snapshot;
 use crate::bank::Bank;
@@ -98,6 +99,8 @@ pub struct Pricing {
     pub claim: Option<Claim>,
     /// How the hold grows, where a metered cap pays for a stream.
     pub metered: Option<Metered>,
+    /// What will be learned of the request.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// Usage and its price.
@@ -288,6 +291,7 @@ impl Bill {
         let version = self.pricing.snapshot.book.version();
         let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
         let unanswered = self.status == 0;
+        self.pricing.learn(end, self.status, facts, self.bank.now_ms());
         let booked = self.pricing.claim.as_mut().filter(|_| facts.batch && owed.source == UsageSource::Reported);
         let reason = match end {
             End::OutOfMoney => Some(CUT.into()),
@@ -399,6 +403,12 @@ impl Bill {
 }
 
 impl Pricing {
+    /// Learns from an answer that has come to its end.
+    fn learn(&self, end: End, status: u16, facts: &Facts, now_ms: u64) {
+        let Some(trace) = self.trace.as_ref().filter(|_| end == End::Complete && status == 200) else { return };
+        trace.answered(tier_of(&self.snapshot, &self.provider.config.name, &self.model), facts, now_ms);
+    }
+
     /// What an answer would cost whose provider bills it at `at_ms`; `None` where a part of it has no price.
     #[must_use]
     pub fn worth(&self, facts: &Facts, at_ms: u64) -> Option<Usd> {

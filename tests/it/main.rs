@@ -26,6 +26,7 @@ mod identity;
 mod index;
 mod journal;
 mod keys;
+mod learning;
 mod left_open;
 mod lifecycle;
 mod limits;
