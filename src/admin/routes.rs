@@ -37,3 +37,10 @@ pub fn write_outcomes(object: &mut Object<'_>, name: &str, outcomes: Outcomes) {
     let mut of = object.object(name);
     of.number("good", shown(outcomes.good)).number("bad", shown(outcomes.bad));
 }
+
+/// How many routes are known.
+pub(super) fn write_metrics(app: &App, out: &mut String) {
+    let routes = app.routes.len();
+    out.push_str("# HELP tollgate_routes Routes of which something was learned\n# TYPE tollgate_routes gauge\n");
+    out.push_str(&format!("tollgate_routes {routes}\n"));
+}

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, alerts, caps, reload, reply, upstreams};
+use super::{Answer, alerts, caps, reload, reply, routes, upstreams};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -84,5 +84,6 @@ pub fn metrics(app: &App) -> String {
     alerts::write_metrics(app, &mut out);
     reload::write_metrics(app, &mut out);
     upstreams::write_metrics(app, &mut out);
+    routes::write_metrics(app, &mut out);
     out
 }

@@ -98,6 +98,18 @@ impl Routes {
         true
     }
 
+    /// How many routes are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lessons.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All routes, by their numbers.
     #[must_use]
     pub fn all(&self) -> Vec<(u64, Learned)> {
