@@ -399,7 +399,13 @@ impl State {
                 resets_ms: cell.resets(&mut self.windows, wish.at_ms),
                 on_exceed: capped.policy.on_exceed,
             };
-            let rank = |exceeded: &Exceeded| (exceeded.on_exceed == OnExceed::Shrink, exceeded.room());
+            // Whoever is strictest has the word.
+            let leniency = |exceeded: &Exceeded| match exceeded.on_exceed {
+                OnExceed::Refuse => 0,
+                OnExceed::CacheOnly => 1,
+                OnExceed::Shrink => 2,
+            };
+            let rank = |exceeded: &Exceeded| (leniency(exceeded), exceeded.room());
             if worst.as_ref().is_none_or(|worst| rank(&exceeded) < rank(worst)) {
                 *worst = Some(exceeded);
             }

@@ -72,6 +72,7 @@ fn caps(config: &Config, key: &Key, out: &mut String) {
         let near = match capped.policy.on_exceed {
             OnExceed::Refuse => "then refused",
             OnExceed::Shrink => "then limited to the affordable output",
+            OnExceed::CacheOnly => "then answered from the cache alone",
         };
         line("cap", &format!("{} {}: {}; {near}", capped.scope.kind(), capped.scope.name(), limits.join(", ")), out);
     }

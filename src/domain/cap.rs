@@ -43,6 +43,8 @@ pub enum OnExceed {
     Refuse,
     /// Its output is limited to what is affordable, if that is enough to be of use.
     Shrink,
+    /// It is answered from the cache, also with an old answer, or refused.
+    CacheOnly,
 }
 
 /// How strictly a cap holds.

@@ -124,7 +124,6 @@ fn alerts(section: &Section<'_>) -> Vec<Share> {
 
 fn on_exceed(section: &Section<'_>) -> OnExceed {
     match section.text("on_exceed") {
-        Some("cache-only") => later(section),
         Some(text) if text.starts_with("downgrade:") => later(section),
         Some(_) | None => section.choice("on_exceed", &ON_EXCEED, OnExceed::Refuse),
     }

@@ -84,8 +84,8 @@ pub(super) mod words {
         [("refuse", UnknownPaths::Refuse), ("forward", UnknownPaths::Forward)];
     pub(in super::super) const ON_CLIENT_ABORT: [(&str, OnClientAbort); 2] =
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
-    pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
-        [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
+    pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 3] =
+        [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink), ("cache-only", OnExceed::CacheOnly)];
     pub(in super::super) const ON_REPEAT: [(&str, OnRepeat); 3] =
         [("alert", OnRepeat::Alert), ("throttle", OnRepeat::Throttle), ("refuse", OnRepeat::Refuse)];
     pub(in super::super) const SHAPE: [(&str, Shape); 2] = [("json", Shape::Json), ("slack", Shape::Slack)];
