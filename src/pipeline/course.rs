@@ -35,6 +35,8 @@ pub struct Course<'d, 'a> {
     at: usize,
     /// How often it was asked again.
     retries: u32,
+    /// Who is asked in the place of that candidate, since a cap has no room for it.
+    lowered: Option<&'d Candidate>,
     /// Whether the request can be sent a second time at all.
     is_repeatable: bool,
     /// Whether the client itself asks again.
@@ -65,6 +67,7 @@ impl<'d, 'a> Course<'d, 'a> {
             decision,
             at: 0,
             retries: 0,
+            lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
             is_repeated: is_repeated(&arrival.head.headers),
             deadline: Instant::now() + config.first_byte_timeout,
@@ -105,6 +108,22 @@ impl<'d, 'a> Course<'d, 'a> {
         self.elsewhere()
     }
 
+    /// A cheaper candidate in the place of the one that a cap has no room for.
+    ///
+    /// # Errors
+    /// Its upstream is known to fail.
+    pub fn lower(&mut self, candidate: &'d Candidate) -> Result<Leg<'d>, Refusal> {
+        (self.lowered, self.retries) = (Some(candidate), 0);
+        self.leg(Duration::ZERO).map_err(down)
+    }
+
+    /// The attempt is held for.
+    pub fn note_held(&self) {
+        if self.lowered.is_some() && self.retries == 0 {
+            self.app.bank.note_downgrade();
+        }
+    }
+
     fn after(&mut self, advice: Advice) -> Option<Leg<'d>> {
         if !self.is_repeatable || self.app.drain.phase() == Phase::Cutting || Instant::now() >= self.deadline {
             return None;
@@ -138,7 +157,7 @@ impl<'d, 'a> Course<'d, 'a> {
     /// The next candidate whose upstream is not known to fail.
     fn elsewhere(&mut self) -> Option<Leg<'d>> {
         while self.is_repeatable && self.at < self.decision.others.len() {
-            (self.at, self.retries) = (self.at + 1, 0);
+            (self.at, self.retries, self.lowered) = (self.at + 1, 0, None);
             if let Ok(leg) = self.leg(Duration::ZERO) {
                 self.app.metrics.note_again(&leg.candidate.provider.config.name, "fallback");
                 return Some(leg);
@@ -148,6 +167,9 @@ impl<'d, 'a> Course<'d, 'a> {
     }
 
     fn candidate(&self) -> &'d Candidate {
+        if let Some(lowered) = self.lowered {
+            return lowered;
+        }
         match self.at.checked_sub(1).and_then(|at| self.decision.others.get(at)) {
             Some(other) => other,
             None => &self.decision.first,

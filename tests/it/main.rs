@@ -18,6 +18,7 @@ mod child;
 mod config;
 mod demo;
 mod doors;
+mod downgrade;
 mod explain;
 mod failing_disk;
 mod fault_matrix;
