@@ -34,6 +34,7 @@ mod mock;
 mod near;
 mod packed;
 mod papers;
+mod patience;
 mod prices;
 mod process;
 mod raw;
