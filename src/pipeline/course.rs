@@ -41,6 +41,8 @@ pub struct Course<'d, 'a> {
     is_repeatable: bool,
     /// Whether the client itself asks again.
     is_repeated: bool,
+    begun: Instant,
+    /// No attempt begins after this.
     deadline: Instant,
 }
 
@@ -62,6 +64,7 @@ impl<'d, 'a> Course<'d, 'a> {
     /// All upstreams are known to fail.
     pub fn begin(app: &'a App, arrival: &Arrival, decision: &'d Decision) -> Result<(Self, Leg<'d>), Refusal> {
         let config = &decision.first.provider.config;
+        let begun = Instant::now();
         let mut course = Self {
             app,
             decision,
@@ -70,7 +73,8 @@ impl<'d, 'a> Course<'d, 'a> {
             lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
             is_repeated: is_repeated(&arrival.head.headers),
-            deadline: Instant::now() + config.first_byte_timeout,
+            begun,
+            deadline: begun + config.first_byte_timeout,
         };
         match course.leg(Duration::ZERO) {
             Ok(leg) => {
@@ -79,6 +83,13 @@ impl<'d, 'a> Course<'d, 'a> {
             }
             Err(wait_us) => course.elsewhere().map_or_else(|| Err(down(wait_us)), Ok).map(|leg| (course, leg)),
         }
+    }
+
+    /// When an answer that may take so long has to be whole, whichever attempt brings it.
+    pub fn due(&mut self, longest: Option<Duration>) -> Option<Instant> {
+        let due = self.begun + longest?;
+        self.deadline = self.deadline.min(due);
+        Some(due)
     }
 
     /// What follows an answer; nothing if the client gets it.

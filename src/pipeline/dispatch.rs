@@ -133,7 +133,8 @@ pub async fn dispatch<'a>(
         course.note_held();
         bill.probe(leg.probe.take());
         attempts += 1;
-        match attempt(app, arrival, call, &decision.requested, candidate, bill).await {
+        let due = course.due(bill.longest());
+        match attempt(app, arrival, call, &decision.requested, candidate, bill, due).await {
             Ok(answer) => {
                 let Some(next) = course.after_answer(&answer) else {
                     return Ok(Served { candidate, attempts, given: Given::Flowing(Box::new(answer)) });
@@ -166,6 +167,7 @@ async fn attempt(
     requested: &str,
     candidate: &Candidate,
     bill: Bill,
+    due: Option<Instant>,
 ) -> Result<Answer, Box<Failure>> {
     let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
     let parcel = match pack(arrival, call, requested, candidate, bill.output_limit()) {
@@ -173,7 +175,9 @@ async fn attempt(
         Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
     };
     let deadline = Instant::now() + upload_max + candidate.provider.config.first_byte_timeout;
-    fly(app, parcel, &candidate.provider, bill, deadline).await
+    let deadline = due.map_or(deadline, |due| due.min(deadline));
+    let answer = fly(app, parcel, &candidate.provider, bill, deadline).await?;
+    Ok(Answer { due, ..answer })
 }
 
 /// Ends the attempt that `answer` came of, and reads the error in it, for the client if nobody answers better.

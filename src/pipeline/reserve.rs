@@ -18,7 +18,7 @@ use crate::bank::tab::{NotOpened, Tab};
 use crate::domain::cap::{Capped, Exceeded, OnExceed};
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
-use crate::domain::price::{self, Context, Model, Prompt};
+use crate::domain::price::{self, Cap, Context, Model, Prompt};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::Ask;
 use crate::protocol::bounds::{Bounds, ModelFacts, Unbounded};
@@ -132,6 +132,7 @@ pub async fn reserve(
         model: candidate.model.clone(),
         input_bound: worst.map_or_else(|| case.bounds(None).input_tokens, |worst| worst.input),
         may_reason: call.ask.features.reasoning,
+        thinks: case.model.as_deref().is_some_and(|model| model.can(Cap::Thinking)),
         is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
         is_capped: !capped.is_empty(),

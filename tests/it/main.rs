@@ -35,6 +35,7 @@ mod mock;
 mod near;
 mod packed;
 mod papers;
+mod patience;
 mod prices;
 mod process;
 mod raw;

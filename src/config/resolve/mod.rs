@@ -15,6 +15,7 @@ mod rights;
 mod prices;
 mod routing;
 mod fallbacks;
+mod resilience;
 
 use super::error::Complaints;
 use super::parts::Config;
