@@ -136,7 +136,7 @@ async fn the_cheaper_model_is_asked_again_when_its_upstream_fails() {
     const GOOD: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
     let asked = AtomicUsize::new(0);
     let fake = Fake::start(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
-        0 => Reply::whole("503 Service Unavailable", "", "{}".to_owned()),
+        0 => Reply::whole("503 Service Unavailable", "", "{}"),
         _ => Reply::whole("200 OK", "content-type: application/json\r\n", GOOD),
     })
     .await;
