@@ -24,7 +24,6 @@ use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::cache::flight::{Head, Lead, Next, Seat, Start};
 use crate::domain::entry::{CacheUse, Outcome};
-use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
@@ -125,7 +124,9 @@ pub async fn follow(
         headers.remove(name);
     }
     told.write(&mut headers);
-    write_cost(Usd::ZERO, &mut headers);
+    if let Some(cost) = tab.cost() {
+        write_cost(cost, &mut headers);
+    }
     let follower = Follower {
         tab,
         app: app.clone(),

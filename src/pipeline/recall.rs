@@ -326,12 +326,16 @@ fn hit(
     entry.first_byte_ms = Some(elapsed_ms);
     entry.served_model.clone_from(&kept.facts.served_model);
     entry.saved = worth(arrival, call, candidate, kept);
+    // A judge may have been asked.
+    let cost = tab.cost();
     tab.answer(Outcome::CacheHit)?;
     let mut response = Response::new(Body::whole(replayed(kept, case.usage_events)));
     let headers = response.headers_mut();
     headers.extend(kept.headers.iter().cloned());
     told.write(headers);
-    write_cost(Usd::ZERO, headers);
+    if let Some(cost) = cost {
+        write_cost(cost, headers);
+    }
     Ok(response)
 }
 

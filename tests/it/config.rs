@@ -67,7 +67,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
         ),
         ("[teams.search]\ncaps = { day = \"1\" }\non_exceed = \"cache-only\"", "3:13: teams.search.on_exceed"),
         ("[models.\"gpt-*\"]\nlimits = {}", "2:1: models.\"gpt-*\".limits"),
-        ("[routing]\nclassifier = \"llm\"", "2:1: routing.classifier"),
     ] {
         assert_eq!(errors(text), format!("{place}: {later}"), "{text}");
     }
