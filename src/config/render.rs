@@ -153,6 +153,11 @@ impl Page<'_> {
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
         self.line("idle_timeout_s", seconds(upstream.idle_timeout))?;
+        let patience = &upstream.patience;
+        self.line("total_timeout_s", seconds(patience.answer))?;
+        self.line("thinking_timeout_s", seconds(patience.thinking))?;
+        self.line("other_timeout_s", seconds(patience.other))?;
+        self.line("keep_alive_s", patience.keep_alive.map_or(0, seconds))?;
         self.line("pool_idle_s", seconds(upstream.pool_idle))?;
         self.line("pool_max_idle", upstream.pool_max_idle)?;
         let (retries, breaking) = (&upstream.retries, &upstream.breaking);
@@ -259,7 +264,7 @@ impl Page<'_> {
             fixed.push(format!("rolling = [{}]", rolling.join(", ")));
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
-        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
+        self.line("on_exceed", quoted(&policy.on_exceed))?;
         self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))?;
         match policy.alerts.is_empty() {
             true => Ok(()),

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::arrive::Arrival;
 use super::course::Course;
+use super::downgrade::{beside, downgrade};
 use super::flight::{Answer, Failure, fly};
 use super::parcel::pack;
 use super::read::Call;
@@ -112,19 +113,28 @@ pub async fn dispatch<'a>(
         candidate.note(pause.tab.entry());
         let mut bill = match reserve(app, arrival, call, candidate, pause.tab).await {
             Ok(bill) => bill,
-            Err(Denied { refusal, tab: Some(tab) }) if attempts > 0 => {
-                pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
-                match course.after_refusal() {
-                    Some(next) => leg = next,
-                    None => return pause.end(attempts),
+            Err(Denied { refusal, tab: Some(tab) }) => {
+                let lower = downgrade(arrival, call, decision, candidate, refusal);
+                match lower.and_then(|lower| course.lower(lower).map_err(|down| beside(decision, down))) {
+                    Ok(next) => (leg, pause) = (next, Pause { tab, ..pause }),
+                    Err(refusal) if attempts > 0 => {
+                        pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
+                        match course.after_refusal() {
+                            Some(next) => leg = next,
+                            None => return pause.end(attempts),
+                        }
+                    }
+                    Err(refusal) => return Err(Denied { refusal, tab: Some(tab) }.refuse(app)),
                 }
                 continue;
             }
             Err(denied) => return Err(denied.refuse(app)),
         };
+        course.note_held();
         bill.probe(leg.probe.take());
         attempts += 1;
-        match attempt(app, arrival, call, &decision.requested, candidate, bill).await {
+        let due = course.due(bill.longest());
+        match attempt(app, arrival, call, &decision.requested, candidate, bill, due).await {
             Ok(answer) => {
                 let Some(next) = course.after_answer(&answer) else {
                     return Ok(Served { candidate, attempts, given: Given::Flowing(Box::new(answer)) });
@@ -157,6 +167,7 @@ async fn attempt(
     requested: &str,
     candidate: &Candidate,
     bill: Bill,
+    due: Option<Instant>,
 ) -> Result<Answer, Box<Failure>> {
     let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
     let parcel = match pack(arrival, call, requested, candidate, bill.output_limit()) {
@@ -164,7 +175,9 @@ async fn attempt(
         Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
     };
     let deadline = Instant::now() + upload_max + candidate.provider.config.first_byte_timeout;
-    fly(app, parcel, &candidate.provider, bill, deadline).await
+    let deadline = due.map_or(deadline, |due| due.min(deadline));
+    let answer = fly(app, parcel, &candidate.provider, bill, deadline).await?;
+    Ok(Answer { due, ..answer })
 }
 
 /// Ends the attempt that `answer` came of, and reads the error in it, for the client if nobody answers better.

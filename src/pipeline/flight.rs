@@ -36,6 +36,8 @@ pub struct Answer {
     pub bill: Bill,
     /// Whether the answer holds a usage event that the client did not ask for.
     pub usage_events: UsageEvents,
+    /// When it has to be whole.
+    pub due: Option<Instant>,
 }
 
 /// An attempt that got no answer.
@@ -81,7 +83,7 @@ pub async fn fly(
     if response.status() == StatusCode::UNAUTHORIZED && provider.has_credential() {
         reload::doubt(app, &provider.config.name);
     }
-    Ok(Answer { response, bill, usage_events })
+    Ok(Answer { response, bill, usage_events, due: None })
 }
 
 impl Failure {

@@ -15,6 +15,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use http::response::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::abandon::{self, Permit};
 use super::keep::Recording;
@@ -23,6 +24,7 @@ use crate::app::App;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::drain::Phase;
+use crate::protocol::keep_alive::keep_alive;
 use crate::protocol::length_stop::{Stand, length_stop};
 use crate::protocol::meter::{Head, Meter, Position, Seen};
 use crate::protocol::strip::{UsageEvents, Watch};
@@ -39,6 +41,10 @@ pub struct Flow {
     pub bill: Bill,
     /// Longest silence between two frames.
     pub silence_max: Duration,
+    /// When it has to be whole, if it is no stream.
+    pub due: Option<Instant>,
+    /// The silence after which the client of a stream gets a keep-alive.
+    pub keep_alive: Option<Duration>,
     /// The client was promised a length.
     pub is_promised: bool,
     /// The body has come to its own end.
@@ -81,6 +87,8 @@ impl Flow {
             body,
             bill,
             silence_max: Duration::MAX,
+            due: None,
+            keep_alive: None,
             is_promised: false,
             is_over: false,
             recording: None,
@@ -98,6 +106,20 @@ impl Flow {
     #[must_use]
     pub const fn is_open_ended(&self) -> bool {
         self.is_open_ended
+    }
+
+    /// Says when a whole answer has to be there, and how the client of a stream is kept from giving up.
+    pub fn within(&mut self, due: Option<Instant>, keep_alive: Option<Duration>) {
+        self.due = due.filter(|_| !self.is_stream);
+        self.keep_alive = keep_alive.filter(|_| self.is_stream && !self.is_coded);
+    }
+
+    /// What tells the client of a silent stream that it lives; nothing within an event, and where all has been said.
+    #[must_use]
+    pub fn keep_alive(&self) -> Option<Bytes> {
+        let is_open = !self.is_promised && self.is_open_ended && !self.watch.is_terminal();
+        let text = if is_open { keep_alive(self.bill.operation(), &self.watch.position()) } else { None };
+        text.map(Bytes::from_static)
     }
 
     /// Reads a piece, and puts what may pass behind `out`.

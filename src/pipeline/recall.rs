@@ -351,6 +351,7 @@ fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> 
         model: candidate.model.clone(),
         input_bound: 0,
         may_reason: false,
+        thinks: false,
         is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
         is_capped: false,

@@ -1,13 +1,14 @@
 //! Route: which upstream and which model.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
 use super::choose;
 use super::identify::Caller;
 use super::read::Call;
 use crate::app::App;
+use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
@@ -28,6 +29,28 @@ pub struct Decision {
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
     pub others: Vec<Candidate>,
+    /// What its caller may ask for, where it goes elsewhere.
+    pub whose: Whose,
+    /// Where it goes since a cap has no room for its own model, and what is told if that does not help.
+    pub lowered: OnceLock<Box<Lowered>>,
+}
+
+/// What a request's caller may ask for.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// Whether the caller may use upstreams' own credentials.
+    pub is_trusted: bool,
+    /// What its key may be used for.
+    pub policy: Permit,
+}
+
+/// A cheaper candidate that was found for a request.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// Who is asked.
+    pub candidate: Candidate,
+    /// The refusal that it is to prevent.
+    pub refusal: Refusal,
 }
 
 /// One upstream and one model that may serve a request.
@@ -84,7 +107,8 @@ pub fn route(
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
-    Ok(Decision { requested, tier, asks_judge, first, others })
+    let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
+    Ok(Decision { requested, tier, asks_judge, first, others, whose, lowered: OnceLock::new() })
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.
@@ -105,7 +129,7 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
         };
         let Some(provider) = provider.filter(|provider| provider.config.dialect == dialect) else { continue };
         let is_same = |other: &Candidate| Arc::ptr_eq(&other.provider, provider) && other.model == *model;
-        if is_same(first) || others.iter().any(is_same) || !may_ask(caller, first, provider) {
+        if is_same(first) || others.iter().any(is_same) || !may_ask(caller.is_trusted, first, provider) {
             continue;
         }
         // What is stored is stored at one upstream, and signatures are those of one model.
@@ -122,8 +146,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
 }
 
 /// A credential of the client goes to no upstream that it was not meant for, and ours serves none but our own callers.
-fn may_ask(caller: &Caller, first: &Candidate, provider: &Arc<Provider>) -> bool {
-    Arc::ptr_eq(&first.provider, provider) || (caller.is_trusted && provider.has_credential())
+pub fn may_ask(is_trusted: bool, first: &Candidate, provider: &Arc<Provider>) -> bool {
+    Arc::ptr_eq(&first.provider, provider) || (is_trusted && provider.has_credential())
 }
 
 /// Whether another model can be named in the request, and can do what it asks for as far as the price book knows.

@@ -3,6 +3,7 @@
 //! Invariant: a bill is settled exactly once; dropped, its debt settles itself at the quote.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::metered::Metered;
 use crate::app::Snapshot;
@@ -49,7 +50,7 @@ pub enum End {
     Withdrawn,
     /// The upstream broke off, after it had taken at least a part of the request.
     BrokenOff,
-    /// The upstream was silent for too long.
+    /// The upstream was silent for too long, or has not come to the end of a whole answer in time.
     Silent,
     /// This process ends.
     Cut,
@@ -88,6 +89,8 @@ pub struct Pricing {
     pub input_bound: u64,
     /// Whether reasoning may be billed that is never shown.
     pub may_reason: bool,
+    /// Whether the price book says that the model thinks.
+    pub thinks: bool,
     /// Whether the answer is streamed, so that a provider can stop in the middle of it.
     pub is_stream: bool,
     /// The service tier that was asked for.
@@ -230,6 +233,13 @@ impl Bill {
     #[must_use]
     pub const fn output_limit(&self) -> Option<u64> {
         self.pricing.output_limit
+    }
+
+    /// How long the whole answer may take, with all attempts.
+    #[must_use]
+    pub fn longest(&self) -> Option<Duration> {
+        let pricing = &self.pricing;
+        pricing.provider.config.patience.longest(pricing.operation, pricing.is_stream, pricing.thinks)
     }
 
     /// Whether a stream was asked for.

@@ -31,4 +31,5 @@ pub mod coding;
 pub mod meter;
 pub mod strip;
 pub mod terminal;
+pub mod keep_alive;
 pub mod length_stop;

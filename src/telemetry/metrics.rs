@@ -44,6 +44,8 @@ pub struct Metrics {
     pub cache_bytes: Gauge,
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
+    /// Keep-alives that were put into silent streams.
+    pub keep_alives: Counter,
     rate_limited: Mutex<Family<u64>>,
     again: Mutex<Family<u64>>,
     judged: Mutex<Family<u64>>,
@@ -108,6 +110,7 @@ impl Metrics {
             cache_answers: Gauge::default(),
             cache_bytes: Gauge::default(),
             log_dropped: Counter::default(),
+            keep_alives: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             again: Mutex::new(Family::new(&["upstream", "kind"])),
             judged: Mutex::new(Family::new(&["result"])),
@@ -172,6 +175,8 @@ impl Metrics {
         self.write_store(out);
         counter("tollgate_log_dropped_total", "Log lines that could not be written")
             .write_alone(self.log_dropped.get(), out);
+        counter("tollgate_keep_alives_total", "Keep-alives that were put into silent streams")
+            .write_alone(self.keep_alives.get(), out);
         let build = Title { name: "tollgate_build_info", kind: "gauge", help: "The version that runs" };
         build.write(out);
         let mut version = String::new();
