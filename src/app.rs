@@ -3,6 +3,7 @@
 pub mod keys;
 mod kept;
 pub mod door;
+pub mod judge;
 mod open;
 pub mod pins;
 pub mod routes;
@@ -85,6 +86,8 @@ pub struct App {
     pub pins: Arc<pins::Pins>,
     /// What was learned of routes.
     pub routes: Arc<routes::Routes>,
+    /// What is remembered of judges.
+    pub judge: judge::Judge,
     /// What the admin interface asks for, over TCP.
     pub admin_token: ArcSwap<Secret>,
     /// How the config is read again, and what came of it.

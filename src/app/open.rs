@@ -132,6 +132,7 @@ impl App {
             drain: Drain::default(),
             pins: Arc::default(),
             routes: Arc::new(Routes::new(fingerprint_key(&pepper), recovered.lessons)),
+            judge: super::judge::Judge::default(),
             pepper,
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),

@@ -23,7 +23,8 @@ use crate::domain::operation::{Dialect, Operation};
 use crate::domain::price::{Cap, Caps, Context};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::routing::{
-    self, AUTO, Case, Decision, Evidence, Extras, Judged, Kit, Lack, Mode, Needs, NoCandidate, Rule,
+    self, AUTO, Case, Classifier, Decision, Evidence, Extras, Judged, Kit, Lack, Mode, Needs, NoCandidate, Rule,
+    Verdict,
 };
 use crate::domain::stamp::{Stamp, TALK_BITS};
 use crate::protocol::excerpt::traits_of;
@@ -67,6 +68,8 @@ pub struct Choice {
     pub reason: Cow<'static, str>,
     /// What will be learned of it.
     pub trace: Option<Arc<Trace>>,
+    /// Whether a judge's word could still change it.
+    pub asks_judge: bool,
 }
 
 /// Whether requests of this kind can be answered by another model than the one they name.
@@ -99,6 +102,7 @@ pub fn choose(
     call: &Call,
     provider: &Provider,
     requested: &Arc<str>,
+    verdict: Verdict,
 ) -> Result<Option<Choice>, Refusal> {
     let is_auto = **requested == *AUTO;
     let operation = arrival.endpoint.operation;
@@ -139,9 +143,11 @@ pub fn choose(
     let route = if is_watched { route_of(&app.routes, caller, call) } else { 0 };
     let evidence = match is_open {
         true => Evidence {
+            judged: (policy.classifier != Classifier::Llm || !is_followed)
+                .then(|| judged(app, call, route, arrival.at_ms)),
+            judge: verdict.tier(),
             pin: before.as_ref().map(|place| place.pin(arrival.at_ms)),
             failed: before.as_ref().and_then(|place| place.failed),
-            ..evidence(app, call, route, arrival.at_ms)
         },
         false => Evidence::default(),
     };
@@ -149,25 +155,24 @@ pub fn choose(
         let stamp = stamp(&case, &evidence, route, talk);
         Trace::new(&app.routes, &app.pins, stamp, talk, call)
     });
-    match routing::decide(&case, &evidence, &policy, lineup) {
-        Ok(decision) => {
-            let mut choice = told(decision, is_watched, is_followed, requested);
-            if let (Some(talk), Some(choice)) = (talk.filter(|_| !case.is_housekeeping), &choice) {
-                let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
-                let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
-                let (model, at_ms, asked) = (choice.model.clone(), arrival.at_ms, asked(&app.pins, call));
-                if let Some(trace) = trace.as_mut().filter(|_| case.has_history()) {
-                    trace.signs.extend(asked_again(before.as_ref(), asked, arrival));
-                }
-                app.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked });
-            }
-            if let Some(choice) = &mut choice {
-                choice.trace = trace.map(Arc::new);
-            }
-            Ok(choice)
+    let may_ask = policy.classifier != Classifier::Local && is_followed && verdict == Verdict::NotAsked;
+    let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
+    let decision = routing::decide(&case, &evidence, &policy, lineup).map_err(refused)?;
+    let mut choice = told(decision, is_watched, is_followed, requested);
+    let is_last = !case.is_housekeeping && !asks_judge;
+    if let (Some(talk), Some(choice)) = (talk.filter(|_| is_last), &choice) {
+        let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
+        let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
+        let (model, at_ms, asked) = (choice.model.clone(), arrival.at_ms, asked(&app.pins, call));
+        if let Some(trace) = trace.as_mut().filter(|_| case.has_history()) {
+            trace.signs.extend(asked_again(before.as_ref(), asked, arrival));
         }
-        Err(none) => Err(refused(none)),
+        app.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked });
     }
+    if let Some(choice) = &mut choice {
+        (choice.trace, choice.asks_judge) = (trace.map(Arc::new), asks_judge);
+    }
+    Ok(choice)
 }
 
 fn refused(none: NoCandidate) -> Refusal {
@@ -207,7 +212,7 @@ fn told(decision: Decision, is_watched: bool, is_followed: bool, requested: &Arc
         None if is_followed || decision.tier.is_none() => (requested.clone(), rule.into()),
         None => (requested.clone(), Rule::Requested.name().into()),
     };
-    Some(Choice { model, tier: decision.tier, reason, trace: None })
+    Some(Choice { model, tier: decision.tier, reason, trace: None, asks_judge: false })
 }
 
 /// What routing saw, for the ledger.
@@ -233,17 +238,14 @@ fn asked_again(before: Option<&Place>, asked: u64, arrival: &Arrival) -> Option<
 }
 
 /// What the local classifier says of the last human ask, drawn towards what was learned of the route.
-fn evidence(app: &App, call: &Call, route: u64, now_ms: u64) -> Evidence {
+fn judged(app: &App, call: &Call, route: u64, now_ms: u64) -> Judged {
     let score = Weights::builtin().score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
     let score = match app.routes.of(route, now_ms).filter(|_| route != 0) {
         Some(learned) => drawn(score, &learned),
         None => score,
     };
     let thousandths = u16::try_from(score.failure_ppm / 1_000).unwrap_or(u16::MAX);
-    Evidence {
-        judged: Some(Judged { tier: score.tier, score: thousandths, is_sure: score.is_sure }),
-        ..Evidence::default()
-    }
+    Judged { tier: score.tier, score: thousandths, is_sure: score.is_sure }
 }
 
 /// Which tiers' models the caller's key may use.
