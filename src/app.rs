@@ -4,6 +4,7 @@ pub mod keys;
 mod kept;
 pub mod door;
 mod open;
+mod recalled;
 pub mod pins;
 pub mod reload;
 
