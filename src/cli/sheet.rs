@@ -172,6 +172,7 @@ fn cap(capped: &Capped, limit: &Limit, now: &Value) -> String {
         OnExceed::Refuse => "; then refused",
         OnExceed::Shrink => "; then limited to the affordable output",
         OnExceed::Downgrade(_) => "; then sent for ",
+        OnExceed::CacheOnly => "; then answered from the cache alone",
     });
     if let OnExceed::Downgrade(model) = &capped.policy.on_exceed {
         text.push_str(model);
