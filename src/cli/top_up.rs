@@ -20,7 +20,7 @@ pub async fn run(args: &TopUp) -> u8 {
     let asked = asked(args);
     let body = serde_json::to_string(&asked).unwrap_or_default();
     match control::post(&config.store.path, TOP_UPS, body.as_bytes()).await {
-        Ok(Some(answer)) if answer.status == StatusCode::CREATED => return print(answer.body),
+        Ok(Some(answer)) if answer.status == StatusCode::CREATED => print(answer.body),
         Ok(Some(answer)) => {
             tell(&answer.message());
             if answer.status == StatusCode::BAD_REQUEST { EXIT_USAGE } else { EXIT_FAILED }
@@ -31,7 +31,7 @@ pub async fn run(args: &TopUp) -> u8 {
             EXIT_FAILED
         }
         Ok(None) => match post(&config, &asked).await {
-            Ok(line) => return print(line),
+            Ok(line) => print(line),
             Err((why, exit)) => {
                 tell(&why);
                 exit
