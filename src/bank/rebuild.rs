@@ -70,7 +70,8 @@ pub(super) fn count(local: &Local, config: &Config, record: Record) {
         | Record::Dropped(_)
         | Record::Key(_)
         | Record::TopUp(_)
-        | Record::Lesson(_) => {}
+        | Record::Lesson(_)
+        | Record::Reloaded(_) => {}
     }
 }
 

@@ -183,6 +183,7 @@ impl Books {
                 self.lessons.apply(&lesson);
                 None
             }
+            Record::Reloaded(_) => None,
         }
     }
 

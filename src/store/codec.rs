@@ -9,11 +9,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::adjust_codec::{put_adjustment, put_dropped, put_top_up, take_adjustment, take_dropped, take_top_up};
+use super::adjust_codec::{
+    put_adjustment, put_dropped, put_reloaded, put_top_up, take_adjustment, take_dropped, take_reloaded, take_top_up,
+};
 use super::entry_codec::{put_entry, take_entry};
 use super::key_codec::{put_key_event, take_key_event};
 use super::lesson_codec::{put_lesson, take_lesson};
-use super::record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};
+use super::record::{Close, Dropped, Open, RateRecord, Record, Reloaded, Start, Unsettled};
 use super::wire::{Put, Take};
 use crate::domain::account::{Account, Scope, Tag};
 use crate::domain::adjustment::{Adjustment, TopUp};
@@ -37,6 +39,7 @@ const KEY: u8 = 8;
 const DROPPED: u8 = 9;
 const TOP_UP: u8 = 10;
 const LESSON: u8 = 11;
+const RELOADED: u8 = 12;
 
 /// The version in which every kind is written today.
 const VERSION: u8 = 1;
@@ -95,6 +98,8 @@ pub enum Line<'a> {
     TopUp(&'a TopUp),
     /// Something was learned of a route.
     Lesson(&'a Lesson),
+    /// Another config came into force.
+    Reloaded(&'a Reloaded),
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
@@ -111,6 +116,7 @@ impl<'a> From<&'a Record> for Line<'a> {
             Record::Key(event) => Self::Key(event),
             Record::TopUp(top_up) => Self::TopUp(top_up),
             Record::Lesson(lesson) => Self::Lesson(lesson),
+            Record::Reloaded(reloaded) => Self::Reloaded(reloaded),
         }
     }
 }
@@ -130,6 +136,7 @@ impl Line<'_> {
             Self::Key(event) => event.at_ms,
             Self::TopUp(top_up) => top_up.at_ms,
             Self::Lesson(lesson) => lesson.at_ms,
+            Self::Reloaded(reloaded) => reloaded.at_ms,
         }
     }
 }
@@ -184,6 +191,10 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
             put.raw(&[LESSON, VERSION]);
             put_lesson(&mut put, lesson);
         }
+        Line::Reloaded(reloaded) => {
+            put.raw(&[RELOADED, VERSION]);
+            put_reloaded(&mut put, reloaded);
+        }
     }
 }
 
@@ -191,7 +202,7 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     let mut take = Take(bytes);
     let [kind, version] = take.raw()?;
-    if !matches!(kind, OPEN..=LESSON) {
+    if !matches!(kind, OPEN..=RELOADED) {
         return Err(CodecError::UnknownKind(kind));
     }
     if version != VERSION {
@@ -208,6 +219,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         KEY => Record::Key(Box::new(take_key_event(&mut take)?)),
         TOP_UP => Record::TopUp(Box::new(take_top_up(&mut take)?)),
         LESSON => Record::Lesson(take_lesson(&mut take)?),
+        RELOADED => Record::Reloaded(Box::new(take_reloaded(&mut take)?)),
         _ => Record::Unsettled(Unsettled {
             at_ms: take.number()?,
             scope: take_scope(&mut take)?,

@@ -16,7 +16,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::operation::{Dialect, Operation};
 use tollgate::domain::tokens::{Usage, UsageSource};
 use tollgate::store::codec::{CodecError, Line, decode, encode};
-use tollgate::store::{Close, Open, RateRecord, Record, Start, Unsettled};
+use tollgate::store::{Close, Open, RateRecord, Record, Reloaded, Start, Unsettled};
 
 use super::sample::{entry, open};
 
@@ -175,6 +175,12 @@ fn key_event() -> impl Strategy<Value = KeyEvent> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
+    let reloaded = (any::<u64>(), text(), text(), text()).prop_map(|(at_ms, config, actor, reason)| Reloaded {
+        at_ms,
+        config: config.into(),
+        actor: actor.into(),
+        reason: reason.into(),
+    });
     let top_up = (any::<u128>(), any::<u64>(), scope(), any::<u128>(), text(), text()).prop_map(
         |(id, at_ms, scope, pico, actor, reason)| TopUp {
             id: RequestId(id),
@@ -236,6 +242,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => key_event().prop_map(|event| Record::Key(Box::new(event))),
         1 => top_up.prop_map(|top_up| Record::TopUp(Box::new(top_up))),
         1 => lesson.prop_map(Record::Lesson),
+        1 => reloaded.prop_map(|reloaded| Record::Reloaded(Box::new(reloaded))),
     ]
 }
 
@@ -261,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_no_panic(kind in 0..13_u8, mut bytes in vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_no_panic(kind in 0..14_u8, mut bytes in vec(any::<u8>(), 0..400)) {
         bytes.splice(0..0, [kind, 1]);
         let _ = decode(&bytes);
     }
@@ -272,9 +279,9 @@ fn what_a_newer_version_wrote_is_refused_by_name() {
     let mut bytes = bytes_of(&Record::Open(open(1)));
     bytes[1] = 2;
     assert_eq!(decode(&bytes), Err(CodecError::NewerVersion { kind: 1, version: 2 }));
-    bytes[0] = 12;
-    assert_eq!(decode(&bytes), Err(CodecError::UnknownKind(12)));
-    assert!(CodecError::UnknownKind(12).to_string().contains("a newer version of tollgate"));
+    bytes[0] = 13;
+    assert_eq!(decode(&bytes), Err(CodecError::UnknownKind(13)));
+    assert!(CodecError::UnknownKind(13).to_string().contains("a newer version of tollgate"));
 }
 
 #[test]
@@ -308,10 +315,16 @@ fn the_bytes_of_keys_and_top_ups_never_change() {
         Record::Key(Box::new(event(KeyAct::Rotated { digest, overlap_until_ms: 6 }))),
         Record::Key(Box::new(event(KeyAct::Revoked))),
         Record::TopUp(Box::new(top_up)),
+        Record::Reloaded(Box::new(Reloaded {
+            at_ms: 5,
+            config: "0011".into(),
+            actor: "ada".into(),
+            reason: "why".into(),
+        })),
     ];
     // As above: these are on disks.
     assert_eq!(
         records.each_ref().map(|record| crc32fast::hash(&bytes_of(record))),
-        [3_886_862_444, 3_573_553_470, 2_573_213_592, 4_021_500_405,]
+        [3_886_862_444, 3_573_553_470, 2_573_213_592, 4_021_500_405, 1741663502]
     );
 }

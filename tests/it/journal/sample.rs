@@ -158,7 +158,8 @@ pub fn holding(folder: &Path) -> Holding {
             | Record::Dropped(_)
             | Record::Key(_)
             | Record::TopUp(_)
-            | Record::Lesson(_) => {}
+            | Record::Lesson(_)
+            | Record::Reloaded(_) => {}
         }
     }
     let report = verify(folder).unwrap();
