@@ -29,6 +29,7 @@ mod choose;
 mod conversation;
 pub mod route;
 pub mod keep;
+pub mod case;
 pub mod replay;
 pub mod recall;
 pub mod join;

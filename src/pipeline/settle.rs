@@ -11,7 +11,7 @@ use crate::bank::Bank;
 use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
 use crate::bank::tab::{STATUS_CLIENT_LEFT, Tab};
-use crate::domain::entry::Outcome;
+use crate::domain::entry::{CacheUse, Outcome};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
@@ -203,6 +203,13 @@ impl Bill {
     pub fn note_refusal(&mut self, refusal: &Refusal) {
         if let Some(entry) = self.debt.entry() {
             entry.status = refusal.status();
+        }
+    }
+
+    /// What the answer says of one that the cache has given.
+    pub fn note_cache(&mut self, cache: CacheUse) {
+        if let Some(entry) = self.debt.entry() {
+            entry.cache = cache;
         }
     }
 

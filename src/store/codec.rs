@@ -443,6 +443,8 @@ codes!(CacheUse as "cache use": code_of_cache, cache_of {
     Near = 3,
     Stale = 4,
     Joined = 5,
+    Confirmed = 6,
+    FalseHit = 7,
 });
 
 impl fmt::Display for CodecError {
