@@ -21,7 +21,7 @@ use crate::protocol::ask::{Ask, Reader};
 use crate::protocol::canonical::canonical;
 use crate::protocol::endpoint::{Endpoint, Hints};
 use crate::protocol::excerpt::traits_of;
-use crate::protocol::question::{asked, omissions};
+use crate::protocol::wording::{asked, omissions};
 
 /// The most bytes of a line: a body of 64 MiB with every byte escaped would not be classified otherwise than its ends.
 const LINE_BYTES_MAX: u64 = 256 << 20;

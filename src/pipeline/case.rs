@@ -19,8 +19,8 @@ use crate::config::{CacheMode, CachePolicy, CacheScope};
 use crate::domain::operation::Operation;
 use crate::protocol::ask::IncludeUsage;
 use crate::protocol::canonical::{Temperature, canonical};
-use crate::protocol::question::{asked, omissions};
 use crate::protocol::strip::UsageEvents;
+use crate::protocol::wording::{asked, omissions};
 use crate::upstream::headers::query_key;
 
 /// Headers of a request that can change its answer, by what they begin with: versions, betas and accounts.

@@ -12,6 +12,7 @@ use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::Verdict;
 use crate::protocol::ask::reads_json;
 use crate::upstream::provider::Provider;
 
@@ -22,6 +23,8 @@ pub struct Decision {
     pub requested: Arc<str>,
     /// How hard the request is, where that was asked.
     pub tier: Option<Tier>,
+    /// Whether a judge's word could still change where it goes.
+    pub asks_judge: bool,
     /// Where it goes first.
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
@@ -61,11 +64,17 @@ pub struct Candidate {
     pub reason: Cow<'static, str>,
 }
 
-/// Chooses.
+/// Chooses, with what a judge has said.
 ///
 /// # Errors
 /// No upstream serves the dialect, the caller has no credential for the one that does, or no model can be chosen.
-pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
+pub fn route(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    verdict: Verdict,
+) -> Result<Decision, Refusal> {
     let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
         (Some(model), _) => (*model.text).into(),
         (None, Some(in_path)) => (*in_path).into(),
@@ -86,7 +95,8 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    let choice = choose::choose(app, arrival, caller, call, provider, &requested)?;
+    let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
+    let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
     let (model, tier, reason) = match choice {
         Some(choice) => (choice.model, choice.tier, choice.reason),
         None => (requested.clone(), None, reason.into()),
@@ -98,7 +108,7 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         None => others(arrival, caller, call, &first),
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
-    Ok(Decision { requested, tier, first, others, whose, lowered: OnceLock::new() })
+    Ok(Decision { requested, tier, asks_judge, first, others, whose, lowered: OnceLock::new() })
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.

@@ -70,6 +70,8 @@ pub struct Bill {
     status: u16,
     /// Leave to find out whether the upstream is back.
     probe: Option<Probe>,
+    /// Whether it says nothing of how well the upstream is.
+    is_kept_from_breakers: bool,
 }
 
 /// What a price depends on, kept from the request.
@@ -157,7 +159,7 @@ impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub const fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing, bank, status: 0, probe: None }
+        Self { debt, pricing, bank, status: 0, probe: None, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.
@@ -174,6 +176,11 @@ impl Bill {
     /// The attempt is to find out whether the upstream is back.
     pub fn probe(&mut self, probe: Option<Probe>) {
         self.probe = probe;
+    }
+
+    /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.
+    pub const fn keep_from_breakers(&mut self) {
+        self.is_kept_from_breakers = true;
     }
 
     /// The upstream has answered with this status.
@@ -195,7 +202,9 @@ impl Bill {
     }
 
     fn note_health(&mut self, health: Health) {
-        self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        if !self.is_kept_from_breakers {
+            self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        }
         self.probe = None;
     }
 
@@ -208,9 +217,7 @@ impl Bill {
 
     /// What the answer says of one that the cache has given.
     pub fn note_cache(&mut self, cache: CacheUse) {
-        if let Some(entry) = self.debt.entry() {
-            entry.cache = cache;
-        }
+        self.debt.entry().into_iter().for_each(|entry| entry.cache = cache);
     }
 
     /// The first byte of the answer's body has come.
@@ -276,11 +283,10 @@ impl Bill {
         has_room
     }
 
-    /// Settles, and says what it cost unless that is unknown.
+    /// Settles, and says what the request cost with all of its attempts, unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
         let closing = self.conclude(end, facts);
-        self.debt.settle(closing);
-        closing.cost
+        self.debt.settle(closing)
     }
 
     /// Settles the attempt and not the request, whose tab is given back.

@@ -48,6 +48,7 @@ pub struct Metrics {
     pub keep_alives: Counter,
     rate_limited: Mutex<Family<u64>>,
     again: Mutex<Family<u64>>,
+    judged: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
 }
@@ -113,6 +114,7 @@ impl Metrics {
             keep_alives: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             again: Mutex::new(Family::new(&["upstream", "kind"])),
+            judged: Mutex::new(Family::new(&["result"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
         }
@@ -134,6 +136,11 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
+    /// Counts a question to a judge, by what came of it.
+    pub fn note_judge(&self, result: &str) {
+        *lock(&self.judged).at(&[Label::Known(result)]) += 1;
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -144,6 +151,9 @@ impl Metrics {
         let again =
             counter("tollgate_attempts_again_total", "Attempts after the first, and retries that were left out");
         write_counts(again, &lock(&self.again), &mut out);
+        let judged =
+            counter("tollgate_judge_total", "Questions to a judge of how hard a request is, by what came of it");
+        write_counts(judged, &lock(&self.judged), &mut out);
         self.write_process(&mut out);
         out
     }
