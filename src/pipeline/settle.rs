@@ -63,7 +63,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct Bill {
     debt: Debt,
-    pricing: Pricing,
+    /// In a box, since a bill goes from hand to hand.
+    pricing: Box<Pricing>,
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
@@ -153,8 +154,8 @@ impl End {
 impl Bill {
     /// A bill for an open attempt.
     #[must_use]
-    pub const fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing, bank, status: 0, probe: None }
+    pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
+        Self { debt, pricing: Box::new(pricing), bank, status: 0, probe: None }
     }
 
     /// The request is about to be sent.
