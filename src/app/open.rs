@@ -109,11 +109,13 @@ impl App {
         };
         let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
+        let limiter = Limiter::local(clock.clone());
+        super::recalled::recall(config, &recovered, &limiter, now_ms)?;
         let server = &config.server;
         Ok(Self {
             cache: Arc::new(Room::new(snapshot.config.cache.memory_bytes)),
             flights: Arc::default(),
-            limiter: Limiter::local(clock.clone()),
+            limiter,
             clock,
             mint,
             connections: Gate::new(server.connections_max),
@@ -130,6 +132,7 @@ impl App {
             scribe,
             drain: Drain::default(),
             pins: super::pins::Pins::default(),
+            judge: super::judge::Judge::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),

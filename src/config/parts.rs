@@ -18,7 +18,7 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
-use super::resilience::{Breaking, Fallbacks, Retries};
+use super::resilience::{Breaking, Fallbacks, Patience, Retries};
 use super::rights::{DefaultRights, Permit, Rights};
 use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
@@ -252,6 +252,8 @@ pub struct Upstream {
     pub first_byte_timeout: Duration,
     /// Longest silence within an answer.
     pub idle_timeout: Duration,
+    /// How long whole answers may take, and what clients of silent streams get.
+    pub patience: Patience,
     /// How long an unused connection is kept; shorter than the provider keeps it.
     pub pool_idle: Duration,
     /// Unused connections that are kept.

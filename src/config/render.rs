@@ -153,6 +153,11 @@ impl Page<'_> {
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
         self.line("idle_timeout_s", seconds(upstream.idle_timeout))?;
+        let patience = &upstream.patience;
+        self.line("total_timeout_s", seconds(patience.answer))?;
+        self.line("thinking_timeout_s", seconds(patience.thinking))?;
+        self.line("other_timeout_s", seconds(patience.other))?;
+        self.line("keep_alive_s", patience.keep_alive.map_or(0, seconds))?;
         self.line("pool_idle_s", seconds(upstream.pool_idle))?;
         self.line("pool_max_idle", upstream.pool_max_idle)?;
         let (retries, breaking) = (&upstream.retries, &upstream.breaking);
@@ -259,7 +264,7 @@ impl Page<'_> {
             fixed.push(format!("rolling = [{}]", rolling.join(", ")));
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
-        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
+        self.line("on_exceed", quoted(&policy.on_exceed))?;
         self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))?;
         match policy.alerts.is_empty() {
             true => Ok(()),
@@ -301,7 +306,14 @@ impl Page<'_> {
         self.line("mode", word(&words::MODE, routing.mode))?;
         let globs = |globs: &Vec<Glob>| globs.iter().map(|glob| quoted(glob.as_str())).collect::<Vec<_>>().join(", ");
         self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
+        self.line("classifier", word(&words::CLASSIFIER, routing.classifier))?;
         self.line("turns", routing.turns)?;
+        let judge = &routing.judge;
+        self.0.write_str("\n[routing.judge]\n")?;
+        self.maybe("upstream", judge.upstream.as_ref().map(quoted))?;
+        self.maybe("model", judge.model.as_ref().map(quoted))?;
+        self.line("deadline_ms", judge.deadline.as_millis())?;
+        self.line("max_tokens", judge.tokens_max)?;
         for (upstream, tiers) in &routing.tiers {
             self.head("routing.tiers", upstream)?;
             for ((tier, _), model) in words::TIER.iter().zip(tiers) {
@@ -341,7 +353,9 @@ impl Page<'_> {
     fn cache_policy(&mut self, policy: &CachePolicy) -> fmt::Result {
         self.line("mode", word(&words::CACHE_MODE, policy.mode))?;
         self.line("store_sampled", policy.store_sampled)?;
-        self.line("ttl_s", policy.ttl.as_secs())
+        self.line("ttl_s", policy.ttl.as_secs())?;
+        self.line("stale_if_error_s", policy.stale_if_error.as_secs())?;
+        self.line("stale_while_revalidate_s", policy.stale_while_revalidate.as_secs())
     }
 
     /// A list that means nothing when it is empty.

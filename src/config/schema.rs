@@ -111,6 +111,10 @@ pub(super) const UPSTREAM: Keys = Keys {
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",
+        "total_timeout_s",
+        "thinking_timeout_s",
+        "other_timeout_s",
+        "keep_alive_s",
         "pool_idle_s",
         "pool_max_idle",
         "retries",
@@ -129,6 +133,8 @@ pub(super) const CACHE: Keys = Keys {
         "mode",
         "store_sampled",
         "ttl_s",
+        "stale_if_error_s",
+        "stale_while_revalidate_s",
         "memory_mib",
         "scope",
         "answer_kib_max",
@@ -139,8 +145,20 @@ pub(super) const CACHE: Keys = Keys {
     later: &[],
 };
 
-pub(super) const CACHE_RULE: Keys =
-    Keys { now: &["models", "operations", "upstreams", "teams", "mode", "store_sampled", "ttl_s"], later: &[] };
+pub(super) const CACHE_RULE: Keys = Keys {
+    now: &[
+        "models",
+        "operations",
+        "upstreams",
+        "teams",
+        "mode",
+        "store_sampled",
+        "ttl_s",
+        "stale_if_error_s",
+        "stale_while_revalidate_s",
+    ],
+    later: &[],
+};
 
 pub(super) const ORGANISATION: Keys = POLICY;
 
@@ -247,7 +265,9 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 pub(super) const ROUTING: Keys =
-    Keys { now: &["mode", "routable", "turns", "tiers", "teams", "routes"], later: &["classifier"] };
+    Keys { now: &["mode", "routable", "classifier", "judge", "turns", "tiers", "teams", "routes"], later: &[] };
+
+pub(super) const JUDGE: Keys = Keys { now: &["upstream", "model", "deadline_ms", "max_tokens"], later: &[] };
 
 pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
 

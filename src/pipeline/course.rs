@@ -35,10 +35,14 @@ pub struct Course<'d, 'a> {
     at: usize,
     /// How often it was asked again.
     retries: u32,
+    /// Who is asked in the place of that candidate, since a cap has no room for it.
+    lowered: Option<&'d Candidate>,
     /// Whether the request can be sent a second time at all.
     is_repeatable: bool,
     /// Whether the client itself asks again.
     is_repeated: bool,
+    begun: Instant,
+    /// No attempt begins after this.
     deadline: Instant,
 }
 
@@ -60,14 +64,17 @@ impl<'d, 'a> Course<'d, 'a> {
     /// All upstreams are known to fail.
     pub fn begin(app: &'a App, arrival: &Arrival, decision: &'d Decision) -> Result<(Self, Leg<'d>), Refusal> {
         let config = &decision.first.provider.config;
+        let begun = Instant::now();
         let mut course = Self {
             app,
             decision,
             at: 0,
             retries: 0,
+            lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
             is_repeated: is_repeated(&arrival.head.headers),
-            deadline: Instant::now() + config.first_byte_timeout,
+            begun,
+            deadline: begun + config.first_byte_timeout,
         };
         match course.leg(Duration::ZERO) {
             Ok(leg) => {
@@ -76,6 +83,13 @@ impl<'d, 'a> Course<'d, 'a> {
             }
             Err(wait_us) => course.elsewhere().map_or_else(|| Err(down(wait_us)), Ok).map(|leg| (course, leg)),
         }
+    }
+
+    /// When an answer that may take so long has to be whole, whichever attempt brings it.
+    pub fn due(&mut self, longest: Option<Duration>) -> Option<Instant> {
+        let due = self.begun + longest?;
+        self.deadline = self.deadline.min(due);
+        Some(due)
     }
 
     /// What follows an answer; nothing if the client gets it.
@@ -103,6 +117,22 @@ impl<'d, 'a> Course<'d, 'a> {
     /// The next candidate, where a cap has no room for this one.
     pub fn after_refusal(&mut self) -> Option<Leg<'d>> {
         self.elsewhere()
+    }
+
+    /// A cheaper candidate in the place of the one that a cap has no room for.
+    ///
+    /// # Errors
+    /// Its upstream is known to fail.
+    pub fn lower(&mut self, candidate: &'d Candidate) -> Result<Leg<'d>, Refusal> {
+        (self.lowered, self.retries) = (Some(candidate), 0);
+        self.leg(Duration::ZERO).map_err(down)
+    }
+
+    /// The attempt is held for.
+    pub fn note_held(&self) {
+        if self.lowered.is_some() && self.retries == 0 {
+            self.app.bank.note_downgrade();
+        }
     }
 
     fn after(&mut self, advice: Advice) -> Option<Leg<'d>> {
@@ -138,7 +168,7 @@ impl<'d, 'a> Course<'d, 'a> {
     /// The next candidate whose upstream is not known to fail.
     fn elsewhere(&mut self) -> Option<Leg<'d>> {
         while self.is_repeatable && self.at < self.decision.others.len() {
-            (self.at, self.retries) = (self.at + 1, 0);
+            (self.at, self.retries, self.lowered) = (self.at + 1, 0, None);
             if let Ok(leg) = self.leg(Duration::ZERO) {
                 self.app.metrics.note_again(&leg.candidate.provider.config.name, "fallback");
                 return Some(leg);
@@ -148,6 +178,9 @@ impl<'d, 'a> Course<'d, 'a> {
     }
 
     fn candidate(&self) -> &'d Candidate {
+        if let Some(lowered) = self.lowered {
+            return lowered;
+        }
         match self.at.checked_sub(1).and_then(|at| self.decision.others.get(at)) {
             Some(other) => other,
             None => &self.decision.first,

@@ -7,6 +7,7 @@
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
+//! judge     one word of a cheap model on how hard it is, where config wants that; then route again
 //! recall    the same answer again, if it is kept: then the request ends here
 //! join      the same answer for all who ask at the same time: one of them goes on
 //! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
@@ -28,15 +29,20 @@ pub mod admit;
 mod choose;
 mod conversation;
 pub mod route;
+pub mod judge;
 pub mod keep;
+pub mod replay;
 pub mod recall;
 pub mod join;
+pub mod afresh;
 pub mod reserve;
 pub mod metered;
 pub mod parcel;
 pub mod flight;
 pub mod course;
+mod downgrade;
 pub mod dispatch;
+pub mod instead;
 pub mod deliver;
 pub mod tap;
 pub mod flow;
@@ -58,6 +64,7 @@ use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::operation::Dialect;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::Verdict;
 use crate::protocol::ask;
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::Record;
@@ -93,17 +100,27 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         }
     };
     let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place });
-    let (call, admission, decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
+    let (call, admission, mut decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
             tab.refuse(&refusal);
             return unheard(&app, arrival, &refusal).await;
         }
     };
+    if decision.asks_judge {
+        (decision, tab) = match Box::pin(consult(&app, &arrival, &caller, &call, &decision, tab)).await {
+            Ok(consulted) => consulted,
+            Err(refusal) => return Told::of(id, &decision, admission).refuse(&refusal, dialect),
+        };
+    }
     let mut told = Told::of(id, &decision, admission);
     loop {
         let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
             Ok(Recalled::Answer(response)) => return response,
+            Ok(Recalled::Renew(response, afresh)) => {
+                afresh::ask(&app, arrival, &caller, call, decision, afresh);
+                return response;
+            }
             Ok(Recalled::Ask(tab, recording)) => {
                 let asked = send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await;
                 return answered(&app, asked, arrival, admission).await;
@@ -158,13 +175,45 @@ async fn prepare(
     permit::body(arrival, caller, &call)?;
     admit::no_loop(app, arrival, &caller.account, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let mut decision = route::route(app, arrival, caller, &call)?;
+    let decision = decide(app, arrival, caller, &call, Verdict::NotAsked, tab)?;
+    Ok((call, admission, decision))
+}
+
+/// Where the request goes, as far as the caller's key lets it.
+fn decide(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    verdict: Verdict,
+    tab: &mut Tab,
+) -> Result<Decision, Refusal> {
+    let mut decision = route::route(app, arrival, caller, call, verdict)?;
     permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
     entry.requested_model = decision.requested.clone();
     entry.tier = decision.tier;
     decision.first.note(entry);
-    Ok((call, admission, decision))
+    Ok(decision)
+}
+
+/// Asks a judge, and decides again. On an error the request has its entry.
+async fn consult(
+    app: &Arc<App>,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    decision: &Decision,
+    tab: Tab,
+) -> Result<(Decision, Tab), Refusal> {
+    let (verdict, mut tab) = judge::judge(app, arrival, caller, call, decision, tab).await?;
+    match decide(app, arrival, caller, call, verdict, &mut tab) {
+        Ok(decision) => Ok((decision, tab)),
+        Err(refusal) => {
+            tab.refuse(&refusal);
+            Err(refusal)
+        }
+    }
 }
 
 /// The stages that cost money. On an error the request has its entry.
@@ -177,12 +226,21 @@ async fn send(
     told: &mut Told,
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
-    let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
-    drop(call);
-    told.answered(&served);
-    // What somebody else said is not what the first would say the next time.
-    let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
-    deliver::deliver(app, served, told, recording).await
+    let mut recording = recording;
+    let spare = recording.as_mut().and_then(|recording| recording.spare.take());
+    let asked = async {
+        let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
+        drop(call);
+        if spare.is_some() && instead::is_failure(&served) {
+            return Err(instead::failed(served));
+        }
+        told.answered(&served);
+        // What somebody else said is not what the first would say the next time.
+        let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
+        deliver::deliver(app, served, told, recording).await
+    };
+    let asked = asked.await;
+    asked.or_else(|unserved| instead::instead(app, unserved, spare, told))
 }
 
 /// A request's line in the ledger, with all that its head tells.

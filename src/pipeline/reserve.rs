@@ -18,7 +18,7 @@ use crate::bank::tab::{NotOpened, Tab};
 use crate::domain::cap::{Capped, Enforcement, Exceeded, OnExceed};
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
-use crate::domain::price::{self, Context, Model, Prompt};
+use crate::domain::price::{self, Cap, Context, Model, Prompt};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::Ask;
 use crate::protocol::bounds::{Bounds, ModelFacts, Unbounded};
@@ -37,7 +37,7 @@ const OUTPUT_MIN: u64 = 256;
 const SHRINKS_MAX: usize = 8;
 
 /// A header by which a request limits its own cost.
-const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
+pub const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
 
 /// What a request can cost.
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +112,12 @@ pub async fn reserve(
             Err(NotOpened::Unwritten(same, refusal)) => return Err(Denied { refusal, tab: Some(*same) }),
             Err(NotOpened::Exceeded(same, exceeded)) => {
                 tab = *same;
-                let may_shrink = exceeded.on_exceed == OnExceed::Shrink && tries < SHRINKS_MAX;
-                let Some(smaller) = may_shrink.then(|| case.affordable(exceeded.room())).flatten() else {
+                // A cheaper model is looked for by whoever knows the others.
+                let smaller = match exceeded.on_exceed {
+                    OnExceed::Shrink if tries < SHRINKS_MAX => case.affordable(exceeded.room()),
+                    OnExceed::Shrink | OnExceed::Refuse | OnExceed::CacheOnly | OnExceed::Downgrade(_) => None,
+                };
+                let Some(smaller) = smaller else {
                     let refusal = Refusal::exceeded(*exceeded, snapshot.config.money.refusal_status);
                     return Err(Denied { refusal, tab: Some(tab) });
                 };
@@ -128,6 +132,7 @@ pub async fn reserve(
         model: candidate.model.clone(),
         input_bound: worst.map_or_else(|| case.bounds(None).input_tokens, |worst| worst.input),
         may_reason: call.ask.features.reasoning,
+        thinks: case.model.as_deref().is_some_and(|model| model.can(Cap::Thinking)),
         is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
         is_capped: !capped.is_empty(),

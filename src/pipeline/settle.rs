@@ -3,6 +3,7 @@
 //! Invariant: a bill is settled exactly once; dropped, its debt settles itself at the quote.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::metered::Metered;
 use crate::app::Snapshot;
@@ -49,7 +50,7 @@ pub enum End {
     Withdrawn,
     /// The upstream broke off, after it had taken at least a part of the request.
     BrokenOff,
-    /// The upstream was silent for too long.
+    /// The upstream was silent for too long, or has not come to the end of a whole answer in time.
     Silent,
     /// This process ends.
     Cut,
@@ -70,6 +71,8 @@ pub struct Bill {
     status: u16,
     /// Leave to find out whether the upstream is back.
     probe: Option<Probe>,
+    /// Whether it says nothing of how well the upstream is.
+    is_kept_from_breakers: bool,
 }
 
 /// What a price depends on, kept from the request.
@@ -87,6 +90,8 @@ pub struct Pricing {
     pub input_bound: u64,
     /// Whether reasoning may be billed that is never shown.
     pub may_reason: bool,
+    /// Whether the price book says that the model thinks.
+    pub thinks: bool,
     /// Whether the answer is streamed, so that a provider can stop in the middle of it.
     pub is_stream: bool,
     /// The service tier that was asked for.
@@ -155,7 +160,7 @@ impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing: Box::new(pricing), bank, status: 0, probe: None }
+        Self { debt, pricing: Box::new(pricing), bank, status: 0, probe: None, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.
@@ -172,6 +177,11 @@ impl Bill {
     /// The attempt is to find out whether the upstream is back.
     pub fn probe(&mut self, probe: Option<Probe>) {
         self.probe = probe;
+    }
+
+    /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.
+    pub const fn keep_from_breakers(&mut self) {
+        self.is_kept_from_breakers = true;
     }
 
     /// The upstream has answered with this status.
@@ -193,7 +203,9 @@ impl Bill {
     }
 
     fn note_health(&mut self, health: Health) {
-        self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        if !self.is_kept_from_breakers {
+            self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        }
         self.probe = None;
     }
 
@@ -222,6 +234,13 @@ impl Bill {
     #[must_use]
     pub const fn output_limit(&self) -> Option<u64> {
         self.pricing.output_limit
+    }
+
+    /// How long the whole answer may take, with all attempts.
+    #[must_use]
+    pub fn longest(&self) -> Option<Duration> {
+        let pricing = &self.pricing;
+        pricing.provider.config.patience.longest(pricing.operation, pricing.is_stream, pricing.thinks)
     }
 
     /// Whether a stream was asked for.
@@ -260,11 +279,10 @@ impl Bill {
         has_room
     }
 
-    /// Settles, and says what it cost unless that is unknown.
+    /// Settles, and says what the request cost with all of its attempts, unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
         let closing = self.conclude(end, facts);
-        self.debt.settle(closing);
-        closing.cost
+        self.debt.settle(closing)
     }
 
     /// Settles the attempt and not the request, whose tab is given back.

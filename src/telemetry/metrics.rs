@@ -44,8 +44,11 @@ pub struct Metrics {
     pub cache_bytes: Gauge,
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
+    /// Keep-alives that were put into silent streams.
+    pub keep_alives: Counter,
     rate_limited: Mutex<Family<u64>>,
     again: Mutex<Family<u64>>,
+    judged: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
 }
@@ -107,8 +110,10 @@ impl Metrics {
             cache_answers: Gauge::default(),
             cache_bytes: Gauge::default(),
             log_dropped: Counter::default(),
+            keep_alives: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             again: Mutex::new(Family::new(&["upstream", "kind"])),
+            judged: Mutex::new(Family::new(&["result"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
         }
@@ -130,6 +135,11 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
+    /// Counts a question to a judge, by what came of it.
+    pub fn note_judge(&self, result: &str) {
+        *lock(&self.judged).at(&[Label::Known(result)]) += 1;
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -140,6 +150,9 @@ impl Metrics {
         let again =
             counter("tollgate_attempts_again_total", "Attempts after the first, and retries that were left out");
         write_counts(again, &lock(&self.again), &mut out);
+        let judged =
+            counter("tollgate_judge_total", "Questions to a judge of how hard a request is, by what came of it");
+        write_counts(judged, &lock(&self.judged), &mut out);
         self.write_process(&mut out);
         out
     }
@@ -162,6 +175,8 @@ impl Metrics {
         self.write_store(out);
         counter("tollgate_log_dropped_total", "Log lines that could not be written")
             .write_alone(self.log_dropped.get(), out);
+        counter("tollgate_keep_alives_total", "Keep-alives that were put into silent streams")
+            .write_alone(self.keep_alives.get(), out);
         let build = Title { name: "tollgate_build_info", kind: "gauge", help: "The version that runs" };
         build.write(out);
         let mut version = String::new();

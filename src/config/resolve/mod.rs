@@ -15,6 +15,7 @@ mod rights;
 mod prices;
 mod routing;
 mod fallbacks;
+mod resilience;
 
 use super::error::Complaints;
 use super::parts::Config;
@@ -73,10 +74,10 @@ pub(super) mod words {
     use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
-    use crate::domain::cap::{Enforcement, OnExceed};
+    use crate::domain::cap::Enforcement;
     use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
-    use crate::domain::routing::Mode;
+    use crate::domain::routing::{Classifier, Mode};
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
         [("off", Anonymous::Off), ("loopback", Anonymous::Loopback)];
@@ -84,13 +85,13 @@ pub(super) mod words {
         [("refuse", UnknownPaths::Refuse), ("forward", UnknownPaths::Forward)];
     pub(in super::super) const ON_CLIENT_ABORT: [(&str, OnClientAbort); 2] =
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
-    pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
-        [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
     pub(in super::super) const ON_REPEAT: [(&str, OnRepeat); 3] =
         [("alert", OnRepeat::Alert), ("throttle", OnRepeat::Throttle), ("refuse", OnRepeat::Refuse)];
     pub(in super::super) const SHAPE: [(&str, Shape); 2] = [("json", Shape::Json), ("slack", Shape::Slack)];
     pub(in super::super) const MODE: [(&str, Mode); 3] =
         [("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
+    pub(in super::super) const CLASSIFIER: [(&str, Classifier); 3] =
+        [("local", Classifier::Local), ("llm", Classifier::Llm), ("hybrid", Classifier::Hybrid)];
     pub(in super::super) const TIER: [(&str, Tier); 3] =
         [("simple", Tier::Simple), ("medium", Tier::Medium), ("complex", Tier::Complex)];
     pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
