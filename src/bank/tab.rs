@@ -91,7 +91,7 @@ impl Tab {
     /// What the attempts that have ended cost; `None` is unpriced.
     #[must_use]
     pub fn cost(&self) -> Option<Usd> {
-        self.entry.as_ref().map_or(Some(Usd::ZERO), |entry| entry.attempts.iter().map(|attempt| attempt.cost).sum())
+        self.0.entry.as_ref().map_or(Some(Usd::ZERO), |entry| entry.attempts.iter().map(|attempt| attempt.cost).sum())
     }
 
     /// The bank that the tab is kept at.
