@@ -64,7 +64,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct Bill {
     debt: Debt,
-    pricing: Pricing,
+    /// In a box, since a bill goes from hand to hand.
+    pricing: Box<Pricing>,
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
@@ -158,8 +159,8 @@ impl End {
 impl Bill {
     /// A bill for an open attempt.
     #[must_use]
-    pub const fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing, bank, status: 0, probe: None, is_kept_from_breakers: false }
+    pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
+        Self { debt, pricing: Box::new(pricing), bank, status: 0, probe: None, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.

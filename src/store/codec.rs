@@ -327,7 +327,9 @@ pub fn take_account(take: &mut Take<'_>) -> Result<Account, CodecError> {
 
 /// See [`put_tags`].
 pub fn take_tags(take: &mut Take<'_>) -> Result<Arc<[Tag]>, CodecError> {
-    Ok(take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?.into())
+    let tags = take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?;
+    // Most have none, and those share one that is never allocated.
+    Ok(if tags.is_empty() { Arc::default() } else { tags.into() })
 }
 
 /// A scope of totals.
