@@ -18,19 +18,23 @@ use super::past::learned;
 use super::{load_without_secrets, tell};
 use crate::admin::routes::write_outcomes;
 use crate::app::routes::Routes;
+use crate::cache::{Key, KeyMaker, Namespace};
 use crate::clock::Clock;
 use crate::config::{Config, Permit};
 use crate::domain::account::Account;
 use crate::domain::classify::{self, Part, Score, Traits, Weights};
 use crate::domain::evidence::{Outcomes, drawn};
 use crate::domain::json_text::Object;
+use crate::domain::operation::Operation;
 use crate::limits::gate::Gate;
 use crate::pipeline::identify::Caller;
 use crate::pipeline::learn::route_of;
 use crate::pipeline::read::Call;
-use crate::protocol::ask::Reader;
+use crate::protocol::ask::{Ask, Reader};
+use crate::protocol::canonical::canonical;
 use crate::protocol::endpoint::{Endpoint, Hints};
 use crate::protocol::excerpt::traits_of;
+use crate::protocol::wording::{asked, omissions};
 
 /// The most bytes of a line: a body of 64 MiB with every byte escaped would not be classified otherwise than its ends.
 const LINE_BYTES_MAX: u64 = 256 << 20;
@@ -52,6 +56,8 @@ struct Explained {
     top: [Part; 3],
     route: u64,
     learned: Option<[Outcomes; 3]>,
+    /// What its answer would be kept under, apart from caller and upstream; and for the same question in other words.
+    keys: [Option<Key>; 2],
 }
 
 /// What requests are explained by.
@@ -176,12 +182,36 @@ fn explained(line: &Line<'_>, desk: &Desk) -> Result<Explained, String> {
     reader.feed(&body).map_err(|error| error.to_string())?;
     let ask = reader.finish().map_err(|error| error.to_string())?;
     let traits = traits_of(std::slice::from_ref(&body), &ask);
+    let keys = keys(&line.path, endpoint.operation, &body, &ask);
     let call = Call { pieces: vec![body], plain: None, ask, memory: Gate::new(0).empty() };
     let route = route_of(&desk.routes, &desk.caller, &call);
     let learned = desk.routes.of(route, desk.now_ms).filter(|_| route != 0);
     let score = desk.weights.score(&traits);
     let score = learned.map_or(score, |learned| drawn(score, &learned));
-    Ok(Explained { traits, score, top: desk.weights.top(&traits), route, learned })
+    Ok(Explained { traits, score, top: desk.weights.top(&traits), route, learned, keys })
+}
+
+/// Who asks and which upstream answers is not known here, so that these keys can be compared with one another only.
+fn keys(path: &str, operation: Operation, body: &[u8], ask: &Ask) -> [Option<Key>; 2] {
+    let begin = || {
+        let mut key = KeyMaker::new(&Namespace::Shared);
+        key.part(path.as_bytes());
+        key.part(ask.model.as_ref().map_or("", |model| &model.text).as_bytes());
+        key.part(&[u8::from(ask.stream)]);
+        key
+    };
+    let exact = canonical(body, omissions(operation)).map(|body| {
+        let mut key = begin();
+        key.part(&body.form);
+        key.finish()
+    });
+    let near = asked(operation, body, ask).map(|question| {
+        let mut key = begin();
+        key.part(&question.around);
+        key.part(question.form.as_bytes());
+        key.finish()
+    });
+    [exact, near]
 }
 
 /// Who decides and what an answer would be stored under is not known before routing and cache take part.
@@ -209,7 +239,10 @@ fn write(explained: &Explained, object: &mut Object<'_>) {
         }
     }
     object.list("candidates");
-    object.null("quote_usd").null("cache_key").null("near_key");
+    object.null("quote_usd");
+    for (name, key) in ["cache_key", "near_key"].into_iter().zip(&explained.keys) {
+        object.text_or_null(name, key.map(|key| key.to_string()).as_deref());
+    }
 }
 
 fn write_learned(route: u64, learned: &[Outcomes; 3], object: &mut Object<'_>) {
