@@ -183,7 +183,7 @@ fn explained(line: &Line<'_>, desk: &Desk) -> Result<Explained, String> {
     let ask = reader.finish().map_err(|error| error.to_string())?;
     let traits = traits_of(std::slice::from_ref(&body), &ask);
     let keys = keys(&line.path, endpoint.operation, &body, &ask);
-    let call = Call { pieces: vec![body], plain: None, ask, memory: Gate::new(0).empty() };
+    let call = Call { pieces: vec![body], plain: None, ask: Box::new(ask), memory: Gate::new(0).empty() };
     let route = route_of(&desk.routes, &desk.caller, &call);
     let learned = desk.routes.of(route, desk.now_ms).filter(|_| route != 0);
     let score = desk.weights.score(&traits);
