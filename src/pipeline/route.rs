@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::arrive::Arrival;
-use super::choose;
 use super::identify::Caller;
 use super::read::Call;
+use super::{choose, equals};
 use crate::app::App;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::reads_json;
+use crate::upstream::credentials::Turn;
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
@@ -25,6 +26,8 @@ pub struct Decision {
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
     pub others: Vec<Candidate>,
+    /// Which of our credentials it prefers.
+    pub turn: Turn,
 }
 
 /// One upstream and one model that may serve a request.
@@ -74,7 +77,9 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
-    Ok(Decision { requested, tier, first, others })
+    let mut decision = Decision { requested, tier, first, others, turn: Turn::Any };
+    equals::share(app, arrival, caller, call, &mut decision);
+    Ok(decision)
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.
