@@ -56,10 +56,12 @@ pub fn write_metrics(app: &App, out: &mut String) {
     let counter = |name, help| Title { name, kind: "counter", help };
     counter("tollgate_unwritten_requests_total", "Requests that could not be written down since the start")
         .write_alone(app.bank.unwritten(), out);
-    let [refusals, overruns, cuts] = app.bank.cap_counts();
+    let [refusals, overruns, cuts, downgrades] = app.bank.cap_counts();
     counter("tollgate_cap_refusals_total", "Requests refused for a spend cap").write_alone(refusals, out);
     counter("tollgate_overruns_total", "Charges above what was held for them").write_alone(overruns, out);
     counter("tollgate_metered_cuts_total", "Streams cut where a metered cap had no room").write_alone(cuts, out);
+    counter("tollgate_cap_downgrades_total", "Requests sent for a cheaper model since a cap had no room for their own")
+        .write_alone(downgrades, out);
     let overshoot = "What metered holds fell short of their charges";
     counter("tollgate_metered_overshoot_usd_total", overshoot).write_alone(app.bank.overshoot(), out);
 }

@@ -140,11 +140,12 @@ impl Bank {
         self.local.standings(self.clock.now_ms())
     }
 
-    /// How many requests caps have refused, how many charges were above their hold, and how many streams were cut.
+    /// How many requests caps have refused, how many charges were above their hold, how many streams were cut, and how many
+    /// requests went to a cheaper model.
     #[must_use]
-    pub fn cap_counts(&self) -> [u64; 3] {
-        let Local { refusals, overruns, cuts, .. } = &self.local;
-        [refusals, overruns, cuts].map(|count| count.load(Ordering::Relaxed))
+    pub fn cap_counts(&self) -> [u64; 4] {
+        let Local { refusals, overruns, cuts, downgrades, .. } = &self.local;
+        [refusals, overruns, cuts, downgrades].map(|count| count.load(Ordering::Relaxed))
     }
 
     /// What metered holds fell short of their charges.
@@ -156,6 +157,11 @@ impl Bank {
     /// A stream was cut since a metered cap has no room for the rest.
     pub fn note_cut(&self) {
         self.local.cuts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was held for the cheaper model that the policy of a cap names.
+    pub fn note_downgrade(&self) {
+        self.local.downgrades.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A cap has refused a request.

@@ -69,9 +69,10 @@ fn caps(config: &Config, key: &Key, out: &mut String) {
     for capped in found {
         let limits: Vec<String> =
             capped.policy.limits.iter().map(|limit| format!("{} ${}", limit.window, limit.usd)).collect();
-        let near = match capped.policy.on_exceed {
-            OnExceed::Refuse => "then refused",
-            OnExceed::Shrink => "then limited to the affordable output",
+        let near = match &capped.policy.on_exceed {
+            OnExceed::Refuse => "then refused".to_owned(),
+            OnExceed::Shrink => "then limited to the affordable output".to_owned(),
+            OnExceed::Downgrade(model) => format!("then sent for {model}"),
         };
         line("cap", &format!("{} {}: {}; {near}", capped.scope.kind(), capped.scope.name(), limits.join(", ")), out);
     }

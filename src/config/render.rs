@@ -286,7 +286,7 @@ impl Page<'_> {
             fixed.push(format!("rolling = [{}]", rolling.join(", ")));
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
-        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
+        self.line("on_exceed", quoted(&policy.on_exceed))?;
         self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))?;
         match policy.alerts.is_empty() {
             true => Ok(()),

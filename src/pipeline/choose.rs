@@ -19,7 +19,7 @@ use crate::domain::entry::Tier;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::price::{Cap, Caps, Context};
 use crate::domain::refusal::{Cause, Refusal};
-use crate::domain::routing::{self, AUTO, Case, Decision, Evidence, Extras, Judged, Lack, Mode, Needs, Rule};
+use crate::domain::routing::{self, AUTO, Case, Decision, Evidence, Extras, Judged, Kit, Lack, Mode, Needs, Rule};
 use crate::protocol::excerpt::traits_of;
 use crate::upstream::provider::Provider;
 
@@ -146,6 +146,22 @@ pub fn choose(
             Err(Refusal::new(cause, none.to_string()).about("model"))
         }
     }
+}
+
+/// Why `model` of `provider` is not known to be able to take the place of the model that a request names; none if it is.
+pub fn lack(arrival: &Arrival, call: &Call, provider: &Provider, model: &str) -> Option<Lack> {
+    let Some(known) = arrival.snapshot.book.find(&provider.config.provider, None, model) else {
+        return Some(Lack::Absent);
+    };
+    let (features, operation) = (&call.ask.features, arrival.endpoint.operation);
+    if features.signed_reasoning {
+        return Some(Lack::Special("the thinking of another model"));
+    }
+    let needs = Needs::of(operation, features, &extras(call, &arrival.head.headers));
+    let lack = Kit::of(&known).lacks(&needs);
+    // Of older models the catalogues say no paths at all; whoever names one in a policy vouches for it.
+    let is_vouched = lack == Some(Lack::Endpoint) && is_routed(operation) && known.endpoints().next().is_none();
+    lack.filter(|_| !is_vouched)
 }
 
 /// What a decision means for the request: where it is only observed, the model stays and the ledger says what it would be.

@@ -38,6 +38,8 @@ pub struct Course<'d, 'a> {
     retries: u32,
     /// Its credentials that were used.
     tried: Tried,
+    /// Who is asked in the place of that candidate, since a cap has no room for it.
+    lowered: Option<&'d Candidate>,
     /// Whether the request can be sent a second time at all.
     is_repeatable: bool,
     /// Whether the client itself asks again.
@@ -74,6 +76,7 @@ impl<'d, 'a> Course<'d, 'a> {
             at: 0,
             retries: 0,
             tried: Tried::default(),
+            lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
             is_repeated: is_repeated(&arrival.head.headers),
             begun,
@@ -150,6 +153,22 @@ impl<'d, 'a> Course<'d, 'a> {
         Some(leg)
     }
 
+    /// A cheaper candidate in the place of the one that a cap has no room for.
+    ///
+    /// # Errors
+    /// Its upstream is known to fail.
+    pub fn lower(&mut self, candidate: &'d Candidate) -> Result<Leg<'d>, Refusal> {
+        (self.lowered, self.retries, self.tried) = (Some(candidate), 0, Tried::default());
+        self.leg_anyway(Duration::ZERO).map_err(down)
+    }
+
+    /// The attempt is held for.
+    pub fn note_held(&self) {
+        if self.lowered.is_some() && self.retries == 0 && self.tried == Tried::default() {
+            self.app.bank.note_downgrade();
+        }
+    }
+
     fn after(&mut self, advice: Advice) -> Option<Leg<'d>> {
         if !self.may_go_on() {
             return None;
@@ -183,7 +202,7 @@ impl<'d, 'a> Course<'d, 'a> {
     /// The next candidate whose upstream is not known to fail.
     fn elsewhere(&mut self) -> Option<Leg<'d>> {
         while self.is_repeatable && self.at < self.decision.others.len() {
-            (self.at, self.retries, self.tried) = (self.at + 1, 0, Tried::default());
+            (self.at, self.retries, self.tried, self.lowered) = (self.at + 1, 0, Tried::default(), None);
             if let Ok(leg) = self.leg(Duration::ZERO) {
                 self.app.metrics.note_again(&leg.candidate.provider.config.name, "fallback");
                 return Some(leg);
@@ -193,6 +212,9 @@ impl<'d, 'a> Course<'d, 'a> {
     }
 
     fn candidate(&self) -> &'d Candidate {
+        if let Some(lowered) = self.lowered {
+            return lowered;
+        }
         match self.at.checked_sub(1).and_then(|at| self.decision.others.get(at)) {
             Some(other) => other,
             None => &self.decision.first,

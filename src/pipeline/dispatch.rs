@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::arrive::Arrival;
 use super::course::Course;
+use super::downgrade::{beside, downgrade};
 use super::flight::{Answer, Failure, fly};
 use super::parcel::pack;
 use super::read::Call;
@@ -114,16 +115,24 @@ pub async fn dispatch<'a>(
         candidate.note(pause.tab.entry());
         let mut bill = match reserve(app, arrival, call, candidate, pause.tab).await {
             Ok(bill) => bill,
-            Err(Denied { refusal, tab: Some(tab) }) if attempts > 0 => {
-                pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
-                match course.after_refusal() {
-                    Some(next) => leg = next,
-                    None => return pause.end(attempts),
+            Err(Denied { refusal, tab: Some(tab) }) => {
+                let lower = downgrade(arrival, call, decision, candidate, refusal);
+                match lower.and_then(|lower| course.lower(lower).map_err(|down| beside(decision, down))) {
+                    Ok(next) => (leg, pause) = (next, Pause { tab, ..pause }),
+                    Err(refusal) if attempts > 0 => {
+                        pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
+                        match course.after_refusal() {
+                            Some(next) => leg = next,
+                            None => return pause.end(attempts),
+                        }
+                    }
+                    Err(refusal) => return Err(Denied { refusal, tab: Some(tab) }.refuse(app)),
                 }
                 continue;
             }
             Err(denied) => return Err(denied.refuse(app)),
         };
+        course.note_held();
         bill.equip(leg.probe.take(), leg.lease.take());
         attempts += 1;
         let due = course.due(bill.longest());

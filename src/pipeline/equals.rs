@@ -74,7 +74,7 @@ fn equals(arrival: &Arrival, caller: &Caller, first: &Candidate) -> Vec<Candidat
             && (other.models.is_empty() || other.serves(&first.model))
     });
     let candidates = providers.map(|provider| Candidate { provider: provider.clone(), ..first.clone() });
-    candidates.filter(|candidate| permit::candidate(arrival, caller, candidate).is_ok()).collect()
+    candidates.filter(|candidate| permit::candidate(arrival, &caller.policy, candidate).is_ok()).collect()
 }
 
 fn turn(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Turn {

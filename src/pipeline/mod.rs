@@ -39,6 +39,7 @@ pub mod metered;
 pub mod parcel;
 pub mod flight;
 pub mod course;
+mod downgrade;
 pub mod dispatch;
 pub mod deliver;
 pub mod tap;

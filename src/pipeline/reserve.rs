@@ -112,8 +112,12 @@ pub async fn reserve(
             Err(NotOpened::Unwritten(same, refusal)) => return Err(Denied { refusal, tab: Some(*same) }),
             Err(NotOpened::Exceeded(same, exceeded)) => {
                 tab = *same;
-                let may_shrink = exceeded.on_exceed == OnExceed::Shrink && tries < SHRINKS_MAX;
-                let Some(smaller) = may_shrink.then(|| case.affordable(exceeded.room())).flatten() else {
+                // A cheaper model is looked for by whoever knows the others.
+                let smaller = match exceeded.on_exceed {
+                    OnExceed::Shrink if tries < SHRINKS_MAX => case.affordable(exceeded.room()),
+                    OnExceed::Shrink | OnExceed::Refuse | OnExceed::Downgrade(_) => None,
+                };
+                let Some(smaller) = smaller else {
                     let refusal = Refusal::exceeded(*exceeded, snapshot.config.money.refusal_status);
                     return Err(Denied { refusal, tab: Some(tab) });
                 };

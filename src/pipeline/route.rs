@@ -1,13 +1,14 @@
 //! Route: which upstream and which model.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
 use super::identify::Caller;
 use super::read::Call;
 use super::{choose, equals};
 use crate::app::App;
+use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
@@ -28,6 +29,28 @@ pub struct Decision {
     pub others: Vec<Candidate>,
     /// Which of our credentials it prefers.
     pub turn: Turn,
+    /// What its caller may ask for, where it goes elsewhere.
+    pub whose: Whose,
+    /// Where it goes since a cap has no room for its own model, and what is told if that does not help.
+    pub lowered: OnceLock<Box<Lowered>>,
+}
+
+/// What a request's caller may ask for.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// Whether the caller may use upstreams' own credentials.
+    pub is_trusted: bool,
+    /// What its key may be used for.
+    pub policy: Permit,
+}
+
+/// A cheaper candidate that was found for a request.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// Who is asked.
+    pub candidate: Candidate,
+    /// The refusal that it is to prevent.
+    pub refusal: Refusal,
 }
 
 /// One upstream and one model that may serve a request.
@@ -77,7 +100,8 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
-    let mut decision = Decision { requested, tier, first, others, turn: Turn::Any };
+    let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
+    let mut decision = Decision { requested, tier, first, others, turn: Turn::Any, whose, lowered: OnceLock::new() };
     equals::share(app, arrival, caller, call, &mut decision);
     Ok(decision)
 }
@@ -100,7 +124,7 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
         };
         let Some(provider) = provider.filter(|provider| provider.config.dialect == dialect) else { continue };
         let is_same = |other: &Candidate| Arc::ptr_eq(&other.provider, provider) && other.model == *model;
-        if is_same(first) || others.iter().any(is_same) || !may_ask(caller, first, provider) {
+        if is_same(first) || others.iter().any(is_same) || !may_ask(caller.is_trusted, first, provider) {
             continue;
         }
         // What is stored is stored at one upstream, and signatures are those of one model.
@@ -117,8 +141,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
 }
 
 /// A credential of the client goes to no upstream that it was not meant for, and ours serves none but our own callers.
-fn may_ask(caller: &Caller, first: &Candidate, provider: &Arc<Provider>) -> bool {
-    Arc::ptr_eq(&first.provider, provider) || (caller.is_trusted && provider.has_credential())
+pub fn may_ask(is_trusted: bool, first: &Candidate, provider: &Arc<Provider>) -> bool {
+    Arc::ptr_eq(&first.provider, provider) || (is_trusted && provider.has_credential())
 }
 
 /// Whether another model can be named in the request, and can do what it asks for as far as the price book knows.

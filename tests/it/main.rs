@@ -19,6 +19,7 @@ mod config;
 mod credentials;
 mod demo;
 mod doors;
+mod downgrade;
 mod explain;
 mod failing_disk;
 mod fault_matrix;

@@ -75,7 +75,7 @@ pub(super) mod words {
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
     use super::super::resilience::Balance;
-    use crate::domain::cap::{Enforcement, OnExceed};
+    use crate::domain::cap::Enforcement;
     use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
     use crate::domain::routing::Mode;
@@ -86,8 +86,6 @@ pub(super) mod words {
         [("refuse", UnknownPaths::Refuse), ("forward", UnknownPaths::Forward)];
     pub(in super::super) const ON_CLIENT_ABORT: [(&str, OnClientAbort); 2] =
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
-    pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
-        [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
     pub(in super::super) const ON_REPEAT: [(&str, OnRepeat); 3] =
         [("alert", OnRepeat::Alert), ("throttle", OnRepeat::Throttle), ("refuse", OnRepeat::Refuse)];
     pub(in super::super) const SHAPE: [(&str, Shape); 2] = [("json", Shape::Json), ("slack", Shape::Slack)];
