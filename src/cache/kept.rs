@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -80,6 +81,13 @@ impl Kept {
     #[must_use]
     pub const fn is_fresh(&self, now_ms: u64) -> bool {
         now_ms < self.expires_ms
+    }
+
+    /// Whether its time has not been over for longer than `grace`.
+    #[must_use]
+    pub fn is_within(&self, grace: Duration, now_ms: u64) -> bool {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        now_ms < self.expires_ms.saturating_add(grace_ms)
     }
 
     pub(super) fn counted(mut self, alive: &Arc<AtomicU64>) -> Self {

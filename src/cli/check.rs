@@ -73,6 +73,7 @@ fn caps(config: &Config, key: &Key, out: &mut String) {
             OnExceed::Refuse => "then refused".to_owned(),
             OnExceed::Shrink => "then limited to the affordable output".to_owned(),
             OnExceed::Downgrade(model) => format!("then sent for {model}"),
+            OnExceed::CacheOnly => "then answered from the cache alone".to_owned(),
         };
         line("cap", &format!("{} {}: {}; {near}", capped.scope.kind(), capped.scope.name(), limits.join(", ")), out);
     }

@@ -47,6 +47,10 @@ pub struct CachePolicy {
     pub store_sampled: bool,
     /// How long an answer is served.
     pub ttl: Duration,
+    /// How long after that it is served where the upstream fails, or where a cap leaves the cache alone.
+    pub stale_if_error: Duration,
+    /// How long after that it is served while another is asked for in the background.
+    pub stale_while_revalidate: Duration,
 }
 
 /// Which requests a policy is for. An empty list fits all.

@@ -368,7 +368,9 @@ impl Page<'_> {
     fn cache_policy(&mut self, policy: &CachePolicy) -> fmt::Result {
         self.line("mode", word(&words::CACHE_MODE, policy.mode))?;
         self.line("store_sampled", policy.store_sampled)?;
-        self.line("ttl_s", policy.ttl.as_secs())
+        self.line("ttl_s", policy.ttl.as_secs())?;
+        self.line("stale_if_error_s", policy.stale_if_error.as_secs())?;
+        self.line("stale_while_revalidate_s", policy.stale_while_revalidate.as_secs())
     }
 
     /// A list that means nothing when it is empty.

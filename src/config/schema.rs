@@ -140,6 +140,8 @@ pub(super) const CACHE: Keys = Keys {
         "mode",
         "store_sampled",
         "ttl_s",
+        "stale_if_error_s",
+        "stale_while_revalidate_s",
         "memory_mib",
         "scope",
         "answer_kib_max",
@@ -150,8 +152,20 @@ pub(super) const CACHE: Keys = Keys {
     later: &[],
 };
 
-pub(super) const CACHE_RULE: Keys =
-    Keys { now: &["models", "operations", "upstreams", "teams", "mode", "store_sampled", "ttl_s"], later: &[] };
+pub(super) const CACHE_RULE: Keys = Keys {
+    now: &[
+        "models",
+        "operations",
+        "upstreams",
+        "teams",
+        "mode",
+        "store_sampled",
+        "ttl_s",
+        "stale_if_error_s",
+        "stale_while_revalidate_s",
+    ],
+    later: &[],
+};
 
 pub(super) const ORGANISATION: Keys = POLICY;
 

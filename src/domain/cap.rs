@@ -45,6 +45,8 @@ pub enum OnExceed {
     Shrink,
     /// It is sent for this model instead, if that one can take it.
     Downgrade(std::sync::Arc<str>),
+    /// It is answered from the cache, also with an old answer, or refused.
+    CacheOnly,
 }
 
 /// How strictly a cap holds.
@@ -118,8 +120,9 @@ impl OnExceed {
         match (text, model) {
             ("refuse", _) => Ok(Self::Refuse),
             ("shrink", _) => Ok(Self::Shrink),
+            ("cache-only", _) => Ok(Self::CacheOnly),
             (_, Some(model)) if !model.is_empty() => Ok(Self::Downgrade(model.into())),
-            _ => Err("must be \"refuse\", \"shrink\" or \"downgrade:MODEL\""),
+            _ => Err("must be \"refuse\", \"shrink\", \"cache-only\" or \"downgrade:MODEL\""),
         }
     }
 
@@ -130,7 +133,8 @@ impl OnExceed {
         match self {
             Self::Downgrade(_) => 0,
             Self::Refuse => 1,
-            Self::Shrink => 2,
+            Self::CacheOnly => 2,
+            Self::Shrink => 3,
         }
     }
 }
@@ -140,6 +144,7 @@ impl fmt::Display for OnExceed {
         match self {
             Self::Refuse => out.write_str("refuse"),
             Self::Shrink => out.write_str("shrink"),
+            Self::CacheOnly => out.write_str("cache-only"),
             Self::Downgrade(model) => write!(out, "{}{model}", Self::DOWNGRADE),
         }
     }

@@ -106,6 +106,12 @@ impl Failure {
         self.end
     }
 
+    /// What the client is told.
+    #[must_use]
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
     /// Ends the request, and says what the client is told.
     #[must_use]
     pub fn settle(mut self) -> Refusal {

@@ -21,9 +21,11 @@ use super::abandon::{self, Permit};
 use super::keep::Recording;
 use super::settle::{Bill, End};
 use crate::app::App;
+use crate::bank::tab::Tab;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::drain::Phase;
+use crate::protocol::facts::Facts;
 use crate::protocol::keep_alive::keep_alive;
 use crate::protocol::length_stop::{Stand, length_stop};
 use crate::protocol::meter::{Head, Meter, Position, Seen};
@@ -63,6 +65,14 @@ pub struct Flow {
     is_coded: bool,
     /// Bytes that have come.
     bytes: u64,
+}
+
+/// What an answer comes to that has ended.
+struct Learned {
+    facts: Facts,
+    bill: Bill,
+    recording: Option<Box<Recording>>,
+    now_ms: u64,
 }
 
 impl Flow {
@@ -178,6 +188,22 @@ impl Flow {
 
     /// Settles, and says what the answer cost unless that is unknown.
     pub fn settle(self, end: End) -> Option<Usd> {
+        let Learned { facts, bill, recording, now_ms } = self.learned(end);
+        let cost = bill.settle(end, &facts);
+        if let Some(recording) = recording {
+            recording.keep(facts, cost, now_ms);
+        }
+        cost
+    }
+
+    /// Settles the attempt and not the request, whose tab is given back.
+    #[must_use]
+    pub fn close(self, end: End) -> Option<Tab> {
+        let Learned { facts, bill, .. } = self.learned(end);
+        bill.close(end, &facts)
+    }
+
+    fn learned(self, end: End) -> Learned {
         let mut facts = self.watch.end();
         let is_odd = end == End::Complete && !facts.terminal && facts.ending.is_none();
         if (facts.broken || is_odd) && self.is_success && self.bill.operation().generates() {
@@ -185,11 +211,8 @@ impl Flow {
             facts.text_bytes = facts.text_bytes.max(self.bytes);
             facts.reasoned |= self.is_coded;
         }
-        let cost = self.bill.settle(end, &facts);
-        if let Some(recording) = self.recording.filter(|_| end == End::Complete && self.is_over) {
-            recording.keep(facts, cost, self.app.clock.now_ms());
-        }
-        cost
+        let recording = self.recording.filter(|_| end == End::Complete && self.is_over);
+        Learned { facts, bill: self.bill, recording, now_ms: self.app.clock.now_ms() }
     }
 
     /// The client has left.

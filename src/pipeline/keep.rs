@@ -13,6 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::replay::Replay;
 use crate::cache::flight::Paid;
 use crate::cache::{About, Kept, Key, Room};
 use crate::domain::money::Usd;
@@ -38,6 +39,8 @@ pub struct Recording {
     bytes_max: usize,
     /// Where others wait to be told what it cost.
     paid: Option<Paid>,
+    /// What may be given if nobody answers.
+    pub spare: Option<Replay>,
     is_success: bool,
     /// Gone once it is known that the answer is not kept.
     tape: Option<Tape>,
@@ -54,7 +57,8 @@ impl Recording {
     /// A recording that will be kept under `key`, unless it has more than `bytes_max` bytes.
     #[must_use]
     pub fn new(room: Arc<Room>, key: Key, about: About, ttl: Duration, bytes_max: usize) -> Self {
-        Self { room, key, about, ttl, bytes_max, paid: None, is_success: false, tape: Some(Tape::default()) }
+        let tape = Some(Tape::default());
+        Self { room, key, about, ttl, bytes_max, paid: None, spare: None, is_success: false, tape }
     }
 
     /// Tells `paid` what the answer cost, if it turns out to be whole and good.

@@ -32,8 +32,10 @@ mod conversation;
 mod equals;
 pub mod route;
 pub mod keep;
+pub mod replay;
 pub mod recall;
 pub mod join;
+pub mod afresh;
 pub mod reserve;
 pub mod metered;
 pub mod parcel;
@@ -41,6 +43,7 @@ pub mod flight;
 pub mod course;
 mod downgrade;
 pub mod dispatch;
+pub mod instead;
 pub mod deliver;
 pub mod tap;
 pub mod flow;
@@ -104,6 +107,10 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     loop {
         let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
             Ok(Recalled::Answer(response)) => return response,
+            Ok(Recalled::Renew(response, afresh)) => {
+                afresh::ask(&app, arrival, &caller, call, decision, afresh);
+                return response;
+            }
             Ok(Recalled::Ask(tab, recording)) => {
                 let asked = send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await;
                 return answered(&app, asked, arrival, admission).await;
@@ -178,12 +185,21 @@ async fn send(
     told: &mut Told,
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
-    let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
-    drop(call);
-    told.answered(&served);
-    // What somebody else said is not what the first would say the next time.
-    let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
-    deliver::deliver(app, served, told, recording).await
+    let mut recording = recording;
+    let spare = recording.as_mut().and_then(|recording| recording.spare.take());
+    let asked = async {
+        let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
+        drop(call);
+        if spare.is_some() && instead::is_failure(&served) {
+            return Err(instead::failed(served));
+        }
+        told.answered(&served);
+        // What somebody else said is not what the first would say the next time.
+        let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
+        deliver::deliver(app, served, told, recording).await
+    };
+    let asked = asked.await;
+    asked.or_else(|unserved| instead::instead(app, unserved, spare, told))
 }
 
 /// A request's line in the ledger, with all that its head tells.

@@ -5,34 +5,31 @@
 //!
 //! Invariant: an answer goes only to the namespace that it was kept for, and each hit has its own ledger entry of no cost.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, Response};
 
+use super::afresh::{Afresh, REVALIDATE};
 use super::arrive::Arrival;
 use super::body::Body;
 use super::identify::Caller;
 use super::keep::Recording;
 use super::parcel::usage_edit;
 use super::read::Call;
-use super::respond::{Told, write_cost};
+use super::replay::Replay;
+use super::respond::Told;
 use super::route::Candidate;
-use super::settle::Pricing;
 use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::cache::{About, Kept, Key, KeyMaker, Namespace};
 use crate::config::{CacheCase, CachePolicy, CacheScope};
 use crate::domain::cap::{Capped, Enforcement, OnExceed};
-use crate::domain::entry::{CacheUse, Outcome};
-use crate::domain::money::Usd;
+use crate::domain::entry::CacheUse;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::IncludeUsage;
 use crate::protocol::canonical::{Omissions, Temperature, canonical};
-use crate::protocol::meter::{Head, Meter};
-use crate::protocol::strip::{UsageEvents, Watch};
+use crate::protocol::strip::UsageEvents;
 use crate::upstream::headers::query_key;
 
 /// What a client wants of the cache.
@@ -73,6 +70,8 @@ pub enum Recalled {
     Ask(Tab, Option<Box<Recording>>),
     /// The same, and identical requests may wait for it.
     Share(Tab, Box<Recording>, Key),
+    /// The answer, and the request has to be asked once more in the background.
+    Renew(Response<Body>, Afresh),
 }
 
 /// A request whose answer may be kept.
@@ -107,8 +106,7 @@ pub fn recall(
     told: &mut Told,
     mut tab: Tab,
 ) -> Result<Recalled, Refusal> {
-    let cache = &arrival.snapshot.config.cache;
-    let is_on = cache.is_on();
+    let is_on = arrival.snapshot.config.cache.is_on();
     let wish = match wish(&arrival.head.headers) {
         Ok(wish) => wish,
         Err(refusal) => return Err(refused(tab, refusal)),
@@ -126,13 +124,45 @@ pub fn recall(
         };
     };
     let found = if wish == Wish::Refresh { None } else { app.cache.find(&case.key, &case.namespace) };
-    if let Some(kept) = found.filter(|kept| kept.is_fresh(arrival.at_ms)) {
-        return hit(arrival, call, candidate, &case, &kept, told, tab).map(Recalled::Answer);
+    let replay = |kept| Replay::new(kept, case.usage_events, arrival, call, candidate);
+    let old = match found {
+        Some(kept) if kept.is_fresh(arrival.at_ms) => {
+            return replay(kept).give(CacheUse::Hit, told, tab).map(Recalled::Answer);
+        }
+        old => old,
+    };
+    let recording = |spare| Box::new(recording(app, arrival, caller, candidate, policy, &case, spare));
+    if let Some(kept) = old.clone().filter(|kept| may_be_renewed(policy, wish, kept, arrival)) {
+        let response = replay(kept).give(CacheUse::Stale, told, tab)?;
+        let afresh = Afresh { recording: recording(None), name: case.name(), reason: REVALIDATE };
+        return Ok(Recalled::Renew(response, afresh));
     }
     (told.cache, tab.entry().cache) = (Some(CacheUse::Miss), CacheUse::Miss);
     if wish == Wish::Only {
         return Err(refused(tab, not_cached("no answer to this request is kept")));
     }
+    let recording = recording(old.filter(|kept| kept.is_within(policy.stale_if_error, arrival.at_ms)).map(replay));
+    match wish == Wish::Use && may_be_shared(arrival, caller, call, candidate) {
+        true => Ok(Recalled::Share(tab, recording, case.name())),
+        false => Ok(Recalled::Ask(tab, Some(recording))),
+    }
+}
+
+/// Whether an old answer is given while another is asked for.
+fn may_be_renewed(policy: &CachePolicy, wish: Wish, kept: &Kept, arrival: &Arrival) -> bool {
+    wish == Wish::Use && kept.is_within(policy.stale_while_revalidate, arrival.at_ms)
+}
+
+/// What writes the answer down; `spare` may be given if there is none.
+fn recording(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    candidate: &Candidate,
+    policy: &CachePolicy,
+    case: &Case,
+    spare: Option<Replay>,
+) -> Recording {
     let about = About {
         namespace: case.namespace.clone(),
         key: caller.account.key.clone(),
@@ -141,12 +171,10 @@ pub fn recall(
         model: candidate.model.clone(),
         operation: arrival.endpoint.operation,
     };
-    let recording = Recording::new(app.cache.clone(), case.key, about, policy.ttl, cache.answer_bytes_max);
-    let recording = Box::new(recording);
-    match wish == Wish::Use && may_be_shared(arrival, caller, call, candidate) {
-        true => Ok(Recalled::Share(tab, recording, case.name())),
-        false => Ok(Recalled::Ask(tab, Some(recording))),
-    }
+    let bytes_max = arrival.snapshot.config.cache.answer_bytes_max;
+    let mut recording = Recording::new(app.cache.clone(), case.key, about, policy.ttl, bytes_max);
+    recording.spare = spare;
+    recording
 }
 
 /// Whether identical requests may wait for the answer. Offered tools may be called, and such an answer is nobody else's; nor is
@@ -306,68 +334,4 @@ fn add_headers(headers: &HeaderMap, operation: Operation, key: &mut KeyMaker) {
         headers.get_all(ACCEPT_ENCODING).iter().for_each(|value| key.part(value.as_bytes()));
     }
     key.part(b"");
-}
-
-/// Answers with what is kept.
-fn hit(
-    arrival: &Arrival,
-    call: &Call,
-    candidate: &Candidate,
-    case: &Case,
-    kept: &Kept,
-    told: &mut Told,
-    mut tab: Tab,
-) -> Result<Response<Body>, Refusal> {
-    told.cache = Some(CacheUse::Hit);
-    let elapsed_ms = tab.elapsed_ms();
-    let entry = tab.entry();
-    entry.cache = CacheUse::Hit;
-    entry.status = 200;
-    entry.first_byte_ms = Some(elapsed_ms);
-    entry.served_model.clone_from(&kept.facts.served_model);
-    entry.saved = worth(arrival, call, candidate, kept);
-    tab.answer(Outcome::CacheHit)?;
-    let mut response = Response::new(Body::whole(replayed(kept, case.usage_events)));
-    let headers = response.headers_mut();
-    headers.extend(kept.headers.iter().cloned());
-    told.write(headers);
-    write_cost(Usd::ZERO, headers);
-    Ok(response)
-}
-
-/// What the answer would have cost now, or where nothing was reported what it was charged.
-fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> Usd {
-    if !kept.facts.usage_final {
-        return kept.cost.unwrap_or_default();
-    }
-    let pricing = Pricing {
-        snapshot: arrival.snapshot.clone(),
-        provider: candidate.provider.clone(),
-        operation: arrival.endpoint.operation,
-        model: candidate.model.clone(),
-        input_bound: 0,
-        may_reason: false,
-        thinks: false,
-        is_stream: call.ask.stream,
-        service_tier: call.ask.service_tier.clone(),
-        is_capped: false,
-        output_limit: None,
-        claim: None,
-        metered: None,
-    };
-    pricing.worth(&kept.facts, arrival.at_ms).unwrap_or_default()
-}
-
-/// The bytes for this client: without the usage event if it did not ask for that.
-fn replayed(kept: &Kept, usage_events: UsageEvents) -> Bytes {
-    let content_type = kept.headers.iter().find(|(name, _)| *name == CONTENT_TYPE).map(|(_, value)| value);
-    let content_type = content_type.and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
-    if usage_events == UsageEvents::Pass || content_type.starts_with("application/json") {
-        return kept.bytes.clone();
-    }
-    let meter = Meter::new(kept.about.operation, Head { status: 200, content_type, content_encoding: "" });
-    let (mut watch, mut out) = (Watch::new(meter, usage_events), VecDeque::new());
-    watch.feed(kept.bytes.clone(), &mut out);
-    watch.release(&mut out);
-    if out.len() == 1 { out.pop_front().unwrap_or_default() } else { out.make_contiguous().concat().into() }
 }

@@ -115,7 +115,7 @@ pub async fn reserve(
                 // A cheaper model is looked for by whoever knows the others.
                 let smaller = match exceeded.on_exceed {
                     OnExceed::Shrink if tries < SHRINKS_MAX => case.affordable(exceeded.room()),
-                    OnExceed::Shrink | OnExceed::Refuse | OnExceed::Downgrade(_) => None,
+                    OnExceed::Shrink | OnExceed::Refuse | OnExceed::CacheOnly | OnExceed::Downgrade(_) => None,
                 };
                 let Some(smaller) = smaller else {
                     let refusal = Refusal::exceeded(*exceeded, snapshot.config.money.refusal_status);

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::body::BrokenOff;
 use super::flow::Flow;
 use super::settle::End;
+use crate::bank::tab::Tab;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
@@ -46,6 +47,39 @@ enum Step {
     Piece(Bytes),
     Failed(End),
     Over,
+}
+
+/// A whole answer that broke off before its head went out. Dropped, it settles itself.
+#[derive(Debug)]
+pub struct Broken {
+    /// There is none where the answer is settled.
+    flow: Option<Flow>,
+    end: End,
+    refusal: Refusal,
+}
+
+impl Broken {
+    /// What the client is told.
+    #[must_use]
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    /// Ends the request, and says what the client is told.
+    #[must_use]
+    pub fn settle(self) -> Refusal {
+        if let Some(mut flow) = self.flow {
+            flow.bill.note_refusal(&self.refusal);
+            flow.settle(self.end);
+        }
+        self.refusal
+    }
+
+    /// Ends the attempt and not the request, whose tab is given back.
+    #[must_use]
+    pub fn close(self) -> (Option<Tab>, Refusal) {
+        (self.flow.and_then(|flow| flow.close(self.end)), self.refusal)
+    }
 }
 
 impl Tap {
@@ -90,13 +124,15 @@ impl Tap {
     /// Reads the whole body, before its head goes out, and says what it cost.
     ///
     /// # Errors
-    /// The upstream broke off. The request has its entry then.
-    pub async fn collect(mut self) -> Result<(Bytes, Option<Usd>), Refusal> {
+    /// The upstream broke off.
+    pub async fn collect(mut self) -> Result<(Bytes, Option<Usd>), Box<Broken>> {
         let mut pieces = Vec::with_capacity(1);
         loop {
             match std::future::poll_fn(|context| self.poll_step(context)).await {
                 Step::Piece(piece) => pieces.push(piece),
-                Step::Failed(end) => return Err(self.refuse(end)),
+                Step::Failed(end) => {
+                    return Err(Box::new(Broken { flow: self.flow.take(), end, refusal: end.refusal() }));
+                }
                 Step::Over => break,
             }
         }
@@ -180,16 +216,6 @@ impl Tap {
         let Some(last_words) = last_words else { return Some(Err(BrokenOff)) };
         self.ready.push_back(last_words);
         self.ready.pop_front().map(|piece| Ok(Frame::data(piece)))
-    }
-
-    /// The upstream failed, and the client has not got a head yet.
-    fn refuse(&mut self, end: End) -> Refusal {
-        let refusal = end.refusal();
-        if let Some(mut flow) = self.flow.take() {
-            flow.bill.note_refusal(&refusal);
-            flow.settle(end);
-        }
-        refusal
     }
 
     /// Ready once nothing has come for too long, or for so long that the client gets a keep-alive. One timer serves the whole

@@ -61,7 +61,6 @@ fn unknown_keys_are_refused_with_a_suggestion() {
 fn keys_of_later_versions_are_refused_and_not_ignored() {
     let later = "not enforced by this version of tollgate, so it is refused rather than ignored";
     for (text, place) in [
-        ("[teams.search]\ncaps = { day = \"1\" }\non_exceed = \"cache-only\"", "3:13: teams.search.on_exceed"),
         ("[models.\"gpt-*\"]\nlimits = {}", "2:1: models.\"gpt-*\".limits"),
         ("[routing]\nclassifier = \"llm\"", "2:1: routing.classifier"),
     ] {

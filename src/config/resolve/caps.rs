@@ -123,15 +123,7 @@ fn alerts(section: &Section<'_>) -> Vec<Share> {
 }
 
 fn on_exceed(section: &Section<'_>) -> OnExceed {
-    match section.text("on_exceed") {
-        Some("cache-only") => later(section),
-        Some(_) | None => section.parsed("on_exceed", OnExceed::parse).unwrap_or_default(),
-    }
-}
-
-fn later(section: &Section<'_>) -> OnExceed {
-    section.complain("on_exceed", "not enforced by this version of tollgate, so it is refused rather than ignored");
-    OnExceed::Refuse
+    section.parsed("on_exceed", OnExceed::parse).unwrap_or_default()
 }
 
 fn amount(section: &Section<'_>, key: &str) -> Option<Usd> {
