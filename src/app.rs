@@ -3,6 +3,7 @@
 pub mod keys;
 mod kept;
 pub mod door;
+pub mod judge;
 mod open;
 pub mod pins;
 pub mod reload;
@@ -83,6 +84,8 @@ pub struct App {
     pub pepper: ring::hmac::Key,
     /// Which model each conversation is on.
     pub pins: pins::Pins,
+    /// What is remembered of judges.
+    pub judge: judge::Judge,
     /// What the admin interface asks for, over TCP.
     pub admin_token: ArcSwap<Secret>,
     /// How the config is read again, and what came of it.

@@ -131,6 +131,7 @@ impl App {
             scribe,
             drain: Drain::default(),
             pins: super::pins::Pins::default(),
+            judge: super::judge::Judge::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),

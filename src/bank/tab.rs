@@ -83,6 +83,12 @@ impl Tab {
         self.entry.get_or_insert_with(|| Box::new(Entry::blank()))
     }
 
+    /// What the attempts that have ended cost; `None` is unpriced.
+    #[must_use]
+    pub fn cost(&self) -> Option<Usd> {
+        self.entry.as_ref().map_or(Some(Usd::ZERO), |entry| entry.attempts.iter().map(|attempt| attempt.cost).sum())
+    }
+
     /// The bank that the tab is kept at.
     #[must_use]
     pub fn bank(&self) -> &Arc<Bank> {

@@ -46,7 +46,7 @@ pub use parts::{
 };
 pub use resilience::{ApiKey, Balance, Breaking, Fallback, Fallbacks, Patience, Retries, Sharing};
 pub use rights::{DefaultRights, Permit, Rights};
-pub use routing::Routing;
+pub use routing::{Judge, Routing};
 pub use secret::{Secret, Secrets};
 pub use subnet::{Subnet, SubnetError};
 

@@ -328,7 +328,14 @@ impl Page<'_> {
         self.line("mode", word(&words::MODE, routing.mode))?;
         let globs = |globs: &Vec<Glob>| globs.iter().map(|glob| quoted(glob.as_str())).collect::<Vec<_>>().join(", ");
         self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
+        self.line("classifier", word(&words::CLASSIFIER, routing.classifier))?;
         self.line("turns", routing.turns)?;
+        let judge = &routing.judge;
+        self.0.write_str("\n[routing.judge]\n")?;
+        self.maybe("upstream", judge.upstream.as_ref().map(quoted))?;
+        self.maybe("model", judge.model.as_ref().map(quoted))?;
+        self.line("deadline_ms", judge.deadline.as_millis())?;
+        self.line("max_tokens", judge.tokens_max)?;
         for (upstream, tiers) in &routing.tiers {
             self.head("routing.tiers", upstream)?;
             for ((tier, _), model) in words::TIER.iter().zip(tiers) {

@@ -272,7 +272,9 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 pub(super) const ROUTING: Keys =
-    Keys { now: &["mode", "routable", "turns", "tiers", "teams", "routes"], later: &["classifier"] };
+    Keys { now: &["mode", "routable", "classifier", "judge", "turns", "tiers", "teams", "routes"], later: &[] };
+
+pub(super) const JUDGE: Keys = Keys { now: &["upstream", "model", "deadline_ms", "max_tokens"], later: &[] };
 
 pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
 

@@ -129,7 +129,9 @@ pub async fn follow(
         headers.remove(name);
     }
     told.write(&mut headers);
-    write_cost(Usd::ZERO, &mut headers);
+    if let Some(cost) = tab.cost() {
+        write_cost(cost, &mut headers);
+    }
     let follower = Follower {
         tab,
         app: app.clone(),

@@ -8,6 +8,7 @@
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
+//! judge     one word of a cheap model on how hard it is, where config wants that; then route again
 //! recall    the same answer again, if it is kept: then the request ends here
 //! join      the same answer for all who ask at the same time: one of them goes on
 //! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
@@ -31,6 +32,7 @@ mod choose;
 mod conversation;
 mod equals;
 pub mod route;
+pub mod judge;
 pub mod keep;
 pub mod replay;
 pub mod recall;
@@ -66,6 +68,7 @@ use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::operation::Dialect;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::Verdict;
 use crate::protocol::ask;
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::Record;
@@ -96,13 +99,19 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         }
     };
     let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place: None });
-    let (call, admission, decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
+    let (call, admission, mut decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
             tab.refuse(&refusal);
             return unheard(&app, arrival, &refusal).await;
         }
     };
+    if decision.asks_judge {
+        (decision, tab) = match Box::pin(consult(&app, &arrival, &caller, &call, &decision, tab)).await {
+            Ok(consulted) => consulted,
+            Err(refusal) => return Told::of(id, &decision, admission).refuse(&refusal, dialect),
+        };
+    }
     let mut told = Told::of(id, &decision, admission);
     loop {
         let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
@@ -166,13 +175,45 @@ async fn prepare(
     permit::body(arrival, caller, &call)?;
     admit::no_loop(app, arrival, &caller.account, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let mut decision = route::route(app, arrival, caller, &call)?;
+    let decision = decide(app, arrival, caller, &call, Verdict::NotAsked, tab)?;
+    Ok((call, admission, decision))
+}
+
+/// Where the request goes, as far as the caller's key lets it.
+fn decide(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    verdict: Verdict,
+    tab: &mut Tab,
+) -> Result<Decision, Refusal> {
+    let mut decision = route::route(app, arrival, caller, call, verdict)?;
     permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
     entry.requested_model = decision.requested.clone();
     entry.tier = decision.tier;
     decision.first.note(entry);
-    Ok((call, admission, decision))
+    Ok(decision)
+}
+
+/// Asks a judge, and decides again. On an error the request has its entry.
+async fn consult(
+    app: &Arc<App>,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    decision: &Decision,
+    tab: Tab,
+) -> Result<(Decision, Tab), Refusal> {
+    let (verdict, mut tab) = judge::judge(app, arrival, caller, call, decision, tab).await?;
+    match decide(app, arrival, caller, call, verdict, &mut tab) {
+        Ok(decision) => Ok((decision, tab)),
+        Err(refusal) => {
+            tab.refuse(&refusal);
+            Err(refusal)
+        }
+    }
 }
 
 /// The stages that cost money. On an error the request has its entry.

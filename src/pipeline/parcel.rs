@@ -17,7 +17,7 @@ use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_model, set_output_limit, splice, splice_path};
 use crate::protocol::strip::UsageEvents;
-use crate::upstream::headers::scrub_request;
+use crate::upstream::headers::{drop_credentials, scrub_request};
 use crate::upstream::rope::{Rope, Sent};
 
 /// The price book's name for Azure, which serves the models of several makers behind one API.
@@ -82,8 +82,11 @@ pub fn pack(
         headers.remove(CONTENT_ENCODING);
     }
     prepare(headers, operation);
-    if let Some(lease) = bill.lease() {
-        lease.authorize(headers);
+    match bill.lease() {
+        Some(lease) => lease.authorize(headers),
+        // The client's never goes where one of ours belongs.
+        None if candidate.provider.has_credential() => drop_credentials(headers),
+        None => {}
     }
     Ok(Parcel { request, sent, usage_events })
 }

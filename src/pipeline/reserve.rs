@@ -37,7 +37,7 @@ const OUTPUT_MIN: u64 = 256;
 const SHRINKS_MAX: usize = 8;
 
 /// A header by which a request limits its own cost.
-const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
+pub const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
 
 /// What a request can cost.
 #[derive(Clone, Copy, Debug)]

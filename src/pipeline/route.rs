@@ -12,6 +12,7 @@ use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::Verdict;
 use crate::protocol::ask::reads_json;
 use crate::upstream::credentials::Turn;
 use crate::upstream::provider::Provider;
@@ -23,6 +24,8 @@ pub struct Decision {
     pub requested: Arc<str>,
     /// How hard the request is, where that was asked.
     pub tier: Option<Tier>,
+    /// Whether a judge's word could still change where it goes.
+    pub asks_judge: bool,
     /// Where it goes first.
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
@@ -64,11 +67,17 @@ pub struct Candidate {
     pub reason: Cow<'static, str>,
 }
 
-/// Chooses.
+/// Chooses, with what a judge has said.
 ///
 /// # Errors
 /// No upstream serves the dialect, the caller has no credential for the one that does, or no model can be chosen.
-pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
+pub fn route(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    verdict: Verdict,
+) -> Result<Decision, Refusal> {
     let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
         (Some(model), _) => (*model.text).into(),
         (None, Some(in_path)) => (*in_path).into(),
@@ -89,7 +98,8 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    let choice = choose::choose(app, arrival, caller, call, provider, &requested)?;
+    let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
+    let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
     let (model, tier, reason) = match choice {
         Some(choice) => (choice.model, choice.tier, choice.reason),
         None => (requested.clone(), None, reason.into()),
@@ -101,7 +111,8 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         None => others(arrival, caller, call, &first),
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
-    let mut decision = Decision { requested, tier, first, others, turn: Turn::Any, whose, lowered: OnceLock::new() };
+    let turn = Turn::Any;
+    let mut decision = Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() };
     equals::share(app, arrival, caller, call, &mut decision);
     Ok(decision)
 }

@@ -55,6 +55,8 @@ pub struct Bill {
     /// Our credential that is used for it, if we have one.
     lease: Option<Lease>,
     _busy: Option<Busy>,
+    /// Whether it says nothing of how well the upstream is.
+    is_kept_from_breakers: bool,
 }
 
 /// What a price depends on, kept from the request.
@@ -103,7 +105,7 @@ impl Bill {
     #[must_use]
     pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
         let _busy = pricing.provider.begin();
-        Self { debt, pricing, bank, status: 0, probe: None, lease: None, _busy }
+        Self { debt, pricing, bank, status: 0, probe: None, lease: None, _busy, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.
@@ -136,6 +138,11 @@ impl Bill {
         }
     }
 
+    /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.
+    pub const fn keep_from_breakers(&mut self) {
+        self.is_kept_from_breakers = true;
+    }
+
     /// The upstream has answered with this status.
     pub fn note_status(&mut self, status: u16) {
         self.status = status;
@@ -155,7 +162,9 @@ impl Bill {
     }
 
     fn note_health(&mut self, health: Health) {
-        self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        if !self.is_kept_from_breakers {
+            self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        }
         self.probe = None;
     }
 
@@ -229,11 +238,10 @@ impl Bill {
         has_room
     }
 
-    /// Settles, and says what it cost unless that is unknown.
+    /// Settles, and says what the request cost with all of its attempts, unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
         let closing = self.conclude(end, facts);
-        self.debt.settle(closing);
-        closing.cost
+        self.debt.settle(closing)
     }
 
     /// Settles the attempt and not the request, whose tab is given back.

@@ -10,6 +10,7 @@ pub mod excerpt;
 pub mod canonical;
 pub mod declared;
 pub mod splice;
+pub mod question;
 pub mod bounds;
 pub mod error_body;
 pub mod sse;

@@ -51,6 +51,7 @@ pub struct Metrics {
     rate_limited: Mutex<Family<u64>>,
     again: Mutex<Family<u64>>,
     queued: Mutex<Family<u64>>,
+    judged: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
 }
@@ -117,6 +118,7 @@ impl Metrics {
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             again: Mutex::new(Family::new(&["upstream", "kind"])),
             queued: Mutex::new(Family::new(&["team", "how"])),
+            judged: Mutex::new(Family::new(&["result"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
         }
@@ -144,6 +146,11 @@ impl Metrics {
         *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
     }
 
+    /// Counts a question to a judge, by what came of it.
+    pub fn note_judge(&self, result: &str) {
+        *lock(&self.judged).at(&[Label::Known(result)]) += 1;
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -156,6 +163,9 @@ impl Metrics {
         write_counts(again, &lock(&self.again), &mut out);
         let queued = counter("tollgate_queued_total", "Requests that found no place at once, and what became of them");
         write_counts(queued, &lock(&self.queued), &mut out);
+        let judged =
+            counter("tollgate_judge_total", "Questions to a judge of how hard a request is, by what came of it");
+        write_counts(judged, &lock(&self.judged), &mut out);
         self.write_process(&mut out);
         out
     }

@@ -186,6 +186,12 @@ impl Credentials {
         self.all.iter().min_by_key(rest).map(Credential::lease)
     }
 
+    /// Any credential for `model`, one that does not rest if there is one.
+    #[must_use]
+    pub fn lease_any(&self, model: &str, now_us: u64) -> Option<Lease> {
+        self.lease(model, Turn::Any, Tried::default(), now_us).or_else(|| self.lease_anyway(model, now_us))
+    }
+
     /// In how many microseconds one is there for `model`; 0 if one is.
     #[must_use]
     pub fn wait_us(&self, model: &str, now_us: u64) -> u64 {

@@ -27,6 +27,7 @@ mod harness;
 mod identity;
 mod index;
 mod journal;
+mod judge;
 mod keys;
 mod left_open;
 mod lifecycle;

@@ -78,7 +78,7 @@ pub(super) mod words {
     use crate::domain::cap::Enforcement;
     use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
-    use crate::domain::routing::Mode;
+    use crate::domain::routing::{Classifier, Mode};
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
         [("off", Anonymous::Off), ("loopback", Anonymous::Loopback)];
@@ -91,6 +91,8 @@ pub(super) mod words {
     pub(in super::super) const SHAPE: [(&str, Shape); 2] = [("json", Shape::Json), ("slack", Shape::Slack)];
     pub(in super::super) const MODE: [(&str, Mode); 3] =
         [("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
+    pub(in super::super) const CLASSIFIER: [(&str, Classifier); 3] =
+        [("local", Classifier::Local), ("llm", Classifier::Llm), ("hybrid", Classifier::Hybrid)];
     pub(in super::super) const TIER: [(&str, Tier); 3] =
         [("simple", Tier::Simple), ("medium", Tier::Medium), ("complex", Tier::Complex)];
     pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
