@@ -30,6 +30,12 @@ const REST_US_MAX: u64 = 3_600_000_000;
 /// The longest rest of a credential whose limit is nearly used up: limits fill up again all the time.
 const NEAR_US_MAX: u64 = 10_000_000;
 
+/// A header that holds a credential.
+pub type Header = (HeaderName, HeaderValue);
+
+/// What config says of a credential: its header, where it came from, and its weight.
+pub type Said = (Header, Box<str>, u32);
+
 /// All credentials of an upstream.
 #[derive(Debug)]
 pub struct Credentials {
@@ -45,7 +51,7 @@ pub struct Credential {
     number: usize,
     /// Where it came from, such as `env OPENAI_API_KEY`.
     origin: Box<str>,
-    header: (HeaderName, HeaderValue),
+    header: Header,
     load: Arc<Load>,
     cooldown_us: u64,
     /// How many rests there are, so that a credential without any takes no lock.
@@ -104,13 +110,13 @@ impl Credentials {
     #[must_use]
     pub fn new(
         upstream: &Arc<str>,
-        headers: Vec<((HeaderName, HeaderValue), Box<str>, u32)>,
+        headers: Vec<Said>,
         balance: Balance,
         cooldown: Duration,
         known: Option<&Self>,
     ) -> Self {
         let cooldown_us = micros(cooldown);
-        let make = |(at, (header, origin, weight)): (usize, ((HeaderName, HeaderValue), Box<str>, u32))| {
+        let make = |(at, (header, origin, weight)): (usize, Said)| {
             let number = at + 1;
             let is_same = |old: &&Arc<Credential>| {
                 old.header == header
