@@ -34,6 +34,7 @@ mod equals;
 pub mod route;
 pub mod judge;
 pub mod keep;
+pub mod case;
 pub mod replay;
 pub mod recall;
 pub mod join;

@@ -15,7 +15,7 @@ use crate::bank::Bank;
 use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
 use crate::bank::tab::{STATUS_CLIENT_LEFT, Tab};
-use crate::domain::entry::Outcome;
+use crate::domain::entry::{CacheUse, Outcome};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
@@ -46,7 +46,8 @@ const CUT: &str = "metered_cut";
 #[derive(Debug)]
 pub struct Bill {
     debt: Debt,
-    pricing: Pricing,
+    /// In a box, since a bill goes from hand to hand.
+    pricing: Box<Pricing>,
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
@@ -104,7 +105,7 @@ impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        let _busy = pricing.provider.begin();
+        let (_busy, pricing) = (pricing.provider.begin(), Box::new(pricing));
         Self { debt, pricing, bank, status: 0, probe: None, lease: None, _busy, is_kept_from_breakers: false }
     }
 
@@ -173,6 +174,11 @@ impl Bill {
         if let Some(entry) = self.debt.entry() {
             entry.status = refusal.status();
         }
+    }
+
+    /// What the answer says of one that the cache has given.
+    pub fn note_cache(&mut self, cache: CacheUse) {
+        self.debt.entry().into_iter().for_each(|entry| entry.cache = cache);
     }
 
     /// The first byte of the answer's body has come.
