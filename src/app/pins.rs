@@ -47,6 +47,8 @@ pub struct Place {
     pub failed: Option<Tier>,
     /// A hash of what was asked last.
     pub asked: u64,
+    /// Prompt tokens of the last answer that a provider's cache holds, as they were metered.
+    pub held: u64,
 }
 
 impl Default for Pins {
@@ -105,6 +107,12 @@ impl Pins {
 }
 
 impl Place {
+    /// Prompt tokens that the cache of a model would hold by now that had answered all along.
+    #[must_use]
+    pub fn warm(&self, now_ms: u64) -> u64 {
+        if now_ms.saturating_sub(self.at_ms) <= self.cached_ms() { self.held } else { 0 }
+    }
+
     /// The model, and what its provider's prompt cache holds by now.
     #[must_use]
     pub fn pin(&self, now_ms: u64) -> Pin {
@@ -128,7 +136,16 @@ mod tests {
     use super::*;
 
     fn place(at_ms: u64) -> Place {
-        Place { model: "m".into(), tier: Tier::Simple, prompt_tokens: 900, at_ms, ttl_s: 0, failed: None, asked: 0 }
+        Place {
+            model: "m".into(),
+            tier: Tier::Simple,
+            prompt_tokens: 900,
+            at_ms,
+            ttl_s: 0,
+            failed: None,
+            asked: 0,
+            held: 0,
+        }
     }
 
     #[test]

@@ -62,8 +62,11 @@ pub struct Entry {
     pub overrun: bool,
     /// What the provider will bill; `None` is unpriced, which is not zero.
     pub cost: Option<Usd>,
-    /// What a cache or the router saved.
+    /// What the response cache saved.
     pub saved: Usd,
+    /// What the model that was asked for would have cost, its prompt cache warm, where routing chose; `None` where that is unknown
+    /// or was not asked.
+    pub baseline: Option<Usd>,
     /// The price book and row that the charge used.
     pub price: Option<PriceRef>,
     /// The worst case that was held before the call; `None` where it could not be bounded or priced.
@@ -109,6 +112,7 @@ impl Entry {
             overrun: false,
             cost: Some(Usd::ZERO),
             saved: Usd::ZERO,
+            baseline: None,
             price: None,
             quote: None,
             latency_ms: 0,
@@ -118,6 +122,23 @@ impl Entry {
             requests: 1,
         }
     }
+}
+
+impl Entry {
+    /// What the response cache and routing saved together: an amount, and whether it is below zero.
+    #[must_use]
+    pub const fn saved_in_all(&self) -> (Usd, bool) {
+        match (self.baseline, self.cost) {
+            (Some(baseline), Some(cost)) => difference(self.saved.plus(baseline), cost),
+            (Some(_) | None, _) => (self.saved, false),
+        }
+    }
+}
+
+/// `from` less `what`: an amount, and whether it is below zero.
+#[must_use]
+pub const fn difference(from: Usd, what: Usd) -> (Usd, bool) {
+    if from.pico() < what.pico() { (what.less(from), true) } else { (from.less(what), false) }
 }
 
 /// One dispatch to one upstream, as it closed.

@@ -3,6 +3,7 @@
 
 use super::adjustment::{Adjustment, Direction};
 use super::entry::Entry;
+use super::money::Usd;
 use super::report_text::{csv_line, csv_text};
 use super::utc::Moment;
 
@@ -134,7 +135,7 @@ fn cells(entry: &Entry, entry_hash: &str) -> [String; COLUMNS.len()] {
         entry.usage_source.name().to_owned(),
         // Unknown is empty, and never zero.
         entry.cost.map(|cost| cost.fixed()).unwrap_or_default(),
-        entry.saved.to_string(),
+        signed(entry.saved_in_all()),
         text(entry.price.as_ref().map(|price| &*price.version)),
         entry.quote.map(|quote| quote.to_string()).unwrap_or_default(),
         entry.latency_ms.to_string(),
@@ -146,6 +147,10 @@ fn cells(entry: &Entry, entry_hash: &str) -> [String; COLUMNS.len()] {
         String::new(),
         entry.cost.map(|cost| cost.fixed()).unwrap_or_default(),
     ]
+}
+
+fn signed((amount, is_negative): (Usd, bool)) -> String {
+    format!("{}{amount}", if is_negative { "-" } else { "" })
 }
 
 #[cfg(test)]

@@ -90,7 +90,12 @@ fn write_usage(usage: &Usage, mut object: Object<'_>) {
 fn write_charge(entry: &Entry, object: &mut Object<'_>) {
     object.text("usage_source", entry.usage_source.name()).truth("overrun", entry.overrun);
     write_cost(entry.cost, object);
-    object.shown("saved_usd", entry.saved);
+    let (saved, is_negative) = entry.saved_in_all();
+    object.shown("saved_usd", format_args!("{}{saved}", if is_negative { "-" } else { "" }));
+    match entry.baseline {
+        Some(baseline) => object.shown("baseline_usd", baseline),
+        None => object.null("baseline_usd"),
+    };
     object.text_or_null("price_version", entry.price.as_ref().map(|price| &*price.version));
     match entry.quote {
         Some(quote) => object.shown("quote_usd", quote),
@@ -141,7 +146,7 @@ mod tests {
             r#""reasoning":4,"audio_in":0,"audio_out":0,"audio_cached":0,"image_in":0,"image_out":0,"#,
             r#""image_cached":0,"video_in":0,"document_in":0,"tool_prompt":0,"stored_tokens":0,"seconds":0,"#,
             r#""search_units":0,"server_tools":{}},"usage_source":"reported","overrun":false,"#,
-            r#""cost_usd":"0.001234500000","saved_usd":"0","price_version":"2026-11-20","quote_usd":"0.02","#,
+            r#""cost_usd":"0.001234500000","saved_usd":"0","baseline_usd":null,"price_version":"2026-11-20","quote_usd":"0.02","#,
             r#""latency_ms":812,"first_byte_ms":240,"attempts":[{"ordinal":0,"upstream":"anthropic","#,
             r#""model":"claude-haiku-5-5","status":200,"outcome":"complete","usage_source":"reported","#,
             r#""cost_usd":"0.001234500000"}],"entry_hash":"00ff"}"#,

@@ -250,6 +250,8 @@ mod tests {
             unpriced: requests(&|entry| entry.cost.is_none()),
             charged: Usd::ZERO,
             credited: Usd::ZERO,
+            routed: requests(&|entry| entry.tier.is_some() && entry.model != entry.requested_model),
+            ..Sums::default()
         }
     }
 

@@ -54,7 +54,7 @@ enum Place {
 /// A column: its name for programs, its heading for people, where it is printed, and its number.
 type Column = (&'static str, &'static str, Place, fn(&Sums) -> Cell);
 
-const COLUMNS: [Column; 18] = [
+const COLUMNS: [Column; 21] = [
     ("requests", "requests", Place::All, |sums| Cell::Count(sums.requests)),
     ("errors", "errors", Place::All, |sums| Cell::Count(sums.errors)),
     ("spend_usd", "spend USD", Place::All, |sums| Cell::Cost(sums.spend)),
@@ -62,14 +62,17 @@ const COLUMNS: [Column; 18] = [
     ("output_tokens", "output", Place::All, |sums| Cell::Count(sums.output)),
     ("cache_read_tokens", "cache read", Place::All, |sums| Cell::Count(sums.cache_read)),
     ("cache_write_tokens", "cache write", Place::All, |sums| Cell::Count(sums.cache_write)),
-    ("saved_usd", "saved USD", Place::All, |sums| Cell::Money(sums.saved)),
+    ("saved_usd", "saved USD", Place::All, |sums| Cell::signed(sums.saved_in_all())),
     ("estimated_usd", "estimated USD", Place::All, |sums| Cell::Money(sums.estimated)),
     ("estimated_share", "estimated", Place::All, |sums| Cell::Share(sums.estimated_share())),
     ("unpriced_requests", "unpriced", Place::All, |sums| Cell::Count(sums.unpriced)),
     ("unpriced_share", "", Place::Programs, |sums| Cell::Share(sums.unpriced_share())),
     ("reasoning_tokens", "", Place::Programs, |sums| Cell::Count(sums.reasoning)),
-    ("saved_by_cache_usd", "", Place::Programs, |sums| Cell::Money(sums.saved_by_cache)),
-    ("saved_by_routing_usd", "", Place::Programs, |sums| Cell::Money(sums.saved_by_routing())),
+    ("saved_by_cache_usd", "", Place::Programs, |sums| Cell::Money(sums.saved)),
+    ("saved_by_routing_usd", "", Place::Programs, |sums| Cell::signed(sums.saved_by_routing())),
+    ("routed_requests", "", Place::Programs, |sums| Cell::Count(sums.routed)),
+    ("compared_requests", "", Place::Programs, |sums| Cell::Count(sums.compared)),
+    ("baseline_usd", "", Place::Programs, |sums| Cell::Money(sums.baseline)),
     ("charged_usd", "charged USD", Place::Adjusted, |sums| Cell::Money(sums.charged)),
     ("credited_usd", "credited USD", Place::Adjusted, |sums| Cell::Money(sums.credited)),
     ("net_usd", "net USD", Place::Adjusted, |sums| Cell::signed(sums.net())),
@@ -184,6 +187,7 @@ fn period(table: &Table) -> String {
 }
 
 fn notes(table: &Table, out: &mut String) {
+    saved(table, out);
     if table.is_incomplete() {
         let unpriced = table.total.unpriced;
         out.push_str(&format!("\ncost incomplete: requests without a price, which count as 0 here: {unpriced}\n"));
@@ -191,6 +195,25 @@ fn notes(table: &Table, out: &mut String) {
     if table.total.estimated > Usd::ZERO {
         let share = Cell::Share(table.total.estimated_share()).for_people(2);
         out.push_str(&format!("\n{share} of the spend is estimated: the provider reported no usage for it\n"));
+    }
+}
+
+/// What was saved, by cause, and of how much that is known.
+fn saved(table: &Table, out: &mut String) {
+    let total = &table.total;
+    if total.saved == Usd::ZERO && total.routed == 0 {
+        return;
+    }
+    let shown = |cell: Cell| cell.for_people(cell.decimals());
+    let (cache, routing) = (shown(Cell::Money(total.saved)), shown(Cell::signed(total.saved_by_routing())));
+    out.push_str(&format!("\nsaved USD: {cache} by the response cache, {routing} by routing\n"));
+    if total.routed > 0 {
+        let (compared, routed) = (total.compared, total.routed);
+        let share = Cell::Share(total.compared_share()).for_people(2);
+        out.push_str(&format!(
+            "routing is compared with the model asked for, its prompt cache warm, where that is known: {compared} of {routed} \
+             routed requests ({share})\n"
+        ));
     }
 }
 
@@ -388,6 +411,9 @@ a       x             1       0       0.25    100      30          20           
 (none)  ?z            1       0       0.00    100      30          20            7       0.00           0.00      0.00%         1
 total                 3       0       1.00    300      90          60           21       0.00           0.25     25.00%         1
 
+saved USD: 0.00 by the response cache, 0.00 by routing
+routing is compared with the model asked for, its prompt cache warm, where that is known: 0 of 3 routed requests (0.00%)
+
 cost incomplete: requests without a price, which count as 0 here: 1
 
 25.00% of the spend is estimated: the provider reported no usage for it
@@ -406,7 +432,7 @@ cost incomplete: requests without a price, which count as 0 here: 1
         let names = ["plain", "with,comma", "with \"quotes\"", "two\nlines", "=HYPERLINK(\"x\")", "@cf/meta/llama"];
         let entries = names.map(|name| entry(Some("a"), name, Some(7)));
         let text = Format::Csv.print(&table("model,day", &entries));
-        let tail = ",2026-11-22,1,0,0.000000000007,100,30,20,7,0,0,0.0000,0,0.0000,4,0,0,0,0,0.000000000007\r\n";
+        let tail = ",2026-11-22,1,0,0.000000000007,100,30,20,7,0,0,0.0000,0,0.0000,4,0,0,1,0,0,0,0,0.000000000007\r\n";
         let quoted = [
             "\"'=HYPERLINK(\"\"x\"\")\"",
             "@cf/meta/llama",
@@ -417,7 +443,7 @@ cost incomplete: requests without a price, which count as 0 here: 1
         ];
         let head = "model,day,requests,errors,spend_usd,input_tokens,output_tokens,cache_read_tokens,cache_write_tokens,\
                     saved_usd,estimated_usd,estimated_share,unpriced_requests,unpriced_share,reasoning_tokens,\
-                    saved_by_cache_usd,saved_by_routing_usd,charged_usd,credited_usd,net_usd\r\n";
+                    saved_by_cache_usd,saved_by_routing_usd,routed_requests,compared_requests,baseline_usd,charged_usd,credited_usd,net_usd\r\n";
         let expect: String = quoted.iter().map(|name| format!("{name}{tail}")).collect();
         assert_eq!(text, format!("{head}{expect}"));
     }
@@ -430,7 +456,7 @@ cost incomplete: requests without a price, which count as 0 here: 1
                 "output_tokens": 30 * requests, "cache_read_tokens": 20 * requests, "cache_write_tokens": 7 * requests,
                 "saved_usd": "0", "estimated_usd": estimated, "estimated_share": share, "unpriced_requests": unpriced,
                 "unpriced_share": unpriced_share, "reasoning_tokens": 4 * requests, "saved_by_cache_usd": "0",
-                "saved_by_routing_usd": "0", "charged_usd": "0", "credited_usd": "0", "net_usd": net})
+                "saved_by_routing_usd": "0", "routed_requests": requests, "compared_requests": 0, "baseline_usd": "0", "charged_usd": "0", "credited_usd": "0", "net_usd": net})
         };
         let named = |team: Value, mut sums: Value| {
             sums["team"] = team;

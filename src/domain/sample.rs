@@ -36,6 +36,7 @@ pub fn entry() -> Entry {
         overrun: false,
         cost,
         saved: Usd::ZERO,
+        baseline: None,
         price: Some(PriceRef { version: "2026-11-20".into(), row: 7 }),
         quote: Some(Usd::from_pico(20_000_000_000)),
         latency_ms: 812,

@@ -3,7 +3,7 @@
 //! Invariant: sums are added in any order and in any parts, and come to the same.
 
 use super::adjustment::{Adjustment, Direction};
-use super::entry::{CacheUse, Entry};
+use super::entry::{CacheUse, Entry, difference};
 use super::fault::Fault;
 use super::money::Usd;
 
@@ -26,10 +26,18 @@ pub struct Sums {
     pub cache_read: u64,
     /// Prompt tokens written to a provider's cache, for whatever time.
     pub cache_write: u64,
-    /// What cache and router saved.
+    /// What the response cache saved, with what came from sharing an identical request's answer.
     pub saved: Usd,
-    /// Of `saved`: what came from the cache, or from sharing an identical request's answer.
+    /// The same; kept apart in what was written before routing was told otherwise.
     pub saved_by_cache: Usd,
+    /// Requests whose model routing changed, or whose conversation it had moved before.
+    pub routed: u64,
+    /// Of them: those of which it is known what the model asked for would have cost.
+    pub compared: u64,
+    /// What that would have cost.
+    pub baseline: Usd,
+    /// What those cost.
+    pub compared_cost: Usd,
     /// Of `spend`: what rests on counted or assumed usage.
     pub estimated: Usd,
     /// Requests without a price: while there are any, `spend` is incomplete.
@@ -80,6 +88,12 @@ impl Sums {
             }
             CacheUse::Bypass | CacheUse::Miss | CacheUse::Confirmed | CacheUse::FalseHit => {}
         }
+        let is_replaced = entry.tier.is_some() && entry.model != entry.requested_model && !entry.attempts.is_empty();
+        count(&mut self.routed, if is_replaced || entry.baseline.is_some() { requests } else { 0 });
+        if let (Some(baseline), Some(cost)) = (entry.baseline, entry.cost) {
+            count(&mut self.compared, requests);
+            (self.baseline, self.compared_cost) = (self.baseline.plus(baseline), self.compared_cost.plus(cost));
+        }
         if entry.usage_source.is_estimated() {
             self.estimated = self.estimated.plus(cost);
         }
@@ -98,6 +112,10 @@ impl Sums {
             cache_write,
             saved,
             saved_by_cache,
+            routed,
+            compared,
+            baseline,
+            compared_cost,
             estimated,
             unpriced,
             charged,
@@ -112,6 +130,8 @@ impl Sums {
             (&mut self.cache_read, cache_read),
             (&mut self.cache_write, cache_write),
             (&mut self.unpriced, unpriced),
+            (&mut self.routed, routed),
+            (&mut self.compared, compared),
         ] {
             count(sum, *more);
         }
@@ -119,6 +139,8 @@ impl Sums {
             (&mut self.spend, spend),
             (&mut self.saved, saved),
             (&mut self.saved_by_cache, saved_by_cache),
+            (&mut self.baseline, baseline),
+            (&mut self.compared_cost, compared_cost),
             (&mut self.estimated, estimated),
             (&mut self.charged, charged),
             (&mut self.credited, credited),
@@ -127,10 +149,22 @@ impl Sums {
         }
     }
 
-    /// What the router saved.
+    /// What routing saved against the models asked for, as far as that is known: an amount, and whether it is below zero.
     #[must_use]
-    pub const fn saved_by_routing(&self) -> Usd {
-        self.saved.less(self.saved_by_cache)
+    pub const fn saved_by_routing(&self) -> (Usd, bool) {
+        difference(self.baseline, self.compared_cost)
+    }
+
+    /// What routing and the response cache saved together.
+    #[must_use]
+    pub const fn saved_in_all(&self) -> (Usd, bool) {
+        difference(self.saved.plus(self.baseline), self.compared_cost)
+    }
+
+    /// The part of the routed requests that could be compared, in hundredths of a percent.
+    #[must_use]
+    pub fn compared_share(&self) -> u128 {
+        share(self.compared.into(), self.routed.into())
     }
 
     /// The spend with all adjustments: an amount, and whether it is below zero.

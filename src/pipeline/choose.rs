@@ -9,6 +9,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName};
 
 use super::arrive::Arrival;
+use super::compare::Compare;
 use super::conversation::{asked, conversation};
 use super::course::is_repeated;
 use super::identify::Caller;
@@ -153,7 +154,10 @@ pub fn choose(
     };
     let mut trace = is_watched.then(|| {
         let stamp = stamp(&case, &evidence, route, talk);
-        Trace::new(&app.routes, &app.pins, stamp, talk, call)
+        let warm = before.as_ref().filter(|_| !case.is_housekeeping).map_or(0, |place| place.warm(arrival.at_ms));
+        let model = model.as_ref().filter(|_| is_open && is_followed);
+        let compare = model.map(|model| Compare { model: model.clone(), warm });
+        Trace::new(app, stamp, talk, call, compare)
     });
     let may_ask = policy.classifier != Classifier::Local && is_followed && verdict == Verdict::NotAsked;
     let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
@@ -167,7 +171,7 @@ pub fn choose(
         if let Some(trace) = trace.as_mut().filter(|_| case.has_history()) {
             trace.signs.extend(asked_again(before.as_ref(), asked, arrival));
         }
-        app.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked });
+        app.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked, held: 0 });
     }
     if let Some(choice) = &mut choice {
         (choice.trace, choice.asks_judge) = (trace.map(Arc::new), asks_judge);

@@ -10,14 +10,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::compare::{Compare, held};
 use super::identify::Caller;
 use super::read::Call;
-use crate::app::Snapshot;
 use crate::app::pins::Pins;
 use crate::app::routes::Routes;
+use crate::app::{App, Snapshot};
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::evidence::Sign;
 use crate::domain::lesson::Lesson;
+use crate::domain::operation::Operation;
 use crate::domain::stamp::{ROUTE_BITS, Stamp};
 use crate::protocol::ask::Ask;
 use crate::protocol::excerpt::slice;
@@ -39,6 +41,8 @@ pub struct Trace {
     pub signs: Vec<Sign>,
     /// The output limit that the client set.
     pub own_limit: Option<u64>,
+    /// What the request is compared with, to tell what routing saved.
+    pub compare: Option<Compare>,
 }
 
 /// The route of a request; 0 for none.
@@ -103,9 +107,9 @@ fn repeats(ask: &Ask, rope: &[Bytes]) -> bool {
 impl Trace {
     /// What will be learned of a request.
     #[must_use]
-    pub fn new(routes: &Arc<Routes>, pins: &Arc<Pins>, stamp: Stamp, talk: Option<u64>, call: &Call) -> Self {
-        let (routes, pins) = (routes.clone(), pins.clone());
-        Self { routes, pins, stamp, talk, signs: signs(call), own_limit: call.ask.output_limit }
+    pub fn new(app: &App, stamp: Stamp, talk: Option<u64>, call: &Call, compare: Option<Compare>) -> Self {
+        let (routes, pins) = (app.routes.clone(), app.pins.clone());
+        Self { routes, pins, stamp, talk, signs: signs(call), own_limit: call.ask.output_limit, compare }
     }
 
     /// Puts what routing saw into the ledger's entry.
@@ -114,12 +118,13 @@ impl Trace {
     }
 
     /// The request was answered to its end by a model of `tier`.
-    pub fn answered(&self, tier: Option<Tier>, facts: &Facts, now_ms: u64) {
+    pub fn answered(&self, tier: Option<Tier>, operation: Operation, facts: &Facts, now_ms: u64) {
         let own = self.sign_of(facts);
         let failed =
             own.filter(|sign| sign.is_failure()).or_else(|| self.signs.iter().copied().find(|sign| sign.is_failure()));
         if let (Some(talk), Some(tier)) = (self.talk, tier) {
-            self.pins.tell(talk, |place| place.failed = failed.map(|_| tier));
+            let held = facts.usage.as_ref().map_or(0, |usage| held(operation, usage));
+            self.pins.tell(talk, |place| (place.failed, place.held) = (failed.map(|_| tier), held));
         }
         let Some(tier) = tier.filter(|_| self.stamp.route != 0) else { return };
         let all = self.signs.iter().copied().chain(own);

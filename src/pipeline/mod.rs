@@ -30,6 +30,7 @@ pub mod decode;
 pub mod admit;
 mod choose;
 pub mod learn;
+pub mod compare;
 mod conversation;
 mod equals;
 pub mod route;

@@ -73,7 +73,16 @@ impl Pricing {
     /// Learns from an answer that has come to its end.
     pub(super) fn learn(&self, end: End, status: u16, facts: &Facts, now_ms: u64) {
         let Some(trace) = self.trace.as_ref().filter(|_| end == End::Complete && status == 200) else { return };
-        trace.answered(tier_of(&self.snapshot, &self.provider.config.name, &self.model), facts, now_ms);
+        trace.answered(tier_of(&self.snapshot, &self.provider.config.name, &self.model), self.operation, facts, now_ms);
+    }
+
+    /// What the model that was asked for would have cost, with its cache as warm as it would be; `None` where that is unknown.
+    pub(super) fn baseline(&self, owed: &Owed, facts: &Facts, at_ms: u64) -> Option<Usd> {
+        let compare = self.trace.as_ref()?.compare.as_ref()?;
+        if owed.source != UsageSource::Reported || !facts.calls.is_empty() || self.reports_cost() {
+            return None;
+        }
+        self.charge(Some(&compare.model), &compare.usage(&owed.usage), facts, at_ms)
     }
 
     /// What an answer would cost whose provider bills it at `at_ms`; `None` where a part of it has no price.

@@ -221,6 +221,8 @@ impl Bill {
         let version = self.pricing.snapshot.book.version();
         let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
         let unanswered = self.status == 0;
+        let is_whole = closing.outcome == Outcome::Complete;
+        let baseline = is_whole.then(|| self.pricing.baseline(&owed, facts, self.priced_at_ms())).flatten();
         self.pricing.learn(end, self.status, facts, self.bank.now_ms());
         let booked = self.pricing.claim.as_mut().filter(|_| facts.batch && owed.source == UsageSource::Reported);
         let reason = match end {
@@ -241,6 +243,8 @@ impl Bill {
             if let Some(reason) = reason {
                 entry.reason = reason;
             }
+            // Where nothing was changed and nothing is colder for it, there is nothing to tell.
+            entry.baseline = baseline.filter(|cost| entry.model != entry.requested_model || Some(*cost) != owed.cost);
             entry.price = price.or(entry.price.take());
             entry.served_model.clone_from(&facts.served_model);
             entry.service_tier.clone_from(&facts.service_tier);

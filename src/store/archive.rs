@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::codec::CodecError;
 use super::disk::Disk;
 use super::frame::{self, FrameFault, Hash};
-use super::index::{put_subject, put_sums, take_subject, take_sums};
+use super::index::{put_subject, put_sums, take_first_sums, take_subject, take_sums};
 use super::read::ReadError;
 use super::segment::BadFrame;
 use super::wire::{Put, Take};
@@ -25,7 +25,10 @@ use crate::domain::sums::Sums;
 pub const FOLDER: &str = "archive";
 
 /// What every archive begins with; the last byte is its version.
-const MAGIC: &[u8; 4] = b"TgA\x01";
+const MAGIC: &[u8; 4] = b"TgA\x02";
+
+/// The first version, whose sums say nothing of routing.
+const FIRST: &[u8; 4] = b"TgA\x01";
 
 /// What is left of a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,16 +134,17 @@ fn encode(archive: &Archive) -> Vec<u8> {
 fn decode(bytes: &[u8]) -> Result<Archive, FrameFault> {
     let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(FrameFault::Incomplete)?;
     let (crc, body) = rest.split_first_chunk::<4>().ok_or(FrameFault::Incomplete)?;
-    if magic != MAGIC {
+    let sums = if magic == FIRST { take_first_sums } else { take_sums };
+    if magic != MAGIC && magic != FIRST {
         return Err(FrameFault::NoFrame);
     }
     if u32::from_le_bytes(*crc) != crc32fast::hash(body) {
         return Err(FrameFault::Checksum);
     }
-    fields(body).map_err(FrameFault::Record)
+    fields(body, sums).map_err(FrameFault::Record)
 }
 
-fn fields(body: &[u8]) -> Result<Archive, CodecError> {
+fn fields(body: &[u8], sums: fn(&mut Take<'_>) -> Result<Sums, CodecError>) -> Result<Archive, CodecError> {
     let mut take = Take(body);
     let (first_seq, next_seq, latest_ms) = (take.number()?, take.number()?, take.number()?);
     let archive = Archive {
@@ -150,7 +154,7 @@ fn fields(body: &[u8]) -> Result<Archive, CodecError> {
         head: take.raw()?,
         previous: take.raw()?,
         unsettled: Usd::from_pico(take.amount()?),
-        rows: take.list(|take| Ok((take.narrow()?, take_subject(take)?, take_sums(take)?)))?,
+        rows: take.list(|take| Ok((take.narrow()?, take_subject(take)?, sums(take)?)))?,
     };
     take.end()?;
     Ok(archive)

@@ -132,6 +132,7 @@ impl Unfinished {
             overrun: false,
             cost: self.quote(),
             saved: Usd::ZERO,
+            baseline: None,
             price: None,
             quote: self.quote(),
             latency_ms: 0,

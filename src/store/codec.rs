@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::adjust_codec::{
     put_adjustment, put_dropped, put_reloaded, put_top_up, take_adjustment, take_dropped, take_reloaded, take_top_up,
 };
-use super::entry_codec::{put_entry, take_entry};
+use super::entry_codec::{COMPARED, put_entry, take_entry};
 use super::key_codec::{put_key_event, take_key_event};
 use super::lesson_codec::{put_lesson, take_lesson};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Reloaded, Start, Unsettled};
@@ -154,7 +154,7 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
             put_close(&mut put, close);
         }
         Line::Entry(entry) => {
-            put.raw(&[ENTRY, VERSION]);
+            put.raw(&[ENTRY, if entry.baseline.is_some() { COMPARED } else { VERSION }]);
             put_entry(&mut put, entry);
         }
         Line::Rate(rate) => {
@@ -205,13 +205,13 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     if !matches!(kind, OPEN..=RELOADED) {
         return Err(CodecError::UnknownKind(kind));
     }
-    if version != VERSION {
+    if version != VERSION && (kind, version) != (ENTRY, COMPARED) {
         return Err(CodecError::NewerVersion { kind, version });
     }
     let record = match kind {
         OPEN => Record::Open(take_open(&mut take)?),
         CLOSE => Record::Close(take_close(&mut take)?),
-        ENTRY => Record::Entry(Box::new(take_entry(&mut take)?)),
+        ENTRY => Record::Entry(Box::new(take_entry(&mut take, version)?)),
         RATE => Record::Rate(take_rate(&mut take)?),
         START => Record::Start(take_start(&mut take)?),
         ADJUSTMENT => Record::Adjustment(Box::new(take_adjustment(&mut take)?)),

@@ -21,6 +21,9 @@ const PRICED: u8 = 4;
 /// Buckets of a [`Usage`], in the order of their bits on disk.
 const BUCKETS: usize = 20;
 
+/// The version of entries that say what the model asked for would have cost; the others are written as before.
+pub const COMPARED: u8 = 2;
+
 /// Appends the fields of `entry`.
 pub fn put_entry(put: &mut Put<'_>, entry: &Entry) {
     put.raw(&entry.id.0.to_be_bytes());
@@ -59,10 +62,13 @@ pub fn put_entry(put: &mut Put<'_>, entry: &Entry) {
     }
     put.maybe((entry.features != [0; FEATURE_BYTES]).then_some(&entry.features), |put, features| put.raw(features));
     put.number(u64::from(entry.requests));
+    if let Some(baseline) = entry.baseline {
+        put.amount(baseline.pico());
+    }
 }
 
-/// Reads the fields of an entry, in the order in which [`put_entry`] wrote them.
-pub fn take_entry(take: &mut Take<'_>) -> Result<Entry, CodecError> {
+/// Reads the fields of an entry of this version, in the order in which [`put_entry`] wrote them.
+pub fn take_entry(take: &mut Take<'_>, version: u8) -> Result<Entry, CodecError> {
     let mut entry = Entry {
         id: RequestId(u128::from_be_bytes(take.raw()?)),
         at_ms: take.number()?,
@@ -88,6 +94,7 @@ pub fn take_entry(take: &mut Take<'_>) -> Result<Entry, CodecError> {
         overrun: take.flag()?,
         cost: take_money(take)?,
         saved: Usd::from_pico(take.amount()?),
+        baseline: None,
         price: take.maybe(|take| Ok(PriceRef { version: take.text()?.into(), row: take.narrow()? }))?,
         quote: take_money(take)?,
         latency_ms: take.narrow()?,
@@ -99,6 +106,7 @@ pub fn take_entry(take: &mut Take<'_>) -> Result<Entry, CodecError> {
     entry.attempts = take.list(|take| take_attempt(take, &entry))?;
     entry.features = take.maybe(Take::raw)?.unwrap_or([0; FEATURE_BYTES]);
     entry.requests = take.narrow()?;
+    entry.baseline = if version == COMPARED { Some(Usd::from_pico(take.amount()?)) } else { None };
     Ok(entry)
 }
 

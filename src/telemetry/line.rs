@@ -31,7 +31,8 @@ pub fn write_llm_call(entry: &Entry, out: &mut String) {
     let fault = Fault::of(entry);
     object.truth("success", fault.is_none()).text_or_null("fault", fault.map(Fault::name));
     write_cost(entry.cost, &mut object);
-    object.shown("saved_usd", entry.saved);
+    let (saved, is_negative) = entry.saved_in_all();
+    object.shown("saved_usd", format_args!("{}{saved}", if is_negative { "-" } else { "" }));
     write_account(&entry.account, &mut object);
     object.text("upstream", &entry.upstream).text("operation", entry.operation.name());
     object.text("dialect", entry.dialect.name()).number("status", entry.status);

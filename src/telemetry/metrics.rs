@@ -8,7 +8,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
-use crate::domain::entry::{CacheUse, Entry, Outcome};
+use crate::domain::entry::{CacheUse, Entry, Outcome, difference};
 use crate::domain::fault::Fault;
 use crate::domain::money::Usd;
 use crate::domain::tokens::Usage;
@@ -66,6 +66,7 @@ struct Entries {
     cache: Family<u64>,
     cache_checks: Family<u64>,
     saved: Family<Usd>,
+    lost: Family<Usd>,
     unpriced: u64,
     estimated: Usd,
 }
@@ -234,6 +235,7 @@ impl Entries {
             cache: Family::new(&["result", "model", "team"]),
             cache_checks: Family::new(&["result", "operation", "upstream", "model"]),
             saved: Family::new(&["by", "model", "team"]),
+            lost: Family::new(&["by", "model", "team"]),
             unpriced: 0,
             estimated: Usd::ZERO,
         }
@@ -265,8 +267,15 @@ impl Entries {
             _ => *self.cache.at(&[Label::Known(entry.cache.name()), model, team]) += times,
         }
         if entry.saved != Usd::ZERO {
-            let saved = self.saved.at(&[Label::Known(saved_by(entry)), model, team]);
+            let saved = self.saved.at(&[Label::Known("cache"), model, team]);
             *saved = saved.plus(entry.saved);
+        }
+        if let (Some(baseline), Some(cost)) = (entry.baseline, entry.cost) {
+            let (amount, is_loss) = difference(baseline, cost);
+            let by = Label::Known("routing");
+            let sums = if is_loss { &mut self.lost } else { &mut self.saved };
+            let sum = sums.at(&[by, model, team]);
+            *sum = sum.plus(amount);
         }
         let cost = entry.cost.unwrap_or_default();
         spend.cost = spend.cost.plus(cost);
@@ -299,6 +308,10 @@ impl Entries {
             counter("tollgate_saved_usd_total", "What providers would have billed without the cache or the router");
         title.write(out);
         self.saved.sorted().iter().for_each(|(labels, saved)| write_sample(title.name, labels, saved, out));
+        let title =
+            counter("tollgate_lost_usd_total", "What routing cost more than the models asked for, their caches warm");
+        title.write(out);
+        self.lost.sorted().iter().for_each(|(labels, lost)| write_sample(title.name, labels, lost, out));
         let unpriced = "Requests without a price: they are missing from the cost";
         counter("tollgate_unpriced_requests_total", unpriced).write_alone(self.unpriced, out);
         let estimated = "Cost that rests on counted or assumed usage";
@@ -348,14 +361,6 @@ const fn status_class(status: u16) -> &'static str {
 /// The cause of a refusal; of other failures the outcome says it all.
 fn error_reason(entry: &Entry) -> Label<'_> {
     if entry.outcome == Outcome::Refused { Label::Open(&entry.reason) } else { Label::Known(entry.outcome.name()) }
-}
-
-/// Who saved what an entry says was saved.
-const fn saved_by(entry: &Entry) -> &'static str {
-    match entry.cache {
-        CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
-        CacheUse::Miss | CacheUse::Bypass | CacheUse::Confirmed | CacheUse::FalseHit => "routing",
-    }
 }
 
 /// What Linux says of this process; elsewhere it is not told.

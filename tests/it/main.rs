@@ -51,6 +51,7 @@ mod reload;
 mod responses;
 mod rights;
 mod routing;
+mod savings;
 mod sdk;
 mod secrets;
 mod tapes;

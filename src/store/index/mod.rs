@@ -27,7 +27,7 @@ pub use gather::{Gathered, counted};
 pub use memory::Memory;
 pub use row::{
     Applied, Mark, Place, QUARTER_MS, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, put_subject, put_sums,
-    quarter_of, take_subject, take_sums,
+    quarter_of, take_first_sums, take_subject, take_sums,
 };
 pub use tree::Tree;
 

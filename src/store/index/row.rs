@@ -21,7 +21,7 @@ use crate::store::frame::{self, Hash};
 use crate::store::wire::{Put, Take};
 
 /// The version of all of this; an index of another one is built again.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Milliseconds that a row sums. Half-hour and quarter-hour time zones add up from it, as they would not from hours.
 pub const QUARTER_MS: u64 = 900_000;
@@ -269,6 +269,10 @@ pub fn put_sums(put: &mut Put<'_>, sums: &Sums) {
         cache_write,
         saved,
         saved_by_cache,
+        routed,
+        compared,
+        baseline,
+        compared_cost,
         estimated,
         unpriced,
         charged,
@@ -280,10 +284,24 @@ pub fn put_sums(put: &mut Put<'_>, sums: &Sums) {
     for amount in [spend, saved, saved_by_cache, estimated, charged, credited] {
         put.amount(amount.pico());
     }
+    for count in [routed, compared] {
+        put.number(*count);
+    }
+    for amount in [baseline, compared_cost] {
+        put.amount(amount.pico());
+    }
 }
 
 /// See [`put_sums`].
 pub fn take_sums(take: &mut Take<'_>) -> Result<Sums, CodecError> {
+    let mut sums = take_first_sums(take)?;
+    (sums.routed, sums.compared) = (take.number()?, take.number()?);
+    (sums.baseline, sums.compared_cost) = (Usd::from_pico(take.amount()?), Usd::from_pico(take.amount()?));
+    Ok(sums)
+}
+
+/// Sums as they were written before routing was compared with anything.
+pub fn take_first_sums(take: &mut Take<'_>) -> Result<Sums, CodecError> {
     let mut sums = Sums::default();
     for count in [
         &mut sums.requests,

@@ -141,6 +141,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
             overrun: money.2,
             cost: money.3,
             saved: Usd::from_pico(u128::from(money.4)),
+            baseline: (requests % 3 == 0).then_some(Usd::from_pico(u128::from(money.4) << 3)),
             quote: money.5,
             price,
             latency_ms: rest.0,

@@ -83,6 +83,7 @@ pub fn entry(open: &Open) -> Entry {
         overrun: false,
         cost: close.cost,
         saved: Usd::ZERO,
+        baseline: None,
         price: Some(PriceRef { version: "2026-11-01".into(), row: 7 }),
         quote: open.quote,
         latency_ms: 2140,

@@ -1,0 +1,105 @@
+//! What routing saved, against what a provider would have billed without it.
+
+use http::StatusCode;
+use serde_json::json;
+use tollgate::domain::entry::difference;
+use tollgate::domain::money::Usd;
+use tollgate::domain::sums::Sums;
+
+use crate::world::World;
+
+const ENFORCE: &str = "[routing]\nmode = \"enforce\"\nroutable = [\"*\"]\n";
+const OFF: &str = "[routing]\nmode = \"off\"\n";
+
+const OPUS: &str = "claude-opus-5-5";
+const SOL: &str = "gpt-6.1-sol";
+
+/// One request of the day: its path, its body, and a header of the client.
+struct Sent {
+    path: &'static str,
+    body: String,
+    tier: Option<&'static str>,
+}
+
+/// Jobs of one template; each is asked once.
+fn jobs() -> impl Iterator<Item = Sent> {
+    let system = "Classify the ticket as billing, technical or other. Answer with one word.";
+    (0..20).map(move |number| {
+        let ticket =
+            format!("Ticket {number}: is this review positive or negative? I like it. mock:tokens={}", 3 + number % 5);
+        let messages = json!([{"role": "system", "content": system}, {"role": "user", "content": ticket}]);
+        Sent { path: "/v1/chat/completions", body: json!({"model": SOL, "messages": messages}).to_string(), tier: None }
+    })
+}
+
+/// A conversation whose prompt grows; from its fifth turn on the client wants the best.
+fn chat(topic: &str, path: &'static str) -> Vec<Sent> {
+    let (mut messages, mut turns) = (Vec::new(), Vec::new());
+    for turn in 0..8 {
+        let ask = format!("Classify the sentiment of this review as positive or negative: I love it. {topic} {turn}");
+        let marked = json!([{"type": "text", "text": ask, "cache_control": {"type": "ephemeral"}}]);
+        messages.push(json!({"role": "user", "content": if path == "/v1/messages" { marked } else { json!(ask) }}));
+        let tier = if turn >= 4 { "complex" } else { "simple" };
+        let body = match path {
+            "/v1/messages" => {
+                let system = format!("You talk. {}", "The river follows the old bridge. ".repeat(200));
+                json!({"model": OPUS, "max_tokens": 300, "system": system, "messages": messages})
+            }
+            _ => json!({"model": SOL, "messages": messages}),
+        };
+        turns.push(Sent { path, body: body.to_string(), tier: Some(tier) });
+        messages.push(json!({"role": "assistant", "content": format!("I see, {turn}.")}));
+    }
+    turns
+}
+
+/// An agent's loop: a human's turn, and tools' results.
+fn agent() -> Vec<Sent> {
+    let tools = json!([{"name": "Read", "description": "reads", "input_schema": {"type": "object"}}]);
+    let system = "You are a coding agent. Follow the rules of the repository. ".repeat(120);
+    let mut messages = vec![json!({"role": "user", "content": "Rename the function, as before."})];
+    let mut turns = Vec::new();
+    for turn in 0..12 {
+        let system = json!([{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]);
+        let body = json!({"model": OPUS, "max_tokens": 400, "system": system, "tools": tools, "messages": messages});
+        turns.push(Sent { path: "/v1/messages", body: body.to_string(), tier: None });
+        let id = format!("t{turn}");
+        let call = json!([{"type": "tool_use", "id": id, "name": "Read", "input": {"file": turn}}]);
+        messages.push(json!({"role": "assistant", "content": call}));
+        let text = format!("file {turn}: {}", "let value = compute(value); ".repeat(40));
+        messages
+            .push(json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": id, "content": text}]}));
+    }
+    turns
+}
+
+/// A day's requests, and what the provider bills for them.
+async fn day(world: &World) -> Usd {
+    let all = jobs().chain(chat("About rivers", "/v1/messages")).chain(chat("About bridges", "/v1/chat/completions"));
+    for sent in all.chain(agent()) {
+        let mut request = world.post(sent.path, sent.body);
+        request.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
+        if let Some(tier) = sent.tier {
+            request.headers_mut().insert("x-tollgate-tier", tier.parse().unwrap());
+        }
+        let answer = world.send(request).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+    world.mock.bill().total()
+}
+
+#[tokio::test]
+async fn a_mixed_days_savings_are_the_difference_of_the_bills() {
+    let (routed, unrouted) = (World::start(ENFORCE).await, World::start(OFF).await);
+    let (cost, before) = (day(&routed).await, day(&unrouted).await);
+    let entries = routed.entries().await;
+    let mut sums = Sums::default();
+    entries.iter().for_each(|entry| sums.add(entry));
+    assert_eq!(sums.spend, cost);
+    assert_eq!(sums.saved_by_routing(), difference(before, cost), "{sums:?}");
+    // Some of it was a loss: a conversation that moves up finds a cold cache.
+    let is_loss = |entry: &&tollgate::domain::entry::Entry| entry.saved_in_all().1;
+    assert!(entries.iter().filter(is_loss).count() == 1, "{sums:?}");
+    assert!(sums.saved_by_routing().0 > Usd::ZERO && !sums.saved_by_routing().1, "{sums:?}");
+    assert!(sums.routed > 20 && sums.compared == sums.routed, "{sums:?}");
+}
