@@ -22,7 +22,7 @@ use crate::domain::adjustment::Direction;
 use crate::domain::cap::{Capped, Policy, Window};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
-use crate::store::{Close, Open, ReadError, Reader, Record, StoreError};
+use crate::store::{Close, Open, ReadError, Reader, Record, Spent, StoreError, spent};
 
 /// How long a hold that was under way when new ones began to wait is waited for. It takes less than a microsecond.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -237,10 +237,14 @@ impl Recount {
     /// Counts everything that some window counts.
     fn read_all(mut self, now_ms: u64) -> Result<Self, ReadError> {
         let from_ms = rebuild::from_ms(&self.local, &self.config, now_ms);
-        for located in self.reader().range(from_ms, u64::MAX)? {
-            let located = located?;
-            self.count(located.seq, located.record);
-        }
+        let folder = self.config.store.path.clone();
+        spent(&folder, from_ms, &mut |spent| match spent {
+            Spent::Record(located) => self.count(located.seq, &located.record),
+            Spent::Archive(archive) => {
+                self.next_seq = self.next_seq.max(archive.next_seq);
+                rebuild::archived(&self.local, &self.config, archive);
+            }
+        })?;
         Ok(self)
     }
 
@@ -249,23 +253,23 @@ impl Recount {
         for located in self.reader().from_seq(self.next_seq)? {
             let located = located?;
             if located.seq >= self.next_seq {
-                self.count(located.seq, located.record);
+                self.count(located.seq, &located.record);
             }
         }
         Ok(self)
     }
 
-    fn count(&mut self, seq: u64, record: Record) {
+    fn count(&mut self, seq: u64, record: &Record) {
         self.next_seq = seq + 1;
         match record {
-            Record::Open(open) => drop(self.open.insert(open.attempt, (open, None))),
+            Record::Open(open) => drop(self.open.insert(open.attempt, (open.clone(), None))),
             Record::Close(close) => {
                 if let Some((_, closed)) = self.open.get_mut(&close.attempt) {
-                    *closed = Some(close);
+                    *closed = Some(close.clone());
                 }
             }
             other => {
-                if let Record::Entry(entry) = &other {
+                if let Record::Entry(entry) = other {
                     self.open.retain(|attempt, _| attempt.request != entry.id);
                 }
                 rebuild::count(&self.local, &self.config, other);

@@ -7,6 +7,7 @@
 //! Invariant: a hold, and what replaces it, count in the window in which the request arrived.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -246,13 +247,21 @@ impl Local {
 
     /// Counts money that the ledger knows of.
     pub fn post(&self, capped: &[Capped], at_ms: u64, amount: Usd, direction: Direction) {
+        self.post_between(capped, at_ms..=at_ms, amount, direction);
+    }
+
+    /// Counts money of which no more is known than between which moments of a quarter of an hour it lies. No calendar window
+    /// begins or ends within one; in a rolling window charges count as long as they may, and credits no longer than they
+    /// must.
+    pub fn post_between(&self, capped: &[Capped], at: RangeInclusive<u64>, amount: Usd, direction: Direction) {
+        let latest = |window| matches!((window, direction), (Window::Rolling { .. }, Direction::Charge));
         let mut state = lock(&self.state);
         for capped in capped {
             let safe = state.open(&capped.scope, &capped.policy);
             state.safes[safe].fresh.is_known = true;
             for cell in 0..state.safes[safe].cells.len() {
                 let window = state.safes[safe].cells[cell].window;
-                let part = state.windows.part(window, at_ms);
+                let part = state.windows.part(window, if latest(window) { *at.end() } else { *at.start() });
                 let sums = state.sums(Slot { safe, cell, part, amount, is_metered: false });
                 match direction {
                     Direction::Charge => sums.charged = sums.charged.plus(amount),

@@ -5,5 +5,6 @@ mod laws;
 mod power;
 mod broken;
 mod retention;
+mod prepaid;
 mod scale;
 mod kill;
