@@ -107,8 +107,9 @@ impl App {
             open: clerk::open_sled,
             clock: clock.clone(),
         };
-        let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
+        let tip = journal.tip();
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
+        let clerk = Clerk::watched(&folder, tip, keeping, Some(bank.keeper(&folder))).map_err(AppError::Log)?;
         let server = &config.server;
         Ok(Self {
             cache: Arc::new(Room::new(snapshot.config.cache.memory_bytes)),

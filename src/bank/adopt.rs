@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ring::digest;
 use tokio::sync::Notify;
 
 use super::local::Local;
@@ -284,6 +285,14 @@ async fn off(read: impl FnOnce() -> Result<Recount, ReadError> + Send + 'static)
         Ok(read) => read.map_err(NotAdopted::Unreadable),
         Err(_) => Err(NotAdopted::BrokenOff),
     }
+}
+
+/// Names what the caps of `config` count: equal if the same spend counts in the same windows.
+pub(super) fn fingerprint(config: &Config) -> [u8; 32] {
+    let text = format!("{:?} {:?}", shape(config), config.money.time_zone.iana_name());
+    let mut name = [0; 32];
+    name.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    name
 }
 
 fn shape(config: &Config) -> Shape {

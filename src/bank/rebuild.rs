@@ -1,10 +1,12 @@
 //! What caps have counted, read from the ledger at a start.
 //!
-//! Only the part of the journal is read that some window still counts, and of what retention has dropped the archives.
+//! What was kept of it by the process before is taken as it is, and what follows in the journal is added. Otherwise the part
+//! of the journal is read that some window still counts, and of what retention has dropped the archives.
 //!
 //! Invariant: what is counted here is what was counted before the process ended, and requests without an entry count at
 //! their quote.
 
+use super::kept;
 use super::local::Local;
 use crate::config::Config;
 use crate::domain::account::Scope;
@@ -20,21 +22,30 @@ const LOOK_BACK_MS: u64 = 2 * 86_400_000;
 
 /// Counts everything that caps of `config` count at `now_ms`.
 pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
-    let local = empty(config);
-    recovered.top_ups.iter().for_each(|(scope, amount)| local.top_up(scope, *amount));
-    if config.caps.is_empty() {
-        return Ok(local);
-    }
-    spent(&config.store.path, from_ms(&local, config, now_ms), &mut |spent| match spent {
-        Spent::Record(located) => count(&local, config, &located.record),
-        Spent::Archive(archive) => archived(&local, config, archive),
-    })?;
-    for request in &recovered.unfinished {
-        for (open, close) in &request.attempts {
-            let capped = config.capped(&open.account, &open.model);
-            let cost = close.as_ref().map_or(open.quote, |close| close.cost);
-            local.post(&capped, open.at_ms, cost.unwrap_or_default(), Direction::Charge);
+    let local = match kept::resume(config).filter(|_| !config.caps.is_empty()) {
+        Some((local, mut follow)) => {
+            while follow.records(u64::MAX, &mut |record| count(&local, config, record))? {}
+            local
         }
+        None => everything(config, now_ms)?,
+    };
+    recovered.top_ups.iter().for_each(|(scope, amount)| local.top_up(scope, *amount));
+    for (open, close) in recovered.unfinished.iter().flat_map(|request| &request.attempts) {
+        let capped = config.capped(&open.account, &open.model);
+        let cost = close.as_ref().map_or(open.quote, |close| close.cost);
+        local.post(&capped, open.at_ms, cost.unwrap_or_default(), Direction::Charge);
+    }
+    Ok(local)
+}
+
+/// Counts all that the ledger holds of the windows at `now_ms`.
+fn everything(config: &Config, now_ms: u64) -> Result<Local, ReadError> {
+    let local = empty(config);
+    if !config.caps.is_empty() {
+        spent(&config.store.path, from_ms(&local, config, now_ms), &mut |spent| match spent {
+            Spent::Record(located) => count(&local, config, &located.record),
+            Spent::Archive(archive) => archived(&local, config, archive),
+        })?;
     }
     Ok(local)
 }

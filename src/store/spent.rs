@@ -8,6 +8,7 @@ use std::path::Path;
 use super::archive::{self, Archive};
 use super::index::{QUARTER_MS, quarter_of};
 use super::read::{Located, ReadError, Reader};
+use super::segment::Segment;
 
 /// Something that counts.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +27,7 @@ pub fn spent(folder: &Path, from_ms: u64, each: &mut dyn FnMut(Spent<'_>)) -> Re
     let reader = Reader::open(folder);
     // Archives are looked for after segments: one or the other is there.
     let (all, chosen) = reader.segments(from_ms, u64::MAX)?;
-    let io = |error| ReadError::Io { path: folder.join(archive::FOLDER), error };
-    for first_seq in archive::list(folder).map_err(io)? {
-        if !all.iter().any(|segment| segment.first_seq == first_seq) {
-            archived(folder, first_seq, from_ms, each)?;
-        }
-    }
+    gone(folder, &all, from_ms, each)?;
     for segment in chosen {
         match reader.of_segment(&segment, all.last(), from_ms) {
             Ok(records) => {
@@ -44,6 +40,26 @@ pub fn spent(folder: &Path, from_ms: u64, each: &mut dyn FnMut(Spent<'_>)) -> Re
                 archived(folder, segment.first_seq, from_ms, each)?;
             }
             Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Gives the archives alone.
+///
+/// # Errors
+/// See [`spent`].
+pub fn archives(folder: &Path, from_ms: u64, each: &mut dyn FnMut(Spent<'_>)) -> Result<(), ReadError> {
+    let (all, _) = Reader::open(folder).segments(0, u64::MAX)?;
+    gone(folder, &all, from_ms, each)
+}
+
+/// Gives the archives of segments that are not among `all`.
+fn gone(folder: &Path, all: &[Segment], from_ms: u64, each: &mut dyn FnMut(Spent<'_>)) -> Result<(), ReadError> {
+    let io = |error| ReadError::Io { path: folder.join(archive::FOLDER), error };
+    for first_seq in archive::list(folder).map_err(io)? {
+        if !all.iter().any(|segment| segment.first_seq == first_seq) {
+            archived(folder, first_seq, from_ms, each)?;
         }
     }
     Ok(())

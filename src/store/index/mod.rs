@@ -26,8 +26,8 @@ pub use compare::{CompareError, Compared};
 pub use gather::{Gathered, counted};
 pub use memory::Memory;
 pub use row::{
-    Applied, Mark, Piece, Place, QUARTER_MS, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, put_subject, put_sums,
-    quarter_of, take_subject, take_sums,
+    Applied, Mark, Piece, Place, QUARTER_MS, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, put_place, put_subject,
+    put_sums, quarter_of, take_place, take_subject, take_sums,
 };
 pub use tree::Tree;
 

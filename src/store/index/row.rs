@@ -289,11 +289,7 @@ impl Applied {
         let mut bytes = Vec::with_capacity(160);
         let mut put = Put(&mut bytes);
         put.byte(VERSION);
-        let place = &self.place;
-        for number in [place.segment, place.frame, place.offset, place.next_seq] {
-            put.number(number);
-        }
-        put.raw(&place.head);
+        put_place(&mut put, &self.place);
         put_sums(&mut put, &self.total);
         put.number(self.rows);
         put.number(u64::from(self.dropped_quarter));
@@ -307,18 +303,31 @@ impl Applied {
         if version != VERSION {
             return Err(CodecError::UnknownCode { what: "version of an index", code: version });
         }
-        let place = Place {
-            segment: take.number()?,
-            frame: take.number()?,
-            offset: take.number()?,
-            next_seq: take.number()?,
-            head: take.raw()?,
-        };
+        let place = take_place(&mut take)?;
         let applied =
             Self { place, total: take_sums(&mut take)?, rows: take.number()?, dropped_quarter: take.narrow()? };
         take.end()?;
         Ok(applied)
     }
+}
+
+/// Appends `place`.
+pub fn put_place(put: &mut Put<'_>, place: &Place) {
+    for number in [place.segment, place.frame, place.offset, place.next_seq] {
+        put.number(number);
+    }
+    put.raw(&place.head);
+}
+
+/// See [`put_place`].
+pub fn take_place(take: &mut Take<'_>) -> Result<Place, CodecError> {
+    Ok(Place {
+        segment: take.number()?,
+        frame: take.number()?,
+        offset: take.number()?,
+        next_seq: take.number()?,
+        head: take.raw()?,
+    })
 }
 
 /// Appends `sums`.

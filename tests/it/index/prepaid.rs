@@ -173,3 +173,70 @@ fn keep_all(folder: &Path) -> Vec<Standing> {
     config.store.retention_days = None;
     App::open(config, clock()).unwrap().bank.standings()
 }
+
+/// Starts, lets the clerk make a round, and stops in order.
+fn round(folder: &Path, config: Config) -> Vec<Standing> {
+    let app = App::open(config, clock()).unwrap();
+    let standings = app.bank.standings();
+    app.clerk.round();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(app.bank.close()).unwrap();
+    app.clerk.stop();
+    assert!(folder.join("caps").is_file());
+    standings
+}
+
+fn kept_for_ever(folder: &Path) -> Config {
+    let mut config = config(folder, CAPS);
+    config.store.retention_days = None;
+    config
+}
+
+/// Removes all segments but the last, and gives them back.
+fn without_old_segments<T>(folder: &Path, work: impl FnOnce() -> T) -> T {
+    let (journal, aside) = (folder.join("journal"), folder.join("aside"));
+    let mut paths: Vec<_> = journal.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    fs::create_dir(&aside).unwrap();
+    let old = &paths[..paths.len() - 1];
+    let moved: Vec<_> = old.iter().map(|path| (path.clone(), aside.join(path.file_name().unwrap()))).collect();
+    moved.iter().for_each(|(path, beside)| fs::rename(path, beside).unwrap());
+    let done = work();
+    moved.iter().for_each(|(path, beside)| fs::rename(beside, path).unwrap());
+    fs::remove_dir(aside).unwrap();
+    done
+}
+
+#[test]
+fn a_start_goes_on_from_what_was_kept() {
+    let folder = folder();
+    let kept = keep(folder.path(), small(), open_sled, None, UNTIL_MS);
+    fill(&kept);
+    kept.stop();
+    let before = round(folder.path(), kept_for_ever(folder.path()));
+    assert!(before.iter().filter(|one| one.window == Window::Total).all(|one| one.spent > Usd::ZERO));
+    // The journal before the last segment is not read.
+    check(&before, &without_old_segments(folder.path(), || standings(folder.path())));
+    // What comes later is added, and what is kept for other caps, cut or garbled is not believed.
+    let kept = keep(folder.path(), small(), open_sled, None, UNTIL_MS);
+    kept.post((900..960).map(tried));
+    kept.stop();
+    fs::copy(folder.path().join("caps"), folder.path().join("caps.old")).unwrap();
+    let after = standings(folder.path());
+    let spent = |all: &[Standing]| {
+        all.iter().find(|one| one.scope == Scope::Organisation && one.window == Window::Total).unwrap().spent
+    };
+    assert!(spent(&after) > spent(&before));
+    fs::remove_file(folder.path().join("caps")).unwrap();
+    assert_eq!(after, standings(folder.path()));
+    let other = CAPS.replace("day = \"50\", ", "").replace("hours = 7 }", "hours = 8 }");
+    let mut other = config(folder.path(), &other);
+    other.store.retention_days = None;
+    round(folder.path(), other);
+    assert_eq!(after, standings(folder.path()));
+    let whole = fs::read(folder.path().join("caps.old")).unwrap();
+    fs::write(folder.path().join("caps"), &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(after, standings(folder.path()));
+    fs::write(folder.path().join("caps"), whole).unwrap();
+    assert_eq!(after, standings(folder.path()));
+}
