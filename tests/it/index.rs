@@ -2,6 +2,7 @@
 
 mod sample;
 mod laws;
+mod groups;
 mod power;
 mod broken;
 mod retention;
