@@ -3,7 +3,9 @@
 pub mod keys;
 mod kept;
 pub mod door;
+pub mod judge;
 mod open;
+mod recalled;
 pub mod pins;
 pub mod reload;
 
@@ -28,6 +30,7 @@ use crate::domain::routing::{Contender, Kit, Lineup};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
+use crate::limits::queue::Queue;
 use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
@@ -64,8 +67,8 @@ pub struct App {
     pub drain: Drain,
     /// Open client connections.
     pub connections: Gate,
-    /// Requests in flight.
-    pub requests: Gate,
+    /// Requests in flight, and those that wait for a place.
+    pub requests: Queue,
     /// Requests and tokens a minute, and the like.
     pub limiter: Limiter,
     /// Answers that are kept.
@@ -82,6 +85,8 @@ pub struct App {
     pub pepper: ring::hmac::Key,
     /// Which model each conversation is on.
     pub pins: pins::Pins,
+    /// What is remembered of judges.
+    pub judge: judge::Judge,
     /// What the admin interface asks for, over TCP.
     pub admin_token: ArcSwap<Secret>,
     /// How the config is read again, and what came of it.

@@ -14,11 +14,17 @@ type Column = (&'static str, &'static str, fn(&Standing) -> Usd);
 /// Answers with spent, held, cap and reset of each.
 #[must_use]
 pub fn answer(app: &App) -> Answer {
+    reply::text(reply::JSON, list(&app.bank.standings()))
+}
+
+/// Every window of `standings` as JSON.
+#[must_use]
+pub fn list(standings: &[Standing]) -> String {
     let mut out = String::new();
     {
         let mut object = Object::open(&mut out);
         let mut list = object.list("caps");
-        for standing in app.bank.standings() {
+        for standing in standings {
             let resets = standing.resets_ms.map(instant);
             let mut row = list.object();
             row.text("scope", standing.scope.kind()).text("name", standing.scope.name());
@@ -28,7 +34,7 @@ pub fn answer(app: &App) -> Answer {
             row.text_or_null("resets_at", resets.as_deref());
         }
     }
-    reply::text(reply::JSON, out + "\n")
+    out + "\n"
 }
 
 /// Appends the numbers of caps.
@@ -56,10 +62,12 @@ pub fn write_metrics(app: &App, out: &mut String) {
     let counter = |name, help| Title { name, kind: "counter", help };
     counter("tollgate_unwritten_requests_total", "Requests that could not be written down since the start")
         .write_alone(app.bank.unwritten(), out);
-    let [refusals, overruns, cuts] = app.bank.cap_counts();
+    let [refusals, overruns, cuts, downgrades] = app.bank.cap_counts();
     counter("tollgate_cap_refusals_total", "Requests refused for a spend cap").write_alone(refusals, out);
     counter("tollgate_overruns_total", "Charges above what was held for them").write_alone(overruns, out);
     counter("tollgate_metered_cuts_total", "Streams cut where a metered cap had no room").write_alone(cuts, out);
+    counter("tollgate_cap_downgrades_total", "Requests sent for a cheaper model since a cap had no room for their own")
+        .write_alone(downgrades, out);
     let overshoot = "What metered holds fell short of their charges";
     counter("tollgate_metered_overshoot_usd_total", overshoot).write_alone(app.bank.overshoot(), out);
 }

@@ -20,6 +20,7 @@ use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
+use crate::limits::queue::Queue;
 use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Clerk, Journal, OpenError, Options, ReadError, Record, Recovered, Start, StoreError};
@@ -110,15 +111,17 @@ impl App {
         let tip = journal.tip();
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
         let clerk = Clerk::watched(&folder, tip, keeping, Some(bank.keeper(&folder))).map_err(AppError::Log)?;
+        let limiter = Limiter::local(clock.clone());
+        super::recalled::recall(config, &recovered, &limiter, now_ms)?;
         let server = &config.server;
         Ok(Self {
             cache: Arc::new(Room::new(snapshot.config.cache.memory_bytes)),
             flights: Arc::default(),
-            limiter: Limiter::local(clock.clone()),
+            limiter,
             clock,
             mint,
             connections: Gate::new(server.connections_max),
-            requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
+            requests: Queue::new(server.in_flight_max.unwrap_or(usize::MAX)),
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
             decoders: Arc::new(Semaphore::new(cores())),
@@ -131,6 +134,7 @@ impl App {
             scribe,
             drain: Drain::default(),
             pins: super::pins::Pins::default(),
+            judge: super::judge::Judge::default(),
             pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),

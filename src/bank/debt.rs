@@ -107,12 +107,15 @@ impl Debt {
         self.tab.as_ref().map_or(0, Tab::elapsed_ms)
     }
 
-    /// Ends the request with this attempt. A second time does nothing.
-    pub fn settle(&mut self, closing: Closing) {
-        let Some((mut tab, close)) = self.end(closing) else { return };
+    /// Ends the request with this attempt, and says what all of its attempts cost unless that is unknown. A second time does
+    /// nothing.
+    pub fn settle(&mut self, closing: Closing) -> Option<Usd> {
+        let (mut tab, close) = self.end(closing)?;
+        let cost = tab.cost();
         // The ledger has it before the hold ends, so that a crash in between counts it once.
         tab.post(Some(&close));
         self.release(tab.bank(), close.cost);
+        cost
     }
 
     /// Ends the attempt and not the request, whose tab is given back for another attempt or its end.

@@ -18,7 +18,7 @@ use super::lock;
 use super::windows::Windows;
 use crate::domain::account::Scope;
 use crate::domain::adjustment::Direction;
-use crate::domain::cap::{Capped, Enforcement, Exceeded, OnExceed, Policy, Share, Window};
+use crate::domain::cap::{Capped, Enforcement, Exceeded, Policy, Share, Window};
 use crate::domain::money::Usd;
 use crate::store::counted;
 
@@ -32,6 +32,8 @@ pub struct Local {
     pub overruns: AtomicU64,
     /// Streams that were cut since a metered cap had no room for the rest.
     pub cuts: AtomicU64,
+    /// Requests that went to a cheaper model since a cap had no room for their own.
+    pub downgrades: AtomicU64,
     /// What metered holds fell short of their charges, in pico-dollars.
     pub overshoot: AtomicU64,
 }
@@ -149,7 +151,8 @@ impl Local {
             state.open(&capped.scope, &capped.policy);
         }
         let zero = AtomicU64::default;
-        Self { state: Mutex::new(state), refusals: zero(), overruns: zero(), cuts: zero(), overshoot: zero() }
+        let state = Mutex::new(state);
+        Self { state, refusals: zero(), overruns: zero(), cuts: zero(), downgrades: zero(), overshoot: zero() }
     }
 
     /// Holds `quote` in every window of every scope. `write` takes the open record, and gives its number.
@@ -421,9 +424,9 @@ impl State {
                 held: sums.held,
                 quote: amount,
                 resets_ms: cell.resets(&mut self.windows, wish.at_ms),
-                on_exceed: capped.policy.on_exceed,
+                on_exceed: capped.policy.on_exceed.clone(),
             };
-            let rank = |exceeded: &Exceeded| (exceeded.on_exceed == OnExceed::Shrink, exceeded.room());
+            let rank = |exceeded: &Exceeded| (exceeded.on_exceed.rank(), exceeded.room());
             if worst.as_ref().is_none_or(|worst| rank(&exceeded) < rank(worst)) {
                 *worst = Some(exceeded);
             }

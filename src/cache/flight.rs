@@ -47,6 +47,8 @@ pub struct Head {
     pub status: StatusCode,
     /// Its headers, with those of the leader's request.
     pub headers: HeaderMap,
+    /// What is saved by the answer, where it is an old one that nobody paid for.
+    pub stale: Option<Usd>,
 }
 
 /// What came of a flight before there was a head.

@@ -13,7 +13,7 @@ use super::connections::{Authorities, Network, ServerTls};
 use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
-use super::resilience::{Fallback, Fallbacks};
+use super::resilience::{ApiKey, Fallback, Fallbacks};
 use super::resolve::words;
 use super::rights::Rights;
 use super::routing::Routing;
@@ -84,6 +84,8 @@ impl Page<'_> {
         self.line("body_timeout_s", server.body_timeout.as_secs())?;
         self.line("connections_max", server.connections_max)?;
         self.line("in_flight_max", server.in_flight_max.unwrap_or(0))?;
+        self.line("queue_max", server.queue_max)?;
+        self.line("queue_wait_s", server.queue_wait.as_secs())?;
         self.line("header_timeout_s", server.header_timeout.as_secs())?;
         self.line("header_bytes_max", server.header_bytes_max)?;
         self.line("http2_streams_max", server.http2_streams_max)?;
@@ -136,7 +138,7 @@ impl Page<'_> {
         self.head("upstreams", &upstream.name)?;
         self.line("dialect", quoted(upstream.dialect.name()))?;
         self.line("base_url", quoted(&upstream.base_url))?;
-        self.secret("api_key", upstream.api_key.as_ref())?;
+        self.api_keys(&upstream.api_keys)?;
         let models: Vec<String> = upstream.models.iter().map(|glob| quoted(glob.as_str())).collect();
         self.line("models", format_args!("[{}]", models.join(", ")))?;
         self.line("include_usage", word(&words::INCLUDE_USAGE, upstream.include_usage))?;
@@ -153,6 +155,11 @@ impl Page<'_> {
         self.line("connect_timeout_s", seconds(upstream.connect_timeout))?;
         self.line("first_byte_timeout_s", seconds(upstream.first_byte_timeout))?;
         self.line("idle_timeout_s", seconds(upstream.idle_timeout))?;
+        let patience = &upstream.patience;
+        self.line("total_timeout_s", seconds(patience.answer))?;
+        self.line("thinking_timeout_s", seconds(patience.thinking))?;
+        self.line("other_timeout_s", seconds(patience.other))?;
+        self.line("keep_alive_s", patience.keep_alive.map_or(0, seconds))?;
         self.line("pool_idle_s", seconds(upstream.pool_idle))?;
         self.line("pool_max_idle", upstream.pool_max_idle)?;
         let (retries, breaking) = (&upstream.retries, &upstream.breaking);
@@ -162,7 +169,27 @@ impl Page<'_> {
         self.line("retry_unanswered", retries.unanswered)?;
         self.line("breaker_failures", breaking.failures)?;
         self.line("breaker_window_s", seconds(breaking.window))?;
-        self.line("breaker_cooldown_s", seconds(breaking.cooldown))
+        self.line("breaker_cooldown_s", seconds(breaking.cooldown))?;
+        let sharing = &upstream.sharing;
+        self.maybe("group", sharing.group.as_deref().map(quoted))?;
+        self.maybe("weight", sharing.group.as_ref().map(|_| sharing.weight))?;
+        self.line("balance", word(&words::BALANCE, sharing.balance))?;
+        self.line("credential_cooldown_s", seconds(sharing.cooldown))
+    }
+
+    fn api_keys(&mut self, keys: &[ApiKey]) -> fmt::Result {
+        match keys {
+            [] => Ok(()),
+            [only] if only.weight == 1 => self.secret("api_key", Some(&only.secret)),
+            several => {
+                let weights: Vec<String> = several
+                    .iter()
+                    .map(|key| format!("{{ env = \"{}\", weight = {} }}", key.secret, key.weight))
+                    .collect();
+                let origins: Vec<&str> = several.iter().map(|key| key.secret.origin()).collect();
+                self.line("api_keys", format_args!("[{}]  # {}", weights.join(", "), origins.join(", ")))
+            }
+        }
     }
 
     fn key(&mut self, id: &str, key: &Key) -> fmt::Result {
@@ -259,7 +286,7 @@ impl Page<'_> {
             fixed.push(format!("rolling = [{}]", rolling.join(", ")));
         }
         self.line("caps", format_args!("{{ {} }}", fixed.join(", ")))?;
-        self.line("on_exceed", word(&words::ON_EXCEED, policy.on_exceed))?;
+        self.line("on_exceed", quoted(&policy.on_exceed))?;
         self.line("enforcement", word(&words::ENFORCEMENT, policy.enforcement))?;
         match policy.alerts.is_empty() {
             true => Ok(()),
@@ -301,7 +328,14 @@ impl Page<'_> {
         self.line("mode", word(&words::MODE, routing.mode))?;
         let globs = |globs: &Vec<Glob>| globs.iter().map(|glob| quoted(glob.as_str())).collect::<Vec<_>>().join(", ");
         self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
+        self.line("classifier", word(&words::CLASSIFIER, routing.classifier))?;
         self.line("turns", routing.turns)?;
+        let judge = &routing.judge;
+        self.0.write_str("\n[routing.judge]\n")?;
+        self.maybe("upstream", judge.upstream.as_ref().map(quoted))?;
+        self.maybe("model", judge.model.as_ref().map(quoted))?;
+        self.line("deadline_ms", judge.deadline.as_millis())?;
+        self.line("max_tokens", judge.tokens_max)?;
         for (upstream, tiers) in &routing.tiers {
             self.head("routing.tiers", upstream)?;
             for ((tier, _), model) in words::TIER.iter().zip(tiers) {
@@ -341,7 +375,10 @@ impl Page<'_> {
     fn cache_policy(&mut self, policy: &CachePolicy) -> fmt::Result {
         self.line("mode", word(&words::CACHE_MODE, policy.mode))?;
         self.line("store_sampled", policy.store_sampled)?;
-        self.line("ttl_s", policy.ttl.as_secs())
+        self.line("ttl_s", policy.ttl.as_secs())?;
+        self.line("stale_if_error_s", policy.stale_if_error.as_secs())?;
+        self.line("stale_while_revalidate_s", policy.stale_while_revalidate.as_secs())?;
+        self.line("shadow_percent", policy.shadow_percent)
     }
 
     /// A list that means nothing when it is empty.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::glob::Glob;
 use super::parts::Config;
+use super::secret::Secret;
+use crate::domain::operation::Operation;
 
 /// How often an upstream is asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,50 @@ pub struct Retries {
     pub budget_percent: u64,
     /// Whether a request is sent again that was sent and got no answer at all, so that it may be billed twice.
     pub unanswered: bool,
+}
+
+/// How long a whole answer may take, with all attempts, and when a client of a silent stream is told that it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For what a provider generates.
+    pub answer: Duration,
+    /// For that of models that think.
+    pub thinking: Duration,
+    /// For everything else.
+    pub other: Duration,
+    /// The silence of a stream after which its client gets a keep-alive; nothing: never.
+    pub keep_alive: Option<Duration>,
+}
+
+/// One of an upstream's own credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The credential.
+    pub secret: Secret,
+    /// Its share among the others.
+    pub weight: u32,
+}
+
+/// How work is shared among credentials and among equal upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// The upstreams of this dialect with the same word are equals: one of them is asked, and the others instead of it.
+    pub group: Option<Arc<str>>,
+    /// Its share among them.
+    pub weight: u32,
+    /// Who of several is asked.
+    pub balance: Balance,
+    /// How long a credential is left alone that is turned down or has no money.
+    pub cooldown: Duration,
+}
+
+/// Who of several equals is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Whoever has the fewest requests in flight for its weight.
+    LeastBusy,
+    /// Each in its turn, by weight.
+    Weighted,
 }
 
 /// When an upstream's model is left alone.
@@ -44,6 +90,22 @@ pub struct Fallback {
 
 /// The fallbacks of models by their patterns, in the order of the file.
 pub type Fallbacks = Vec<(Glob, Vec<Fallback>)>;
+
+impl Patience {
+    /// How long an answer to `operation` may take; nothing for a stream, and for files, whose size nobody knows.
+    #[must_use]
+    pub fn longest(&self, operation: Operation, is_stream: bool, thinks: bool) -> Option<Duration> {
+        let moves_files = operation.streams_body() || operation.may_tell_a_batch();
+        if is_stream || moves_files {
+            return None;
+        }
+        Some(match operation.generates() || operation.is_media() {
+            true if thinks => self.thinking,
+            true => self.answer,
+            false => self.other,
+        })
+    }
+}
 
 impl Config {
     /// Who is asked where an upstream has failed with `model`: by the first pattern that fits and names anybody.

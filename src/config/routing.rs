@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::glob::Glob;
 use super::parts::Config;
 use crate::domain::account::{Account, Tag};
-use crate::domain::routing::{AUTO, Bounds, Mode, Policy};
+use crate::domain::routing::{AUTO, Bounds, Classifier, Mode, Policy};
 
 /// Models by tier, simple first.
 pub type Tiers = [Option<Arc<str>>; 3];
@@ -21,6 +22,10 @@ pub struct Routing {
     pub mode: Mode,
     /// Requested names that may be replaced besides `auto`. Not said, all of them are watched and none is replaced.
     pub routable: Option<Vec<Glob>>,
+    /// Who says how hard a request is.
+    pub classifier: Classifier,
+    /// Who is asked where that is not the local model.
+    pub judge: Judge,
     /// How many more turns a conversation is expected to have.
     pub turns: u32,
     /// The models of each upstream that has any.
@@ -29,6 +34,19 @@ pub struct Routing {
     pub teams: BTreeMap<Arc<str>, Bounds>,
     /// Narrower bounds of requests with a tag, as `name=value`.
     pub routes: BTreeMap<Arc<str>, Bounds>,
+}
+
+/// `[routing.judge]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judge {
+    /// Where it is asked; not said, where the request goes.
+    pub upstream: Option<Arc<str>>,
+    /// The model; not said, the simple one of that upstream.
+    pub model: Option<Arc<str>>,
+    /// How long a request waits for its word.
+    pub deadline: Duration,
+    /// Tokens of its answer at the most.
+    pub tokens_max: u64,
 }
 
 /// The tiers of providers whose models are known, by price and by what their makers sell them for: names and prices are the
@@ -54,6 +72,7 @@ impl Config {
     pub fn routing_policy(&self, account: &Account, requested: &str) -> Policy {
         let routing = &self.routing;
         let mut policy = Policy { mode: routing.mode, turns: routing.turns, ..Policy::default() };
+        policy.classifier = routing.classifier;
         let teams = account.team.iter().filter_map(|team| routing.teams.get(team));
         let routes = routing.routes.iter().filter(|(route, _)| account.tags.iter().any(|tag| is_named(tag, route)));
         for bounds in teams.chain(routes.map(|(_, bounds)| bounds)) {

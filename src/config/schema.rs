@@ -57,6 +57,8 @@ pub(super) const SERVER: Keys = Keys {
         "body_timeout_s",
         "connections_max",
         "in_flight_max",
+        "queue_max",
+        "queue_wait_s",
         "header_timeout_s",
         "header_bytes_max",
         "http2_streams_max",
@@ -98,6 +100,11 @@ pub(super) const UPSTREAM: Keys = Keys {
         "dialect",
         "base_url",
         "api_key",
+        "api_keys",
+        "group",
+        "weight",
+        "balance",
+        "credential_cooldown_s",
         "models",
         "include_usage",
         "provider",
@@ -111,6 +118,10 @@ pub(super) const UPSTREAM: Keys = Keys {
         "connect_timeout_s",
         "first_byte_timeout_s",
         "idle_timeout_s",
+        "total_timeout_s",
+        "thinking_timeout_s",
+        "other_timeout_s",
+        "keep_alive_s",
         "pool_idle_s",
         "pool_max_idle",
         "retries",
@@ -129,6 +140,9 @@ pub(super) const CACHE: Keys = Keys {
         "mode",
         "store_sampled",
         "ttl_s",
+        "stale_if_error_s",
+        "stale_while_revalidate_s",
+        "shadow_percent",
         "memory_mib",
         "scope",
         "answer_kib_max",
@@ -139,8 +153,21 @@ pub(super) const CACHE: Keys = Keys {
     later: &[],
 };
 
-pub(super) const CACHE_RULE: Keys =
-    Keys { now: &["models", "operations", "upstreams", "teams", "mode", "store_sampled", "ttl_s"], later: &[] };
+pub(super) const CACHE_RULE: Keys = Keys {
+    now: &[
+        "models",
+        "operations",
+        "upstreams",
+        "teams",
+        "mode",
+        "store_sampled",
+        "ttl_s",
+        "stale_if_error_s",
+        "stale_while_revalidate_s",
+        "shadow_percent",
+    ],
+    later: &[],
+};
 
 pub(super) const ORGANISATION: Keys = POLICY;
 
@@ -247,12 +274,17 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 pub(super) const ROUTING: Keys =
-    Keys { now: &["mode", "routable", "turns", "tiers", "teams", "routes"], later: &["classifier"] };
+    Keys { now: &["mode", "routable", "classifier", "judge", "turns", "tiers", "teams", "routes"], later: &[] };
+
+pub(super) const JUDGE: Keys = Keys { now: &["upstream", "model", "deadline_ms", "max_tokens"], later: &[] };
 
 pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
 
 /// What a team or a route may narrow.
 pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
+
+/// One of several credentials of an upstream.
+pub(super) const API_KEY: Keys = Keys { now: &["env", "file", "command", "timeout_s", "weight"], later: &[] };
 
 pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 

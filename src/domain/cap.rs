@@ -36,13 +36,17 @@ pub struct Limit {
 }
 
 /// What happens to a request whose worst case does not fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OnExceed {
     /// It is refused.
     #[default]
     Refuse,
     /// Its output is limited to what is affordable, if that is enough to be of use.
     Shrink,
+    /// It is sent for this model instead, if that one can take it.
+    Downgrade(std::sync::Arc<str>),
+    /// It is answered from the cache, also with an old answer, or refused.
+    CacheOnly,
 }
 
 /// How strictly a cap holds.
@@ -101,6 +105,49 @@ pub struct Exceeded {
     pub resets_ms: Option<u64>,
     /// What the scope's policy says.
     pub on_exceed: OnExceed,
+}
+
+impl OnExceed {
+    /// What stands before the model in the file.
+    const DOWNGRADE: &'static str = "downgrade:";
+
+    /// Reads the policy as it stands in the file.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let model = text.strip_prefix(Self::DOWNGRADE).map(str::trim);
+        match (text, model) {
+            ("refuse", _) => Ok(Self::Refuse),
+            ("shrink", _) => Ok(Self::Shrink),
+            ("cache-only", _) => Ok(Self::CacheOnly),
+            (_, Some(model)) if !model.is_empty() => Ok(Self::Downgrade(model.into())),
+            _ => Err("must be \"refuse\", \"shrink\", \"cache-only\" or \"downgrade:MODEL\""),
+        }
+    }
+
+    /// Which policy counts where several caps have no room, the lowest first: a cheaper model may fit all of them; one that
+    /// refuses is not helped by a shorter answer.
+    #[must_use]
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Downgrade(_) => 0,
+            Self::Refuse => 1,
+            Self::CacheOnly => 2,
+            Self::Shrink => 3,
+        }
+    }
+}
+
+impl fmt::Display for OnExceed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refuse => out.write_str("refuse"),
+            Self::Shrink => out.write_str("shrink"),
+            Self::CacheOnly => out.write_str("cache-only"),
+            Self::Downgrade(model) => write!(out, "{}{model}", Self::DOWNGRADE),
+        }
+    }
 }
 
 impl Share {

@@ -20,6 +20,9 @@ const TOKENS_MAX: u64 = 4_000_000;
 /// A prompt may say how long its answer should be: `mock:tokens=200`.
 const DIRECTIVE: &str = "mock:tokens=";
 
+/// It may say as well what is answered: `mock:say:simple`.
+const SAY: &str = "mock:say:";
+
 /// Some of more than one byte and some with quotes, so that framing and escapes are met.
 const WORDS: [&str; 48] = [
     "ledger",
@@ -194,7 +197,7 @@ fn choice(ask: &Ask, settings: &Settings, index: u64, output_max: u64) -> Choice
         }
     }
     let text = match &ask.format {
-        Format::Text => words(seed, wanted_tokens(ask, settings)),
+        Format::Text => said(ask).unwrap_or_else(|| words(seed, wanted_tokens(ask, settings))),
         Format::Object => serde_json::json!({ "answer": word(seed) }).to_string(),
         Format::Schema(schema) => schema::example(schema, word(seed)).to_string(),
     };
@@ -228,6 +231,13 @@ fn called<'a>(ask: &'a Ask, wanted: Option<&str>) -> Option<&'a Tool> {
             Some(wanted) => ask.tools.iter().find(|tool| tool.name == wanted),
         },
     }
+}
+
+/// The word that the prompt asks for.
+fn said(ask: &Ask) -> Option<String> {
+    let (_, rest) = ask.prompt.split_once(SAY)?;
+    let end = rest.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(rest.len());
+    Some(rest[..end].to_owned())
 }
 
 fn wanted_tokens(ask: &Ask, settings: &Settings) -> u64 {

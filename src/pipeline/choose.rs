@@ -19,7 +19,9 @@ use crate::domain::entry::Tier;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::price::{Cap, Caps, Context};
 use crate::domain::refusal::{Cause, Refusal};
-use crate::domain::routing::{self, AUTO, Case, Decision, Evidence, Extras, Judged, Lack, Mode, Needs, Rule};
+use crate::domain::routing::{
+    self, AUTO, Case, Classifier, Decision, Evidence, Extras, Judged, Kit, Lack, Mode, Needs, Rule, Verdict,
+};
 use crate::protocol::excerpt::traits_of;
 use crate::upstream::provider::Provider;
 
@@ -56,6 +58,8 @@ pub struct Choice {
     pub tier: Option<Tier>,
     /// The rule that chose, for header, ledger and log.
     pub reason: Cow<'static, str>,
+    /// Whether a judge's word could still change it.
+    pub asks_judge: bool,
 }
 
 /// Whether requests of this kind can be answered by another model than the one they name.
@@ -88,6 +92,7 @@ pub fn choose(
     call: &Call,
     provider: &Provider,
     requested: &Arc<str>,
+    verdict: Verdict,
 ) -> Result<Option<Choice>, Refusal> {
     let is_auto = **requested == *AUTO;
     let operation = arrival.endpoint.operation;
@@ -123,13 +128,21 @@ pub fn choose(
     let is_open = routing::explicit(&case, &policy).is_none();
     let talk = (is_open && is_followed).then(|| conversation(&app.pins, headers, caller, call));
     let evidence = match is_open {
-        true => Evidence { pin: talk.and_then(|talk| app.pins.get(talk, arrival.at_ms)), ..evidence(call) },
+        true => Evidence {
+            judged: (policy.classifier != Classifier::Llm || !is_followed).then(|| judged(call)),
+            judge: verdict.tier(),
+            pin: talk.and_then(|talk| app.pins.get(talk, arrival.at_ms)),
+            ..Evidence::default()
+        },
         false => Evidence::default(),
     };
+    let may_ask = policy.classifier != Classifier::Local && is_followed && verdict == Verdict::NotAsked;
+    let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
     match routing::decide(&case, &evidence, &policy, lineup) {
         Ok(decision) => {
-            let choice = told(decision, is_followed, requested);
-            if let (Some(talk), Some(choice)) = (talk.filter(|_| !case.is_housekeeping), &choice) {
+            let choice = told(decision, is_followed, requested).map(|choice| Choice { asks_judge, ..choice });
+            let is_last = !case.is_housekeeping && !asks_judge;
+            if let (Some(talk), Some(choice)) = (talk.filter(|_| is_last), &choice) {
                 let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
                 let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
                 let place = Place { model: choice.model.clone(), tier, prompt_tokens, at_ms: arrival.at_ms, ttl_s };
@@ -148,6 +161,22 @@ pub fn choose(
     }
 }
 
+/// Why `model` of `provider` is not known to be able to take the place of the model that a request names; none if it is.
+pub fn lack(arrival: &Arrival, call: &Call, provider: &Provider, model: &str) -> Option<Lack> {
+    let Some(known) = arrival.snapshot.book.find(&provider.config.provider, None, model) else {
+        return Some(Lack::Absent);
+    };
+    let (features, operation) = (&call.ask.features, arrival.endpoint.operation);
+    if features.signed_reasoning {
+        return Some(Lack::Special("the thinking of another model"));
+    }
+    let needs = Needs::of(operation, features, &extras(call, &arrival.head.headers));
+    let lack = Kit::of(&known).lacks(&needs);
+    // Of older models the catalogues say no paths at all; whoever names one in a policy vouches for it.
+    let is_vouched = lack == Some(Lack::Endpoint) && is_routed(operation) && known.endpoints().next().is_none();
+    lack.filter(|_| !is_vouched)
+}
+
 /// What a decision means for the request: where it is only observed, the model stays and the ledger says what it would be.
 fn told(decision: Decision, is_followed: bool, requested: &Arc<str>) -> Option<Choice> {
     let rule = decision.rule.name();
@@ -160,17 +189,14 @@ fn told(decision: Decision, is_followed: bool, requested: &Arc<str>) -> Option<C
         None if is_followed || decision.tier.is_none() => (requested.clone(), rule.into()),
         None => (requested.clone(), Rule::Requested.name().into()),
     };
-    Some(Choice { model, tier: decision.tier, reason })
+    Some(Choice { model, tier: decision.tier, reason, asks_judge: false })
 }
 
 /// What the local classifier says of the last human ask.
-fn evidence(call: &Call) -> Evidence {
+fn judged(call: &Call) -> Judged {
     let score = Weights::builtin().score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
     let thousandths = u16::try_from(score.failure_ppm / 1_000).unwrap_or(u16::MAX);
-    Evidence {
-        judged: Some(Judged { tier: score.tier, score: thousandths, is_sure: score.is_sure }),
-        ..Evidence::default()
-    }
+    Judged { tier: score.tier, score: thousandths, is_sure: score.is_sure }
 }
 
 /// Which tiers' models the caller's key may use.

@@ -9,14 +9,13 @@ use http::{Response, Version};
 use http_body::Body as _;
 
 use super::body::Body;
-use super::dispatch::{Given, Kept, Served};
+use super::dispatch::{Given, Kept, Served, Unserved};
 use super::flow::Flow;
 use super::keep::Recording;
 use super::respond::{Told, announced_length, write_cost};
 use super::settle::End;
 use super::tap::Tap;
 use crate::app::App;
-use crate::domain::refusal::Refusal;
 use crate::upstream::headers::drop_hop_by_hop;
 
 /// Bytes of a whole answer that is read before its head is sent.
@@ -25,13 +24,13 @@ const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 /// Answers the client.
 ///
 /// # Errors
-/// The upstream broke off a small whole answer. The request has its entry then.
+/// The upstream broke off a small whole answer.
 pub async fn deliver(
     app: &Arc<App>,
     served: Served<'_>,
     told: &Told,
     recording: Option<Box<Recording>>,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, Unserved> {
     let candidate = served.candidate;
     let answer = match served.given {
         Given::Flowing(answer) => answer,
@@ -41,6 +40,7 @@ pub async fn deliver(
     let has_body = !body.is_end_stream();
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
     flow.silence_max = candidate.provider.config.idle_timeout;
+    flow.within(answer.due, candidate.provider.config.patience.keep_alive);
     flow.recording = recording.map(|mut recording| {
         recording.begin(&head, &candidate.provider.config.name, &candidate.model);
         recording
@@ -63,16 +63,17 @@ pub async fn deliver(
     if !is_whole || !head.status.is_success() {
         return Ok(Response::from_parts(head, Body::Flowing(Box::new(Tap::new(flow)))));
     }
-    let (bytes, cost) = Tap::new(flow).collect().await?;
+    let (bytes, cost) = Tap::new(flow).collect().await.map_err(Unserved::Broken)?;
     if let Some(cost) = cost {
         write_cost(cost, &mut head.headers);
     }
     Ok(Response::from_parts(head, Body::whole(bytes)))
 }
 
-/// An error that is all there and settled, as the upstream gave it.
+/// An error that is all there, as the upstream gave it.
 fn repeat(kept: Kept, told: &Told) -> Response<Body> {
-    let Kept { mut head, body } = kept;
+    let Kept { mut head, body, tab } = kept;
+    tab.finish();
     drop_hop_by_hop(&mut head.headers);
     told.write(&mut head.headers);
     head.version = Version::HTTP_11;

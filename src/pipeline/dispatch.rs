@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::response::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -15,17 +16,21 @@ use tokio::time::Instant;
 
 use super::arrive::Arrival;
 use super::course::Course;
+use super::downgrade::{beside, downgrade};
 use super::flight::{Answer, Failure, fly};
 use super::parcel::pack;
 use super::read::Call;
 use super::reserve::{Denied, reserve};
 use super::route::{Candidate, Decision};
 use super::settle::{Bill, End};
+use super::tap::Broken;
 use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
+use crate::protocol::quota::is_exhausted;
+use crate::upstream::credentials::Lease;
 
 /// The longest time that a body may take which is sent on as it arrives, besides the wait for its answer.
 const UPLOAD_MAX: Duration = Duration::from_secs(3600);
@@ -67,19 +72,101 @@ impl Given {
     }
 }
 
-/// An error that was kept while others were asked.
+/// An error that was kept while others were asked. Its attempts are settled, and its request is not.
 #[derive(Debug)]
 pub struct Kept {
     /// Its head.
     pub head: Parts,
     /// Its body.
     pub body: Bytes,
+    /// The request's tab, whose entry says so.
+    pub tab: Tab,
+}
+
+/// A request that nobody has answered; its entry waits for what the client is told.
+#[derive(Debug)]
+#[must_use]
+pub enum Unserved {
+    /// Nothing was sent, or no more.
+    Denied(Box<Denied>),
+    /// The only attempt failed, or the last.
+    Failed(Box<Failure>),
+    /// All attempts are settled.
+    Ended(Box<Tab>, Refusal),
+    /// A small whole answer broke off.
+    Broken(Box<Broken>),
+    /// The request has its entry.
+    Told(Refusal),
+}
+
+impl Unserved {
+    fn denied(refusal: Refusal, tab: Tab) -> Self {
+        Self::Denied(Box::new(Denied { refusal, tab: Some(tab) }))
+    }
+
+    /// What the client is told, unless somebody has something better.
+    #[must_use]
+    pub const fn refusal(&self) -> &Refusal {
+        match self {
+            Self::Denied(denied) => &denied.refusal,
+            Self::Ended(_, refusal) | Self::Told(refusal) => refusal,
+            Self::Failed(failure) => failure.refusal(),
+            Self::Broken(broken) => broken.refusal(),
+        }
+    }
+
+    /// Ends the request with our own no.
+    pub fn settle(self, app: &App) -> Refusal {
+        match self {
+            Self::Denied(denied) => denied.refuse(app),
+            Self::Failed(failure) => failure.settle(),
+            Self::Broken(broken) => broken.settle(),
+            Self::Ended(mut tab, refusal) => {
+                tab.entry().status = refusal.status();
+                tab.finish();
+                refusal
+            }
+            Self::Told(refusal) => refusal,
+        }
+    }
+
+    /// Ends the attempts and not the request, whose tab is given back unless it has its entry.
+    #[must_use]
+    pub fn close(self) -> (Option<Tab>, Refusal) {
+        match self {
+            Self::Denied(denied) => (denied.tab, denied.refusal),
+            Self::Failed(failure) => failure.close(),
+            Self::Broken(broken) => broken.close(),
+            Self::Ended(tab, refusal) => (Some(*tab), refusal),
+            Self::Told(refusal) => (None, refusal),
+        }
+    }
+}
+
+impl Given {
+    /// The upstream's status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Flowing(answer) => answer.response.status(),
+            Self::Kept(kept) => kept.head.status,
+        }
+    }
+
+    /// Ends its attempt and not the request, whose tab is given back; nobody gets the answer.
+    #[must_use]
+    pub fn close(self) -> Option<Tab> {
+        match self {
+            Self::Flowing(answer) => answer.bill.close(End::Complete, &Facts::default()),
+            Self::Kept(kept) => Some(kept.tab),
+        }
+    }
 }
 
 /// Where a request stands between two attempts.
 struct Pause<'a> {
     tab: Tab,
-    kept: Option<(&'a Candidate, Box<Kept>)>,
+    kept: Option<(&'a Candidate, Parts, Bytes)>,
     /// What the client is told if nobody has answered.
     refusal: Option<Refusal>,
 }
@@ -87,20 +174,17 @@ struct Pause<'a> {
 /// Asks one candidate after the other, as often as may be.
 ///
 /// # Errors
-/// There is no answer. The request has its entry then.
+/// There is no answer.
 pub async fn dispatch<'a>(
     app: &Arc<App>,
     arrival: &mut Arrival,
     call: &Call,
     decision: &'a Decision,
     tab: Tab,
-) -> Result<Served<'a>, Refusal> {
+) -> Result<Served<'a>, Unserved> {
     let (mut course, mut leg) = match Course::begin(app, arrival, decision) {
         Ok(begun) => begun,
-        Err(refusal) => {
-            tab.refuse(&refusal);
-            return Err(refusal);
-        }
+        Err(refusal) => return Err(Unserved::denied(refusal, tab)),
     };
     let mut pause = Pause { tab, kept: None, refusal: None };
     let mut attempts = 0;
@@ -112,34 +196,44 @@ pub async fn dispatch<'a>(
         candidate.note(pause.tab.entry());
         let mut bill = match reserve(app, arrival, call, candidate, pause.tab).await {
             Ok(bill) => bill,
-            Err(Denied { refusal, tab: Some(tab) }) if attempts > 0 => {
-                pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
-                match course.after_refusal() {
-                    Some(next) => leg = next,
-                    None => return pause.end(attempts),
+            Err(Denied { refusal, tab: Some(tab) }) => {
+                let lower = downgrade(arrival, call, decision, candidate, refusal);
+                match lower.and_then(|lower| course.lower(lower).map_err(|down| beside(decision, down))) {
+                    Ok(next) => (leg, pause) = (next, Pause { tab, ..pause }),
+                    Err(refusal) if attempts > 0 => {
+                        pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
+                        match course.after_refusal() {
+                            Some(next) => leg = next,
+                            None => return pause.end(attempts),
+                        }
+                    }
+                    Err(refusal) => return Err(Unserved::denied(refusal, tab)),
                 }
                 continue;
             }
-            Err(denied) => return Err(denied.refuse(app)),
+            Err(denied) => return Err(Unserved::Denied(Box::new(denied))),
         };
-        bill.probe(leg.probe.take());
+        course.note_held();
+        bill.equip(leg.probe.take(), leg.lease.take());
         attempts += 1;
-        match attempt(app, arrival, call, &decision.requested, candidate, bill).await {
+        let due = course.due(bill.longest());
+        match attempt(app, arrival, call, &decision.requested, candidate, bill, due).await {
             Ok(answer) => {
                 let Some(next) = course.after_answer(&answer) else {
                     return Ok(Served { candidate, attempts, given: Given::Flowing(Box::new(answer)) });
                 };
                 leg = next;
-                let (tab, kept) = keep(app, answer).await?;
-                pause = Pause { tab, kept: kept.map(|kept| (candidate, kept)).or(pause.kept), refusal: None };
+                let (tab, kept) = keep(app, answer).await.map_err(Unserved::Told)?;
+                pause =
+                    Pause { tab, kept: kept.map(|(head, body)| (candidate, head, body)).or(pause.kept), refusal: None };
             }
             Err(failure) => {
                 let next = course.after_failure(&failure);
                 if next.is_none() && pause.kept.is_none() {
-                    return Err(failure.settle());
+                    return Err(Unserved::Failed(failure));
                 }
                 let (tab, refusal) = failure.close();
-                let Some(tab) = tab else { return Err(refusal) };
+                let Some(tab) = tab else { return Err(Unserved::Told(refusal)) };
                 pause = Pause { tab, kept: pause.kept, refusal: Some(refusal) };
                 match next {
                     Some(next) => leg = next,
@@ -157,19 +251,23 @@ async fn attempt(
     requested: &str,
     candidate: &Candidate,
     bill: Bill,
+    due: Option<Instant>,
 ) -> Result<Answer, Box<Failure>> {
     let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
-    let parcel = match pack(arrival, call, requested, candidate, bill.output_limit()) {
+    let parcel = match pack(arrival, call, requested, candidate, &bill) {
         Ok(parcel) => parcel,
         Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
     };
     let deadline = Instant::now() + upload_max + candidate.provider.config.first_byte_timeout;
-    fly(app, parcel, &candidate.provider, bill, deadline).await
+    let deadline = due.map_or(deadline, |due| due.min(deadline));
+    let answer = fly(app, parcel, &candidate.provider, bill, deadline).await?;
+    Ok(Answer { due, ..answer })
 }
 
 /// Ends the attempt that `answer` came of, and reads the error in it, for the client if nobody answers better.
-async fn keep(app: &App, answer: Answer) -> Result<(Tab, Option<Box<Kept>>), Refusal> {
+async fn keep(app: &App, answer: Answer) -> Result<(Tab, Option<(Parts, Bytes)>), Refusal> {
     let (head, mut body) = answer.response.into_parts();
+    let lease = answer.bill.lease().map(Lease::again);
     // An error costs nothing, so that it is settled before its body is there.
     let Some(tab) = answer.bill.close(End::Complete, &Facts::default()) else {
         return Err(End::BrokenOff.refusal());
@@ -178,7 +276,12 @@ async fn keep(app: &App, answer: Answer) -> Result<(Tab, Option<Box<Kept>>), Ref
         read = tokio::time::timeout(KEPT_WAIT, read_error(&mut body)) => read.ok().flatten(),
         () = app.drain.reached(Phase::Cutting) => None,
     };
-    Ok((tab, read.map(|body| Box::new(Kept { head, body }))))
+    if let (Some(lease), Some(body)) = (&lease, &read)
+        && is_exhausted(head.status.as_u16(), body)
+    {
+        lease.exhaust(app.clock.ticks_us());
+    }
+    Ok((tab, read.map(|body| (head, body))))
 }
 
 /// The whole of a short body.
@@ -212,17 +315,14 @@ impl<'a> Pause<'a> {
     }
 
     /// No attempt follows.
-    fn end(mut self, attempts: usize) -> Result<Served<'a>, Refusal> {
-        let Some((candidate, kept)) = self.kept else {
+    fn end(mut self, attempts: usize) -> Result<Served<'a>, Unserved> {
+        let Some((candidate, head, body)) = self.kept else {
             let refusal = self.refusal.unwrap_or_else(|| End::BrokenOff.refusal());
-            self.tab.entry().status = refusal.status();
-            self.tab.finish();
-            return Err(refusal);
+            return Err(Unserved::Ended(Box::new(self.tab), refusal));
         };
         let entry = self.tab.entry();
         candidate.note(entry);
-        entry.status = kept.head.status.as_u16();
-        self.tab.finish();
-        Ok(Served { candidate, attempts, given: Given::Kept(kept) })
+        entry.status = head.status.as_u16();
+        Ok(Served { candidate, attempts, given: Given::Kept(Box::new(Kept { head, body, tab: self.tab })) })
     }
 }

@@ -36,6 +36,8 @@ pub struct Answer {
     pub bill: Bill,
     /// Whether the answer holds a usage event that the client did not ask for.
     pub usage_events: UsageEvents,
+    /// When it has to be whole.
+    pub due: Option<Instant>,
 }
 
 /// An attempt that got no answer.
@@ -78,10 +80,11 @@ pub async fn fly(
     let flight = Flight { answer: provider.send(request), bill, sent, deadline };
     let waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
+    bill.learn(&response);
     if response.status() == StatusCode::UNAUTHORIZED && provider.has_credential() {
         reload::doubt(app, &provider.config.name);
     }
-    Ok(Answer { response, bill, usage_events })
+    Ok(Answer { response, bill, usage_events, due: None })
 }
 
 impl Failure {
@@ -101,6 +104,12 @@ impl Failure {
     #[must_use]
     pub const fn end(&self) -> End {
         self.end
+    }
+
+    /// What the client is told.
+    #[must_use]
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
     }
 
     /// Ends the request, and says what the client is told.

@@ -15,14 +15,18 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use http::response::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::abandon::{self, Permit};
 use super::keep::Recording;
 use super::settle::{Bill, End};
 use crate::app::App;
+use crate::bank::tab::Tab;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::drain::Phase;
+use crate::protocol::facts::Facts;
+use crate::protocol::keep_alive::keep_alive;
 use crate::protocol::length_stop::{Stand, length_stop};
 use crate::protocol::meter::{Head, Meter, Position, Seen};
 use crate::protocol::strip::{UsageEvents, Watch};
@@ -39,6 +43,10 @@ pub struct Flow {
     pub bill: Bill,
     /// Longest silence between two frames.
     pub silence_max: Duration,
+    /// When it has to be whole, if it is no stream.
+    pub due: Option<Instant>,
+    /// The silence after which the client of a stream gets a keep-alive.
+    pub keep_alive: Option<Duration>,
     /// The client was promised a length.
     pub is_promised: bool,
     /// The body has come to its own end.
@@ -57,6 +65,14 @@ pub struct Flow {
     is_coded: bool,
     /// Bytes that have come.
     bytes: u64,
+}
+
+/// What an answer comes to that has ended.
+struct Learned {
+    facts: Facts,
+    bill: Bill,
+    recording: Option<Box<Recording>>,
+    now_ms: u64,
 }
 
 impl Flow {
@@ -81,6 +97,8 @@ impl Flow {
             body,
             bill,
             silence_max: Duration::MAX,
+            due: None,
+            keep_alive: None,
             is_promised: false,
             is_over: false,
             recording: None,
@@ -98,6 +116,20 @@ impl Flow {
     #[must_use]
     pub const fn is_open_ended(&self) -> bool {
         self.is_open_ended
+    }
+
+    /// Says when a whole answer has to be there, and how the client of a stream is kept from giving up.
+    pub fn within(&mut self, due: Option<Instant>, keep_alive: Option<Duration>) {
+        self.due = due.filter(|_| !self.is_stream);
+        self.keep_alive = keep_alive.filter(|_| self.is_stream && !self.is_coded);
+    }
+
+    /// What tells the client of a silent stream that it lives; nothing within an event, and where all has been said.
+    #[must_use]
+    pub fn keep_alive(&self) -> Option<Bytes> {
+        let is_open = !self.is_promised && self.is_open_ended && !self.watch.is_terminal();
+        let text = if is_open { keep_alive(self.bill.operation(), &self.watch.position()) } else { None };
+        text.map(Bytes::from_static)
     }
 
     /// Reads a piece, and puts what may pass behind `out`.
@@ -156,6 +188,25 @@ impl Flow {
 
     /// Settles, and says what the answer cost unless that is unknown.
     pub fn settle(self, end: End) -> Option<Usd> {
+        let Learned { facts, mut bill, recording, now_ms } = self.learned(end);
+        if let Some(verdict) = recording.as_ref().and_then(|recording| recording.verdict(&facts)) {
+            bill.note_cache(verdict);
+        }
+        let cost = bill.settle(end, &facts);
+        if let Some(recording) = recording {
+            recording.keep(facts, cost, now_ms);
+        }
+        cost
+    }
+
+    /// Settles the attempt and not the request, whose tab is given back.
+    #[must_use]
+    pub fn close(self, end: End) -> Option<Tab> {
+        let Learned { facts, bill, .. } = self.learned(end);
+        bill.close(end, &facts)
+    }
+
+    fn learned(self, end: End) -> Learned {
         let mut facts = self.watch.end();
         let is_odd = end == End::Complete && !facts.terminal && facts.ending.is_none();
         if (facts.broken || is_odd) && self.is_success && self.bill.operation().generates() {
@@ -163,11 +214,8 @@ impl Flow {
             facts.text_bytes = facts.text_bytes.max(self.bytes);
             facts.reasoned |= self.is_coded;
         }
-        let cost = self.bill.settle(end, &facts);
-        if let Some(recording) = self.recording.filter(|_| end == End::Complete && self.is_over) {
-            recording.keep(facts, cost, self.app.clock.now_ms());
-        }
-        cost
+        let recording = self.recording.filter(|_| end == End::Complete && self.is_over);
+        Learned { facts, bill: self.bill, recording, now_ms: self.app.clock.now_ms() }
     }
 
     /// The client has left.

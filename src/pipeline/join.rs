@@ -18,6 +18,7 @@ use super::arrive::Arrival;
 use super::body::{Body, BrokenOff};
 use super::keep::Recording;
 use super::read::Call;
+use super::replay::Replay;
 use super::respond::{Told, write_cost};
 use super::route::Decision;
 use crate::app::App;
@@ -51,6 +52,8 @@ struct Follower {
     operation: Operation,
     id: String,
     is_stream: bool,
+    /// What is saved by an old answer.
+    stale: Option<Usd>,
 }
 
 /// What came of following.
@@ -114,10 +117,11 @@ pub async fn follow(
         Some(Start::HandedOn(_)) | None => return Ok(Followed::Again(tab)),
     };
     let mut told = told.clone();
-    told.cache = Some(CacheUse::Joined);
+    let cache = if head.stale.is_some() { CacheUse::Stale } else { CacheUse::Joined };
+    told.cache = Some(cache);
     let elapsed_ms = tab.elapsed_ms();
     let entry = tab.entry();
-    (entry.cache, entry.status) = (CacheUse::Joined, head.status.as_u16());
+    (entry.cache, entry.status) = (cache, head.status.as_u16());
     entry.first_byte_ms = Some(elapsed_ms);
     let mut headers = head.headers.clone();
     let ours: Vec<_> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
@@ -125,13 +129,16 @@ pub async fn follow(
         headers.remove(name);
     }
     told.write(&mut headers);
-    write_cost(Usd::ZERO, &mut headers);
+    if let Some(cost) = tab.cost() {
+        write_cost(cost, &mut headers);
+    }
     let follower = Follower {
         tab,
         app: app.clone(),
         operation: arrival.endpoint.operation,
         id: arrival.id.to_string(),
         is_stream: call.ask.stream,
+        stale: head.stale,
     };
     Ok(Followed::Answer(answer(&head, headers, seat, Some(follower))))
 }
@@ -150,6 +157,7 @@ async fn bring(app: Arc<App>, errand: Errand, lead: Lead) {
     if let Some(recording) = &mut recording {
         recording.tell_cost(lead.paid());
     }
+    let saved = recording.as_ref().and_then(|recording| recording.spare.as_ref()).map(Replay::saved);
     let asking = super::send(&app, &mut arrival, call, &decision, tab, &mut told, recording);
     let response = match attentive(&app, asking).await {
         Ok(response) => response,
@@ -159,7 +167,8 @@ async fn bring(app: Arc<App>, errand: Errand, lead: Lead) {
         Err(refusal) => return lead.start(Start::HandedOn(refusal)),
     };
     let (head, mut body) = response.into_parts();
-    lead.start(Start::Head(Arc::new(Head { status: head.status, headers: head.headers })));
+    let stale = saved.filter(|_| told.cache == Some(CacheUse::Stale));
+    lead.start(Start::Head(Arc::new(Head { status: head.status, headers: head.headers, stale })));
     let is_whole = attentive(&app, pump(&lead, &mut body)).await;
     lead.end(is_whole);
 }
@@ -225,13 +234,17 @@ impl Passenger {
     fn settle(&mut self) {
         self.is_over = true;
         let Some(mut follower) = self.follower.take() else { return };
-        let outcome = match self.seat.paid() {
-            Some(cost) => {
+        let outcome = match (follower.stale, self.seat.paid()) {
+            (Some(saved), _) => {
+                follower.tab.entry().saved = saved;
+                Outcome::CacheHit
+            }
+            (None, Some(cost)) => {
                 follower.tab.entry().saved = cost.unwrap_or_default();
                 Outcome::Joined
             }
-            None if follower.tab.entry().status >= 400 => Outcome::UpstreamError,
-            None => Outcome::UpstreamAborted,
+            (None, None) if follower.tab.entry().status >= 400 => Outcome::UpstreamError,
+            (None, None) => Outcome::UpstreamAborted,
         };
         // Refused or not, the entry is written.
         let _written = follower.tab.answer(outcome);

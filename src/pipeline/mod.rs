@@ -3,10 +3,12 @@
 //! ```text
 //! arrive    the head taken apart; one config for the whole request
 //! identify  whom to answer, whom to bill             -> from here on the request has exactly one ledger entry
+//! enter     a place among the requests at once, or one in the line before them
 //! permit    what the caller's key may be used for: by the head, by the body, and by what was decided
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
 //! route     which upstream, which model
+//! judge     one word of a cheap model on how hard it is, where config wants that; then route again
 //! recall    the same answer again, if it is kept: then the request ends here
 //! join      the same answer for all who ask at the same time: one of them goes on
 //! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
@@ -22,25 +24,34 @@ pub mod identify;
 mod credential;
 mod home;
 pub mod permit;
+pub mod enter;
 pub mod read;
 pub mod decode;
 pub mod admit;
 mod choose;
 mod conversation;
+mod equals;
 pub mod route;
+pub mod judge;
 pub mod keep;
+pub mod case;
+pub mod replay;
 pub mod recall;
 pub mod join;
+pub mod afresh;
 pub mod reserve;
 pub mod metered;
 pub mod parcel;
 pub mod flight;
 pub mod course;
+mod downgrade;
 pub mod dispatch;
+pub mod instead;
 pub mod deliver;
 pub mod tap;
 pub mod flow;
 pub mod abandon;
+pub mod end;
 pub mod settle;
 pub mod respond;
 pub mod body;
@@ -58,6 +69,7 @@ use crate::domain::entry::Entry;
 use crate::domain::ids::RequestId;
 use crate::domain::operation::Dialect;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::Verdict;
 use crate::protocol::ask;
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::Record;
@@ -79,11 +91,6 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         Err(turned) => return turn_away(&app, *turned).await,
     };
     let gauge = app.metrics.in_flight.enter();
-    let Some(place) = app.requests.take() else {
-        let refusal = Refusal::new(Cause::Overloaded, "too many requests are in flight; try again shortly").after(1);
-        unidentified(&app, arrival.id, arrival.endpoint.dialect, &refusal);
-        return unheard(&app, arrival, &refusal).await;
-    };
     let (id, dialect) = (arrival.id, arrival.endpoint.dialect);
     let caller = match identify::identify(&app, &arrival) {
         Ok(caller) => caller,
@@ -92,18 +99,28 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place });
-    let (call, admission, decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
+    let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place: None });
+    let (call, admission, mut decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
             tab.refuse(&refusal);
             return unheard(&app, arrival, &refusal).await;
         }
     };
+    if decision.asks_judge {
+        (decision, tab) = match Box::pin(consult(&app, &arrival, &caller, &call, &decision, tab)).await {
+            Ok(consulted) => consulted,
+            Err(refusal) => return Told::of(id, &decision, admission).refuse(&refusal, dialect),
+        };
+    }
     let mut told = Told::of(id, &decision, admission);
     loop {
         let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
             Ok(Recalled::Answer(response)) => return response,
+            Ok(Recalled::Renew(response, afresh)) => {
+                afresh::ask(&app, arrival, &caller, call, decision, afresh);
+                return response;
+            }
             Ok(Recalled::Ask(tab, recording)) => {
                 let asked = send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await;
                 return answered(&app, asked, arrival, admission).await;
@@ -153,18 +170,51 @@ async fn prepare(
     tab: &mut Tab,
 ) -> Result<(Call, Admission, Decision), Refusal> {
     permit::head(arrival, caller)?;
+    enter::enter(app, arrival, &caller.account, tab).await?;
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
     admit::no_loop(app, arrival, &caller.account, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
-    let mut decision = route::route(app, arrival, caller, &call)?;
+    let decision = decide(app, arrival, caller, &call, Verdict::NotAsked, tab)?;
+    Ok((call, admission, decision))
+}
+
+/// Where the request goes, as far as the caller's key lets it.
+fn decide(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    verdict: Verdict,
+    tab: &mut Tab,
+) -> Result<Decision, Refusal> {
+    let mut decision = route::route(app, arrival, caller, call, verdict)?;
     permit::decision(arrival, caller, &mut decision)?;
     let entry = tab.entry();
     entry.requested_model = decision.requested.clone();
     entry.tier = decision.tier;
     decision.first.note(entry);
-    Ok((call, admission, decision))
+    Ok(decision)
+}
+
+/// Asks a judge, and decides again. On an error the request has its entry.
+async fn consult(
+    app: &Arc<App>,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    decision: &Decision,
+    tab: Tab,
+) -> Result<(Decision, Tab), Refusal> {
+    let (verdict, mut tab) = judge::judge(app, arrival, caller, call, decision, tab).await?;
+    match decide(app, arrival, caller, call, verdict, &mut tab) {
+        Ok(decision) => Ok((decision, tab)),
+        Err(refusal) => {
+            tab.refuse(&refusal);
+            Err(refusal)
+        }
+    }
 }
 
 /// The stages that cost money. On an error the request has its entry.
@@ -177,12 +227,21 @@ async fn send(
     told: &mut Told,
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
-    let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
-    drop(call);
-    told.answered(&served);
-    // What somebody else said is not what the first would say the next time.
-    let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
-    deliver::deliver(app, served, told, recording).await
+    let mut recording = recording;
+    let spare = recording.as_mut().and_then(|recording| recording.spare.take());
+    let asked = async {
+        let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
+        drop(call);
+        if spare.is_some() && instead::is_failure(&served) {
+            return Err(instead::failed(served));
+        }
+        told.answered(&served);
+        // What somebody else said is not what the first would say the next time.
+        let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
+        deliver::deliver(app, served, told, recording).await
+    };
+    let asked = asked.await;
+    asked.or_else(|unserved| instead::instead(app, unserved, spare, told))
 }
 
 /// A request's line in the ledger, with all that its head tells.
@@ -218,7 +277,7 @@ pub fn unread(app: &App, cause: Cause) {
 /// A request that is turned away by its head alone: nobody is billed, so that there is no entry, only a line and a count.
 async fn turn_away(app: &App, mut turned: TurnedAway) -> Response<Body> {
     unidentified(app, turned.id, turned.dialect, &turned.refusal);
-    read_out(app, &mut turned.body).await;
+    read_out(app, &mut turned.body, read::UNKNOWN_BODY_BYTES_MAX).await;
     respond::refuse(&turned.refusal, turned.dialect, turned.id)
 }
 
@@ -227,15 +286,17 @@ async fn unheard(app: &App, mut arrival: Arrival, refusal: &Refusal) -> Response
     if !matches!(refusal.cause, Cause::BodyTimeout | Cause::Draining)
         && let Some(body) = &mut arrival.body
     {
-        read_out(app, body).await;
+        let is_brief = matches!(refusal.cause, Cause::Unauthorized | Cause::Overloaded);
+        let bytes_max = if is_brief { read::UNKNOWN_BODY_BYTES_MAX } else { read::REFUSED_BODY_BYTES_MAX };
+        read_out(app, body, bytes_max).await;
     }
     respond::refuse(refusal, arrival.endpoint.dialect, arrival.id)
 }
 
 /// Reads what is left of a refused body, since a client in the middle of sending would see a reset and no refusal.
-async fn read_out(app: &App, body: &mut Incoming) {
+async fn read_out(app: &App, body: &mut Incoming, bytes_max: u64) {
     let silence_max = app.snapshot.load().config.server.body_timeout;
-    read::read_out(&app.drain, body, silence_max).await;
+    read::read_out(&app.drain, body, bytes_max, silence_max).await;
 }
 
 /// Tells log and metrics of a request whose caller is not known.

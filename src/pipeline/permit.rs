@@ -71,8 +71,8 @@ pub fn body(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<(), Refus
 /// # Errors
 /// The key may not use the upstream, or the model that was decided on.
 pub fn decision(arrival: &Arrival, caller: &Caller, decision: &mut Decision) -> Result<(), Refusal> {
-    candidate(arrival, caller, &decision.first)?;
-    decision.others.retain(|other| candidate(arrival, caller, other).is_ok());
+    candidate(arrival, &caller.policy, &decision.first)?;
+    decision.others.retain(|other| candidate(arrival, &caller.policy, other).is_ok());
     Ok(())
 }
 
@@ -80,8 +80,7 @@ pub fn decision(arrival: &Arrival, caller: &Caller, decision: &mut Decision) -> 
 ///
 /// # Errors
 /// The key may not use the upstream, or the model.
-pub fn candidate(arrival: &Arrival, caller: &Caller, candidate: &Candidate) -> Result<(), Refusal> {
-    let policy = &caller.policy;
+pub fn candidate(arrival: &Arrival, policy: &Permit, candidate: &Candidate) -> Result<(), Refusal> {
     let upstream = &candidate.provider.config.name;
     if !policy.allows_upstream(upstream) {
         return Err(forbidden(format!("this key may not use the upstream {upstream:?}")));

@@ -15,10 +15,10 @@ use super::settle::{Bill, Pricing};
 use crate::app::App;
 use crate::bank::booked::Claim;
 use crate::bank::tab::{NotOpened, Tab};
-use crate::domain::cap::{Capped, Exceeded, OnExceed};
+use crate::domain::cap::{Capped, Enforcement, Exceeded, OnExceed};
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
-use crate::domain::price::{self, Context, Model, Prompt};
+use crate::domain::price::{self, Cap, Context, Model, Prompt};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::Ask;
 use crate::protocol::bounds::{Bounds, ModelFacts, Unbounded};
@@ -37,7 +37,7 @@ const OUTPUT_MIN: u64 = 256;
 const SHRINKS_MAX: usize = 8;
 
 /// A header by which a request limits its own cost.
-const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
+pub const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
 
 /// What a request can cost.
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +112,12 @@ pub async fn reserve(
             Err(NotOpened::Unwritten(same, refusal)) => return Err(Denied { refusal, tab: Some(*same) }),
             Err(NotOpened::Exceeded(same, exceeded)) => {
                 tab = *same;
-                let may_shrink = exceeded.on_exceed == OnExceed::Shrink && tries < SHRINKS_MAX;
-                let Some(smaller) = may_shrink.then(|| case.affordable(exceeded.room())).flatten() else {
+                // A cheaper model is looked for by whoever knows the others.
+                let smaller = match exceeded.on_exceed {
+                    OnExceed::Shrink if tries < SHRINKS_MAX => case.affordable(exceeded.room()),
+                    OnExceed::Shrink | OnExceed::Refuse | OnExceed::CacheOnly | OnExceed::Downgrade(_) => None,
+                };
+                let Some(smaller) = smaller else {
                     let refusal = Refusal::exceeded(*exceeded, snapshot.config.money.refusal_status);
                     return Err(Denied { refusal, tab: Some(tab) });
                 };
@@ -128,6 +132,7 @@ pub async fn reserve(
         model: candidate.model.clone(),
         input_bound: worst.map_or_else(|| case.bounds(None).input_tokens, |worst| worst.input),
         may_reason: call.ask.features.reasoning,
+        thinks: case.model.as_deref().is_some_and(|model| model.can(Cap::Thinking)),
         is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
         is_capped: !capped.is_empty(),
@@ -208,11 +213,14 @@ impl<'a> Case<'a> {
 
     /// How the hold of a stream grows, where it need not be held in full.
     fn metered(&self, arrival: &Arrival, worst: Worst, capped: &[Capped]) -> Option<Metered> {
+        if !capped.iter().any(|capped| capped.policy.enforcement == Enforcement::Metered) {
+            return None;
+        }
         let bounds = self.bounds(None);
         let none = Bounds { output_tokens: Some(0), ..bounds };
         let base = quote(self.model.as_deref()?, &none, &self.call.ask, &self.context)?;
         let quotes = (base, worst.quote, bounds.output_tokens?);
-        Metered::of(arrival, self.call, &self.candidate.model, capped, quotes)
+        Metered::of(arrival, self.call, &self.candidate.model, quotes)
     }
 
     /// The worst case of a request that may go on to be held.

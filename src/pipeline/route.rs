@@ -1,17 +1,20 @@
 //! Route: which upstream and which model.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
-use super::choose;
 use super::identify::Caller;
 use super::read::Call;
+use super::{choose, equals};
 use crate::app::App;
+use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::routing::Verdict;
 use crate::protocol::ask::reads_json;
+use crate::upstream::credentials::Turn;
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
@@ -21,10 +24,36 @@ pub struct Decision {
     pub requested: Arc<str>,
     /// How hard the request is, where that was asked.
     pub tier: Option<Tier>,
+    /// Whether a judge's word could still change where it goes.
+    pub asks_judge: bool,
     /// Where it goes first.
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
     pub others: Vec<Candidate>,
+    /// Which of our credentials it prefers.
+    pub turn: Turn,
+    /// What its caller may ask for, where it goes elsewhere.
+    pub whose: Whose,
+    /// Where it goes since a cap has no room for its own model, and what is told if that does not help.
+    pub lowered: OnceLock<Box<Lowered>>,
+}
+
+/// What a request's caller may ask for.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// Whether the caller may use upstreams' own credentials.
+    pub is_trusted: bool,
+    /// What its key may be used for.
+    pub policy: Permit,
+}
+
+/// A cheaper candidate that was found for a request.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// Who is asked.
+    pub candidate: Candidate,
+    /// The refusal that it is to prevent.
+    pub refusal: Refusal,
 }
 
 /// One upstream and one model that may serve a request.
@@ -38,11 +67,17 @@ pub struct Candidate {
     pub reason: Cow<'static, str>,
 }
 
-/// Chooses.
+/// Chooses, with what a judge has said.
 ///
 /// # Errors
 /// No upstream serves the dialect, the caller has no credential for the one that does, or no model can be chosen.
-pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Result<Decision, Refusal> {
+pub fn route(
+    app: &App,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    verdict: Verdict,
+) -> Result<Decision, Refusal> {
     let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
         (Some(model), _) => (*model.text).into(),
         (None, Some(in_path)) => (*in_path).into(),
@@ -63,7 +98,8 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    let choice = choose::choose(app, arrival, caller, call, provider, &requested)?;
+    let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
+    let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
     let (model, tier, reason) = match choice {
         Some(choice) => (choice.model, choice.tier, choice.reason),
         None => (requested.clone(), None, reason.into()),
@@ -74,7 +110,11 @@ pub fn route(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Resu
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
-    Ok(Decision { requested, tier, first, others })
+    let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
+    let turn = Turn::Any;
+    let mut decision = Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() };
+    equals::share(app, arrival, caller, call, &mut decision);
+    Ok(decision)
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.
@@ -95,7 +135,7 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
         };
         let Some(provider) = provider.filter(|provider| provider.config.dialect == dialect) else { continue };
         let is_same = |other: &Candidate| Arc::ptr_eq(&other.provider, provider) && other.model == *model;
-        if is_same(first) || others.iter().any(is_same) || !may_ask(caller, first, provider) {
+        if is_same(first) || others.iter().any(is_same) || !may_ask(caller.is_trusted, first, provider) {
             continue;
         }
         // What is stored is stored at one upstream, and signatures are those of one model.
@@ -112,8 +152,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
 }
 
 /// A credential of the client goes to no upstream that it was not meant for, and ours serves none but our own callers.
-fn may_ask(caller: &Caller, first: &Candidate, provider: &Arc<Provider>) -> bool {
-    Arc::ptr_eq(&first.provider, provider) || (caller.is_trusted && provider.has_credential())
+pub fn may_ask(is_trusted: bool, first: &Candidate, provider: &Arc<Provider>) -> bool {
+    Arc::ptr_eq(&first.provider, provider) || (is_trusted && provider.has_credential())
 }
 
 /// Whether another model can be named in the request, and can do what it asks for as far as the price book knows.

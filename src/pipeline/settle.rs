@@ -3,23 +3,30 @@
 //! Invariant: a bill is settled exactly once; dropped, its debt settles itself at the quote.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::Response;
+use hyper::body::Incoming;
+
+pub use super::end::End;
 use super::metered::Metered;
 use crate::app::Snapshot;
 use crate::bank::Bank;
 use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
 use crate::bank::tab::{STATUS_CLIENT_LEFT, Tab};
-use crate::domain::entry::Outcome;
+use crate::domain::entry::{CacheUse, Outcome};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::price::{self, Context, Model};
-use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::protocol::meter::Seen;
+use crate::upstream::balance::Busy;
 use crate::upstream::breaker::{Health, Probe};
+use crate::upstream::credentials::Lease;
 use crate::upstream::provider::Provider;
 
 /// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
@@ -32,43 +39,25 @@ const DEEPSEEK: &str = "deepseek";
 const GROQ_SECONDS_MIN: u64 = 10;
 const GROQ: &str = "groq";
 
-/// What is said of a stream that is cut and cannot be ended properly.
-const OUT_OF_MONEY: &str = "the spend cap has no room for the rest of this answer";
-
 /// The reason in the ledger of a stream that was cut.
 const CUT: &str = "metered_cut";
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The upstream's answer came to its end.
-    Complete,
-    /// The client left; what could be read of the rest has been read.
-    ClientLeft,
-    /// The client left before a byte of its request was sent on: nothing can be billed.
-    Withdrawn,
-    /// The upstream broke off, after it had taken at least a part of the request.
-    BrokenOff,
-    /// The upstream was silent for too long.
-    Silent,
-    /// This process ends.
-    Cut,
-    /// A metered cap has no room for the rest of the stream.
-    OutOfMoney,
-    /// No connection, or none that took a byte: nothing can be billed.
-    Unreachable,
-}
 
 /// What is owed for one attempt, and how it is priced.
 #[derive(Debug)]
 pub struct Bill {
     debt: Debt,
-    pricing: Pricing,
+    /// In a box, since a bill goes from hand to hand.
+    pricing: Box<Pricing>,
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
     /// Leave to find out whether the upstream is back.
     probe: Option<Probe>,
+    /// Our credential that is used for it, if we have one.
+    lease: Option<Lease>,
+    _busy: Option<Busy>,
+    /// Whether it says nothing of how well the upstream is.
+    is_kept_from_breakers: bool,
 }
 
 /// What a price depends on, kept from the request.
@@ -86,6 +75,8 @@ pub struct Pricing {
     pub input_bound: u64,
     /// Whether reasoning may be billed that is never shown.
     pub may_reason: bool,
+    /// Whether the price book says that the model thinks.
+    pub thinks: bool,
     /// Whether the answer is streamed, so that a provider can stop in the middle of it.
     pub is_stream: bool,
     /// The service tier that was asked for.
@@ -110,51 +101,12 @@ struct Owed {
     model: Option<Arc<Model>>,
 }
 
-impl End {
-    /// What the client of a stream is told.
-    #[must_use]
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Silent => "the upstream was silent for too long",
-            Self::Cut => "tollgate is shutting down",
-            Self::OutOfMoney => OUT_OF_MONEY,
-            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff | Self::Unreachable => {
-                "the upstream broke off its answer"
-            }
-        }
-    }
-
-    /// What a client is told that has not got a head yet.
-    #[must_use]
-    pub fn refusal(self) -> Refusal {
-        match self {
-            Self::Silent => Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"),
-            Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down"),
-            Self::OutOfMoney => Refusal::new(Cause::CapExceeded, OUT_OF_MONEY),
-            Self::Unreachable => Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached"),
-            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff => {
-                Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off its answer")
-            }
-        }
-    }
-
-    /// The status of a request that got no answer because of this.
-    const fn status_without_answer(self) -> u16 {
-        match self {
-            Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
-            Self::OutOfMoney => 400,
-            Self::Cut => 503,
-            Self::Silent => 504,
-            Self::ClientLeft | Self::Withdrawn => STATUS_CLIENT_LEFT,
-        }
-    }
-}
-
 impl Bill {
     /// A bill for an open attempt.
     #[must_use]
-    pub const fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing, bank, status: 0, probe: None }
+    pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
+        let (_busy, pricing) = (pricing.provider.begin(), Box::new(pricing));
+        Self { debt, pricing, bank, status: 0, probe: None, lease: None, _busy, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.
@@ -168,9 +120,28 @@ impl Bill {
         self.debt.has_departed()
     }
 
-    /// The attempt is to find out whether the upstream is back.
-    pub fn probe(&mut self, probe: Option<Probe>) {
-        self.probe = probe;
+    /// The attempt is to find out whether the upstream is back, and is made with this credential.
+    pub fn equip(&mut self, probe: Option<Probe>, lease: Option<Lease>) {
+        (self.probe, self.lease) = (probe, lease);
+    }
+
+    /// Our credential that the attempt is made with.
+    #[must_use]
+    pub const fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// The upstream has answered with this head, which tells how its credential stands.
+    pub fn learn(&self, head: &Response<Incoming>) {
+        if let Some(lease) = &self.lease {
+            let now = (self.bank.now_ms(), self.bank.ticks_us());
+            lease.learn(&self.pricing.model, head.status().as_u16(), head.headers(), now);
+        }
+    }
+
+    /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.
+    pub const fn keep_from_breakers(&mut self) {
+        self.is_kept_from_breakers = true;
     }
 
     /// The upstream has answered with this status.
@@ -192,7 +163,9 @@ impl Bill {
     }
 
     fn note_health(&mut self, health: Health) {
-        self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        if !self.is_kept_from_breakers {
+            self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        }
         self.probe = None;
     }
 
@@ -201,6 +174,11 @@ impl Bill {
         if let Some(entry) = self.debt.entry() {
             entry.status = refusal.status();
         }
+    }
+
+    /// What the answer says of one that the cache has given.
+    pub fn note_cache(&mut self, cache: CacheUse) {
+        self.debt.entry().into_iter().for_each(|entry| entry.cache = cache);
     }
 
     /// The first byte of the answer's body has come.
@@ -221,6 +199,13 @@ impl Bill {
     #[must_use]
     pub const fn output_limit(&self) -> Option<u64> {
         self.pricing.output_limit
+    }
+
+    /// How long the whole answer may take, with all attempts.
+    #[must_use]
+    pub fn longest(&self) -> Option<Duration> {
+        let pricing = &self.pricing;
+        pricing.provider.config.patience.longest(pricing.operation, pricing.is_stream, pricing.thinks)
     }
 
     /// Whether a stream was asked for.
@@ -259,11 +244,10 @@ impl Bill {
         has_room
     }
 
-    /// Settles, and says what it cost unless that is unknown.
+    /// Settles, and says what the request cost with all of its attempts, unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
         let closing = self.conclude(end, facts);
-        self.debt.settle(closing);
-        closing.cost
+        self.debt.settle(closing)
     }
 
     /// Settles the attempt and not the request, whose tab is given back.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::body::BrokenOff;
 use super::flow::Flow;
 use super::settle::End;
+use crate::bank::tab::Tab;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
@@ -32,6 +33,10 @@ pub struct Tap {
     silence: Option<Pin<Box<Sleep>>>,
     /// Since when the upstream is waited for, while it is. A client that takes its time is no silent upstream.
     waiting_since: Option<Instant>,
+    /// When the client got its last keep-alive, or would have if there had been a place for it.
+    kept_alive: Option<Instant>,
+    /// Whether what the client has got last ends a line, and not in the middle of a line's end.
+    is_at_line: bool,
     cost: Option<Usd>,
 }
 
@@ -44,11 +49,52 @@ enum Step {
     Over,
 }
 
+/// A whole answer that broke off before its head went out. Dropped, it settles itself.
+#[derive(Debug)]
+pub struct Broken {
+    /// There is none where the answer is settled.
+    flow: Option<Flow>,
+    end: End,
+    refusal: Refusal,
+}
+
+impl Broken {
+    /// What the client is told.
+    #[must_use]
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    /// Ends the request, and says what the client is told.
+    #[must_use]
+    pub fn settle(self) -> Refusal {
+        if let Some(mut flow) = self.flow {
+            flow.bill.note_refusal(&self.refusal);
+            flow.settle(self.end);
+        }
+        self.refusal
+    }
+
+    /// Ends the attempt and not the request, whose tab is given back.
+    #[must_use]
+    pub fn close(self) -> (Option<Tab>, Refusal) {
+        (self.flow.and_then(|flow| flow.close(self.end)), self.refusal)
+    }
+}
+
 impl Tap {
     /// Watches `flow`.
     #[must_use]
     pub const fn new(flow: Flow) -> Self {
-        Self { flow: Some(flow), ready: VecDeque::new(), silence: None, waiting_since: None, cost: None }
+        Self {
+            flow: Some(flow),
+            ready: VecDeque::new(),
+            silence: None,
+            waiting_since: None,
+            kept_alive: None,
+            is_at_line: true,
+            cost: None,
+        }
     }
 
     /// The next frame for the client.
@@ -78,13 +124,15 @@ impl Tap {
     /// Reads the whole body, before its head goes out, and says what it cost.
     ///
     /// # Errors
-    /// The upstream broke off. The request has its entry then.
-    pub async fn collect(mut self) -> Result<(Bytes, Option<Usd>), Refusal> {
+    /// The upstream broke off.
+    pub async fn collect(mut self) -> Result<(Bytes, Option<Usd>), Box<Broken>> {
         let mut pieces = Vec::with_capacity(1);
         loop {
             match std::future::poll_fn(|context| self.poll_step(context)).await {
                 Step::Piece(piece) => pieces.push(piece),
-                Step::Failed(end) => return Err(self.refuse(end)),
+                Step::Failed(end) => {
+                    return Err(Box::new(Broken { flow: self.flow.take(), end, refusal: end.refusal() }));
+                }
                 Step::Over => break,
             }
         }
@@ -104,12 +152,9 @@ impl Tap {
                 Poll::Pending if flow.app.drain.phase() == Phase::Cutting => {
                     return Poll::Ready(Step::Failed(End::Cut));
                 }
-                Poll::Pending => {
-                    ready!(self.poll_silence(context));
-                    return Poll::Ready(Step::Failed(End::Silent));
-                }
+                Poll::Pending => return self.poll_silence(context),
             };
-            self.waiting_since = None;
+            (self.waiting_since, self.kept_alive) = (None, None);
             match frame {
                 // Trailers are for those who asked for them with TE, which concerns one hop only.
                 Some(Ok(frame)) => {
@@ -129,6 +174,9 @@ impl Tap {
     fn pass(&mut self, piece: Bytes) -> bool {
         let Some(flow) = &mut self.flow else { return true };
         flow.bill.note_first_byte();
+        if flow.keep_alive.is_some() {
+            self.is_at_line = piece.last() == Some(&b'\n');
+        }
         flow.feed(piece, &mut self.ready);
         if !flow.keep_up() {
             return false;
@@ -170,28 +218,31 @@ impl Tap {
         self.ready.pop_front().map(|piece| Ok(Frame::data(piece)))
     }
 
-    /// The upstream failed, and the client has not got a head yet.
-    fn refuse(&mut self, end: End) -> Refusal {
-        let refusal = end.refusal();
-        if let Some(mut flow) = self.flow.take() {
-            flow.bill.note_refusal(&refusal);
-            flow.settle(end);
-        }
-        refusal
-    }
-
-    /// Ready once nothing has come for too long. One timer serves the whole stream: it is moved when it fires, not with
-    /// each frame.
-    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready once nothing has come for too long, or for so long that the client gets a keep-alive. One timer serves the whole
+    /// stream: it is moved when it fires, not with each frame.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         let Some(flow) = &self.flow else { return Poll::Pending };
-        let due = *self.waiting_since.get_or_insert_with(Instant::now) + flow.silence_max;
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let end = since + flow.silence_max;
+        let end = flow.due.map_or(end, |due| due.min(end));
         loop {
-            ready!(silence.as_mut().poll(context));
-            if due <= Instant::now() {
-                return Poll::Ready(());
+            let keep_alive = flow.keep_alive.map(|silence| self.kept_alive.unwrap_or(since) + silence);
+            let due = keep_alive.map_or(end, |keep_alive| keep_alive.min(end));
+            let timer = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            ready!(timer.as_mut().poll(context));
+            let now = Instant::now();
+            if end <= now {
+                return Poll::Ready(Step::Failed(End::Silent));
             }
-            silence.as_mut().reset(due);
+            if due > now {
+                timer.as_mut().reset(due);
+                continue;
+            }
+            self.kept_alive = Some(now);
+            if let Some(text) = flow.keep_alive().filter(|_| self.is_at_line) {
+                flow.app.metrics.keep_alives.add(1);
+                return Poll::Ready(Step::Piece(text));
+            }
         }
     }
 }

@@ -61,7 +61,8 @@ impl Aside {
                 | Record::Start(_)
                 | Record::Dropped(_)
                 | Record::Key(_)
-                | Record::TopUp(_) => {}
+                | Record::TopUp(_)
+                | Record::Reloaded(_) => {}
             }
         }
         Ok(())

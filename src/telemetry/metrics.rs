@@ -18,6 +18,8 @@ use crate::domain::tokens::Usage;
 pub struct Metrics {
     /// Requests between arrival and settlement.
     pub in_flight: Gauge,
+    /// Requests that wait for a place.
+    pub waiting: Gauge,
     /// Open connections of clients.
     pub connections: Gauge,
     /// Records that wait to be written to the journal.
@@ -44,8 +46,12 @@ pub struct Metrics {
     pub cache_bytes: Gauge,
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
+    /// Keep-alives that were put into silent streams.
+    pub keep_alives: Counter,
     rate_limited: Mutex<Family<u64>>,
     again: Mutex<Family<u64>>,
+    queued: Mutex<Family<u64>>,
+    judged: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
 }
@@ -58,6 +64,7 @@ struct Entries {
     durations: Family<Durations>,
     spends: Family<Spend>,
     cache: Family<u64>,
+    cache_checks: Family<u64>,
     saved: Family<Usd>,
     unpriced: u64,
     estimated: Usd,
@@ -95,6 +102,7 @@ impl Metrics {
         Self {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            waiting: Gauge::default(),
             journal_lag: Gauge::default(),
             journal_unsynced_bytes: Gauge::default(),
             journal_failed: Gauge::default(),
@@ -107,8 +115,11 @@ impl Metrics {
             cache_answers: Gauge::default(),
             cache_bytes: Gauge::default(),
             log_dropped: Counter::default(),
+            keep_alives: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             again: Mutex::new(Family::new(&["upstream", "kind"])),
+            queued: Mutex::new(Family::new(&["team", "how"])),
+            judged: Mutex::new(Family::new(&["result"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
         }
@@ -130,6 +141,17 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
+    /// Counts a request that found no place among those at once: whether it was `served` after a wait, came too `late`, or found
+    /// the line `full`.
+    pub fn note_queued(&self, team: Option<&str>, how: &str) {
+        *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
+    }
+
+    /// Counts a question to a judge, by what came of it.
+    pub fn note_judge(&self, result: &str) {
+        *lock(&self.judged).at(&[Label::Known(result)]) += 1;
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -140,6 +162,11 @@ impl Metrics {
         let again =
             counter("tollgate_attempts_again_total", "Attempts after the first, and retries that were left out");
         write_counts(again, &lock(&self.again), &mut out);
+        let queued = counter("tollgate_queued_total", "Requests that found no place at once, and what became of them");
+        write_counts(queued, &lock(&self.queued), &mut out);
+        let judged =
+            counter("tollgate_judge_total", "Questions to a judge of how hard a request is, by what came of it");
+        write_counts(judged, &lock(&self.judged), &mut out);
         self.write_process(&mut out);
         out
     }
@@ -151,6 +178,7 @@ impl Metrics {
         let gauge =
             |name, help, value: i64, out: &mut String| Title { name, kind: "gauge", help }.write_alone(value, out);
         gauge("tollgate_in_flight", "Requests between arrival and settlement", self.in_flight.get(), out);
+        gauge("tollgate_waiting", "Requests that wait for a place in flight", self.waiting.get(), out);
         gauge("tollgate_cache_answers", "Answers in the cache", self.cache_answers.get(), out);
         gauge("tollgate_cache_bytes", "Bytes of the answers in the cache", self.cache_bytes.get(), out);
         gauge("tollgate_connections", "Open connections of clients", self.connections.get(), out);
@@ -162,6 +190,8 @@ impl Metrics {
         self.write_store(out);
         counter("tollgate_log_dropped_total", "Log lines that could not be written")
             .write_alone(self.log_dropped.get(), out);
+        counter("tollgate_keep_alives_total", "Keep-alives that were put into silent streams")
+            .write_alone(self.keep_alives.get(), out);
         let build = Title { name: "tollgate_build_info", kind: "gauge", help: "The version that runs" };
         build.write(out);
         let mut version = String::new();
@@ -202,6 +232,7 @@ impl Entries {
             durations: Family::new(&["dialect", "operation"]),
             spends: Family::new(&["model", "team"]),
             cache: Family::new(&["result", "model", "team"]),
+            cache_checks: Family::new(&["result", "operation", "upstream", "model"]),
             saved: Family::new(&["by", "model", "team"]),
             unpriced: 0,
             estimated: Usd::ZERO,
@@ -226,7 +257,13 @@ impl Entries {
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
         }
-        *self.cache.at(&[Label::Known(entry.cache.name()), model, team]) += times;
+        match entry.cache {
+            CacheUse::Confirmed | CacheUse::FalseHit => {
+                let labels = [Label::Known(entry.cache.name()), operation, Label::Known(&entry.upstream), model];
+                *self.cache_checks.at(&labels) += times;
+            }
+            _ => *self.cache.at(&[Label::Known(entry.cache.name()), model, team]) += times,
+        }
         if entry.saved != Usd::ZERO {
             let saved = self.saved.at(&[Label::Known(saved_by(entry)), model, team]);
             *saved = saved.plus(entry.saved);
@@ -256,6 +293,8 @@ impl Entries {
         self.write_spends(out);
         let cache = counter("tollgate_cache_requests_total", "Requests by what the cache did for them");
         write_counts(cache, &self.cache, out);
+        let checks = "Near hits that were asked again, by whether the new answer says about the same";
+        write_counts(counter("tollgate_cache_checks_total", checks), &self.cache_checks, out);
         let title =
             counter("tollgate_saved_usd_total", "What providers would have billed without the cache or the router");
         title.write(out);
@@ -315,7 +354,7 @@ fn error_reason(entry: &Entry) -> Label<'_> {
 const fn saved_by(entry: &Entry) -> &'static str {
     match entry.cache {
         CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
-        CacheUse::Miss | CacheUse::Bypass => "routing",
+        CacheUse::Miss | CacheUse::Bypass | CacheUse::Confirmed | CacheUse::FalseHit => "routing",
     }
 }
 

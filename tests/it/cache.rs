@@ -2,8 +2,10 @@
 
 mod isolation;
 mod join;
+mod near;
 mod policy;
 mod replay;
+mod stale;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +23,9 @@ const ON: &str = "[cache]\nmode = \"exact\"\n";
 
 /// A Sunday in 2026.
 const START_US: u64 = 1_795_000_000_000_000;
+
+/// A header that is in the key; those who ask the same have to send the same.
+const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -49,9 +54,19 @@ async fn ask(world: &World, path: &str, body: &str) -> (String, Answer) {
 }
 
 async fn ask_with(world: &World, path: &str, body: &str, headers: &[(&'static str, &str)]) -> (String, Answer) {
-    let request = with(world.post(path, body.to_owned()), &[("anthropic-version", "2023-06-01")]);
+    let request = with(world.post(path, body.to_owned()), &[VERSION]);
     let answer = world.send(with(request, headers)).await;
     // The entry is written with the last byte, which the client may have before that.
     world.settled().await;
     (answer.header("x-tollgate-cache").to_owned(), answer)
+}
+
+/// Waits until so many requests are in flight.
+async fn in_flight(world: &World, count: i64) {
+    let waiting = async {
+        while world.app.metrics.in_flight.get() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("requests that do not come");
 }

@@ -17,8 +17,14 @@ const KIB: u64 = 1 << 10;
 const TTL_S_MAX: u64 = 315_360_000;
 
 /// What holds where nothing is said.
-const BUILT_IN: CachePolicy =
-    CachePolicy { mode: CacheMode::Off, store_sampled: false, ttl: Duration::from_secs(3600) };
+const BUILT_IN: CachePolicy = CachePolicy {
+    mode: CacheMode::Off,
+    store_sampled: false,
+    ttl: Duration::from_secs(3600),
+    stale_if_error: Duration::ZERO,
+    stale_while_revalidate: Duration::ZERO,
+    shadow_percent: 0,
+};
 
 pub(super) fn cache(root: &Section<'_>) -> Cache {
     let section = root.section("cache", &CACHE);
@@ -65,10 +71,15 @@ fn rule(root: &Section<'_>, section: &Section<'_>, general: CachePolicy) -> Cach
 
 /// What a section says, and what `general` says where it says nothing.
 fn policy(section: &Section<'_>, general: CachePolicy) -> CachePolicy {
+    let seconds =
+        |key, general: Duration, least| Duration::from_secs(section.number(key, general.as_secs(), least..=TTL_S_MAX));
     CachePolicy {
         mode: section.choice("mode", &CACHE_MODE, general.mode),
         store_sampled: section.flag("store_sampled", general.store_sampled),
-        ttl: Duration::from_secs(section.number("ttl_s", general.ttl.as_secs(), 1..=TTL_S_MAX)),
+        ttl: seconds("ttl_s", general.ttl, 1),
+        stale_if_error: seconds("stale_if_error_s", general.stale_if_error, 0),
+        stale_while_revalidate: seconds("stale_while_revalidate_s", general.stale_while_revalidate, 0),
+        shadow_percent: section.number("shadow_percent", general.shadow_percent, 0..=100),
     }
 }
 

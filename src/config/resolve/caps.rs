@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::words::{ENFORCEMENT, ON_EXCEED};
+use super::words::ENFORCEMENT;
 use crate::config::caps::{Caps, Named};
 use crate::config::glob::Glob;
 use crate::config::read::Section;
@@ -115,16 +115,7 @@ fn alerts(section: &Section<'_>) -> Vec<Share> {
 }
 
 fn on_exceed(section: &Section<'_>) -> OnExceed {
-    match section.text("on_exceed") {
-        Some("cache-only") => later(section),
-        Some(text) if text.starts_with("downgrade:") => later(section),
-        Some(_) | None => section.choice("on_exceed", &ON_EXCEED, OnExceed::Refuse),
-    }
-}
-
-fn later(section: &Section<'_>) -> OnExceed {
-    section.complain("on_exceed", "not enforced by this version of tollgate, so it is refused rather than ignored");
-    OnExceed::Refuse
+    section.parsed("on_exceed", OnExceed::parse).unwrap_or_default()
 }
 
 fn amount(section: &Section<'_>, key: &str) -> Option<Usd> {

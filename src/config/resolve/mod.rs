@@ -15,6 +15,7 @@ mod rights;
 mod prices;
 mod routing;
 mod fallbacks;
+mod resilience;
 
 use super::error::Complaints;
 use super::parts::Config;
@@ -72,10 +73,11 @@ pub(super) mod words {
     use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
-    use crate::domain::cap::{Enforcement, OnExceed};
+    use super::super::resilience::Balance;
+    use crate::domain::cap::Enforcement;
     use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
-    use crate::domain::routing::Mode;
+    use crate::domain::routing::{Classifier, Mode};
 
     pub(in super::super) const ANONYMOUS: [(&str, Anonymous); 2] =
         [("off", Anonymous::Off), ("loopback", Anonymous::Loopback)];
@@ -83,13 +85,13 @@ pub(super) mod words {
         [("refuse", UnknownPaths::Refuse), ("forward", UnknownPaths::Forward)];
     pub(in super::super) const ON_CLIENT_ABORT: [(&str, OnClientAbort); 2] =
         [("drain", OnClientAbort::Drain), ("cancel", OnClientAbort::Cancel)];
-    pub(in super::super) const ON_EXCEED: [(&str, OnExceed); 2] =
-        [("refuse", OnExceed::Refuse), ("shrink", OnExceed::Shrink)];
     pub(in super::super) const ON_REPEAT: [(&str, OnRepeat); 3] =
         [("alert", OnRepeat::Alert), ("throttle", OnRepeat::Throttle), ("refuse", OnRepeat::Refuse)];
     pub(in super::super) const SHAPE: [(&str, Shape); 2] = [("json", Shape::Json), ("slack", Shape::Slack)];
     pub(in super::super) const MODE: [(&str, Mode); 3] =
         [("off", Mode::Off), ("observe", Mode::Observe), ("enforce", Mode::Enforce)];
+    pub(in super::super) const CLASSIFIER: [(&str, Classifier); 3] =
+        [("local", Classifier::Local), ("llm", Classifier::Llm), ("hybrid", Classifier::Hybrid)];
     pub(in super::super) const TIER: [(&str, Tier); 3] =
         [("simple", Tier::Simple), ("medium", Tier::Medium), ("complex", Tier::Complex)];
     pub(in super::super) const ENFORCEMENT: [(&str, Enforcement); 2] =
@@ -100,11 +102,13 @@ pub(super) mod words {
         [("json", LogFormat::Json), ("text", LogFormat::Text)];
     pub(in super::super) const LOG_LEVEL: [(&str, LogLevel); 4] =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
-    pub(in super::super) const CACHE_MODE: [(&str, CacheMode); 2] =
-        [("off", CacheMode::Off), ("exact", CacheMode::Exact)];
+    pub(in super::super) const CACHE_MODE: [(&str, CacheMode); 3] =
+        [("off", CacheMode::Off), ("exact", CacheMode::Exact), ("near", CacheMode::Near)];
     pub(in super::super) const CACHE_SCOPE: [(&str, CacheScope); 3] =
         [("key", CacheScope::Key), ("team", CacheScope::Team), ("shared", CacheScope::Shared)];
     pub(in super::super) const PROXY: [(&str, ProxyUse); 2] = [("env", ProxyUse::Environment), ("off", ProxyUse::Off)];
+    pub(in super::super) const BALANCE: [(&str, Balance); 2] =
+        [("least-busy", Balance::LeastBusy), ("weighted", Balance::Weighted)];
     pub(in super::super) const DIALECT: [(&str, Dialect); 3] =
         [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)];
 }

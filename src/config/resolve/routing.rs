@@ -2,27 +2,64 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::words::{MODE, TIER};
+use super::words::{CLASSIFIER, MODE, TIER};
 use crate::config::glob::Glob;
 use crate::config::parts::Upstream;
 use crate::config::read::Section;
-use crate::config::routing::{Routing, TURNS, Tiers, built_in};
-use crate::config::schema::{BOUNDS, ROUTING, TIERS};
-use crate::domain::routing::{Bounds, Mode};
+use crate::config::routing::{Judge, Routing, TURNS, Tiers, built_in};
+use crate::config::schema::{BOUNDS, JUDGE, ROUTING, TIERS};
+use crate::domain::routing::{Bounds, Classifier, Mode};
 
 /// Turns that nobody expects of a conversation.
 const TURNS_MAX: u64 = 1_000;
 
+/// How long a judge is waited for, milliseconds.
+const DEADLINE_MS: u64 = 600;
+
+/// Longer than anybody waits before a request is even sent.
+const DEADLINE_MS_MAX: u64 = 30_000;
+
+/// Tokens of one word, and of the thoughts before it at the most.
+const JUDGE_TOKENS: u64 = 8;
+const JUDGE_TOKENS_MAX: u64 = 4_096;
+
 pub(super) fn routing(root: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Routing {
     let section = root.section("routing", &ROUTING);
+    let tiers = tiers(&section, upstreams);
     Routing {
         mode: section.choice("mode", &MODE, Mode::Observe),
         routable: section.find("routable").map(|_| globs(&section)),
+        classifier: section.choice("classifier", &CLASSIFIER, Classifier::Local),
+        judge: judge(&section, upstreams, &tiers),
         turns: u32::try_from(section.number("turns", u64::from(TURNS), 1..=TURNS_MAX)).unwrap_or(TURNS),
-        tiers: tiers(&section, upstreams),
+        tiers,
         teams: bounds(&section, "teams"),
         routes: bounds(&section, "routes"),
+    }
+}
+
+fn judge(routing: &Section<'_>, upstreams: &[Arc<Upstream>], tiers: &BTreeMap<Arc<str>, Tiers>) -> Judge {
+    let section = routing.section("judge", &JUDGE);
+    let (upstream, model) = (section.text("upstream"), section.text("model").map(Arc::from));
+    match upstream {
+        Some(name) if !upstreams.iter().any(|upstream| &*upstream.name == name) => {
+            section.complain("upstream", format!("there is no upstream {name:?}"));
+        }
+        Some(name) if model.is_none() && tiers.get(name).is_none_or(|tiers| tiers[0].is_none()) => {
+            section.complain(
+                "upstream",
+                format!("{name:?} has no simple model in [routing.tiers], and no model is named"),
+            );
+        }
+        Some(_) | None => {}
+    }
+    Judge {
+        upstream: upstream.map(Arc::from),
+        model,
+        deadline: Duration::from_millis(section.number("deadline_ms", DEADLINE_MS, 1..=DEADLINE_MS_MAX)),
+        tokens_max: section.number("max_tokens", JUDGE_TOKENS, 1..=JUDGE_TOKENS_MAX),
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Invariant: an upstream's origin comes from here only; nothing that a client sends can change it.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use http::Uri;
 use http::uri::Scheme;
 
 use super::connections;
+use super::resilience;
 use super::server::{count, seconds};
 use super::words::{DIALECT, INCLUDE_USAGE};
 use crate::config::connections::Network;
@@ -18,7 +18,6 @@ use crate::config::hosts;
 use crate::config::parts::{BaseUrl, IncludeUsage, Upstream};
 use crate::config::presets::{self, Preset};
 use crate::config::read::Section;
-use crate::config::resilience::{Breaking, Retries};
 use crate::config::schema::UPSTREAM;
 use crate::config::secret::Vault;
 use crate::domain::operation::Dialect;
@@ -33,7 +32,7 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         section.complain_whole("the name stands in the path /u/NAME/, so it takes only letters, digits, - _ and .");
     }
     let preset = preset_of(section);
-    let api_key = vault.secret(section, "api_key");
+    let api_keys = resilience::api_keys(section, vault);
     let models = globs(section, preset);
     let dialect = section.text("dialect").map(|_| section.choice("dialect", &DIALECT, Dialect::OpenAi));
     let provider = section.text("provider").map(Arc::from);
@@ -42,18 +41,6 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         timeouts.map(|(key, default)| seconds(section, key, default));
     let pool_idle = Duration::from_secs(section.number("pool_idle_s", 15, 0..=3_600));
     let pool_max_idle = count(section, "pool_max_idle", 256, 0..=100_000);
-
-    let retries = Retries {
-        max: number32(section, "retries", 2, 0..=10),
-        wait_max: seconds(section, "retry_wait_s_max", 10),
-        budget_percent: section.number("retry_budget_percent", 10, 0..=100),
-        unanswered: section.flag("retry_unanswered", false),
-    };
-    let breaking = Breaking {
-        failures: number32(section, "breaker_failures", 5, 0..=1_000_000),
-        window: seconds(section, "breaker_window_s", 30),
-        cooldown: seconds(section, "breaker_cooldown_s", 60),
-    };
     let free = section.flag("free", false);
     let drop_version = section.flag("drop_version", preset.is_some_and(|preset| preset.drops_version));
     let base_url = base_url(name, section, preset)?;
@@ -67,7 +54,7 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         name: name.into(),
         dialect,
         base_url,
-        api_key,
+        api_keys,
         models,
         include_usage,
         provider,
@@ -77,15 +64,13 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         connect_timeout,
         first_byte_timeout,
         idle_timeout,
+        patience: resilience::patience(section, dialect),
         pool_idle,
         pool_max_idle,
-        retries,
-        breaking,
+        retries: resilience::retries(section),
+        breaking: resilience::breaking(section),
+        sharing: resilience::sharing(section),
     })
-}
-
-fn number32(section: &Section<'_>, key: &str, default: u64, range: RangeInclusive<u64>) -> u32 {
-    u32::try_from(section.number(key, default, range)).unwrap_or(u32::MAX)
 }
 
 fn preset_of(section: &Section<'_>) -> Option<&'static Preset> {

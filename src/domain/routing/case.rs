@@ -51,6 +51,18 @@ pub struct Judged {
     pub is_sure: bool,
 }
 
+/// What a judge said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody was asked.
+    #[default]
+    NotAsked,
+    /// It said nothing of use, or not in time.
+    Unknown,
+    /// The tier that it named.
+    Tier(Tier),
+}
+
 /// What is known besides the request.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -98,6 +110,17 @@ impl Case<'_> {
     /// Why `contender` cannot take it.
     pub(super) fn lacks(&self, contender: &Contender) -> Option<super::kit::Lack> {
         contender.kit.lacks(&self.needs)
+    }
+}
+
+impl Verdict {
+    /// The tier, if one was named.
+    #[must_use]
+    pub const fn tier(self) -> Option<Tier> {
+        match self {
+            Self::NotAsked | Self::Unknown => None,
+            Self::Tier(tier) => Some(tier),
+        }
     }
 }
 

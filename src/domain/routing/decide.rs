@@ -156,6 +156,17 @@ pub fn decide(case: &Case<'_>, evidence: &Evidence, policy: &Policy, lineup: &Li
     }
 }
 
+/// Whether a judge's word would change which model is sent, so that it is worth asking for.
+#[must_use]
+pub fn hangs_on_judge(case: &Case<'_>, evidence: &Evidence, policy: &Policy, lineup: &Lineup) -> bool {
+    let sent = |tier| {
+        let evidence = Evidence { judge: Some(tier), ..evidence.clone() };
+        decide(case, &evidence, policy, lineup).map(|decision| decision.model)
+    };
+    let first = sent(Tier::Simple);
+    [Tier::Medium, Tier::Complex].into_iter().any(|tier| sent(tier) != first)
+}
+
 impl<'a> Table<'a> {
     fn of(case: &'a Case<'a>, policy: &'a Policy, lineup: &'a Lineup) -> Self {
         let mut table = Self { case, policy, lineup, requested: None };

@@ -16,12 +16,12 @@ mod pin;
 mod case;
 mod decide;
 
-pub use case::{Case, Evidence, Judged};
-pub use decide::{Decision, Estimate, NoCandidate, Rule, decide, explicit};
+pub use case::{Case, Evidence, Judged, Verdict};
+pub use decide::{Decision, Estimate, NoCandidate, Rule, decide, explicit, hangs_on_judge};
 pub use kit::{Contender, Kit, Lack, Lineup};
 pub use needs::{Extras, Needs};
 pub use pin::{Pin, Turns, pays};
-pub use policy::{AUTO, Bounds, Mode, Policy};
+pub use policy::{AUTO, Bounds, Classifier, Mode, Policy};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,18 @@ pub enum Mode {
     Enforce,
 }
 
+/// Who says how hard a request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Classifier {
+    /// The model inside the binary.
+    #[default]
+    Local,
+    /// A judge: a cheap model that is asked for one word.
+    Llm,
+    /// The judge where the model inside the binary is unsure.
+    Hybrid,
+}
+
 /// The narrower bounds of a team or of an operator's route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
@@ -35,6 +47,8 @@ pub struct Bounds {
 pub struct Policy {
     /// How far it goes.
     pub mode: Mode,
+    /// Who says how hard a request is.
+    pub classifier: Classifier,
     /// Whether a lane was marked by the operator so that its requests keep their models.
     pub is_kept_lane: bool,
     /// Whether the requested name is one that may be replaced.

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioExecutor;
 use tollgate::domain::entry::{CacheUse, Entry, Outcome};
 use tollgate::domain::money::Usd;
 
-use super::{CHAT, ON, chat, with, world};
+use super::{CHAT, ON, chat, in_flight, with, world};
 use crate::world::World;
 
 /// Clients that ask at once, and connections that they share.
@@ -22,15 +22,6 @@ fn stream(text: &str) -> String {
 const GATED: [(&str, &str); 3] = [("x-mock-gate", "here"), ("x-mock-gate-after", "2"), ("x-mock-chunks", "10")];
 
 type Whole = (StatusCode, HeaderMap, Bytes);
-
-async fn in_flight(world: &World, count: i64) {
-    let waiting = async {
-        while world.app.metrics.in_flight.get() != count {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("requests that do not come");
-}
 
 fn uses(entries: &[Entry], cache: CacheUse) -> Vec<&Entry> {
     entries.iter().filter(|entry| entry.cache == cache).collect()

@@ -19,6 +19,10 @@ fn a_cap_that_cannot_be_enforced_is_refused() {
             "3:15: organisation.enforcement: must be \"ceiling\" or \"metered\"",
         ),
         ("[teams.a]\non_exceed = \"shrink\"", "2:13: teams.a.on_exceed: there are no caps here that it could apply to"),
+        (
+            "[teams.a]\ncaps = { day = \"5\" }\non_exceed = \"downgrade:\"",
+            "3:13: teams.a.on_exceed: must be \"refuse\", \"shrink\", \"cache-only\" or \"downgrade:MODEL\"",
+        ),
         ("[tags.search]\ncaps = { day = \"5\" }", "1:7: tags.search: a tag is named as in [tags.\"feature=search\"]"),
         ("[money]\nunsynced_share = 1.5", "2:18: money.unsynced_share: must be a decimal from 0 to 1, such as 0.01"),
         ("[money]\nunsynced_share = 1e-2", "2:18: money.unsynced_share: must be a decimal from 0 to 1, such as 0.01"),

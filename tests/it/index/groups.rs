@@ -55,6 +55,7 @@ const ZONES: [&str; 7] = [
 ];
 
 /// Something in the ledger.
+#[expect(clippy::large_enum_variant, reason = "few are made")]
 #[derive(Clone, Debug)]
 enum Line {
     Entry(Entry),

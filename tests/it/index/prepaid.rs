@@ -160,10 +160,10 @@ fn what_retention_drops_still_counts_in_caps() {
 
     // Caps that come by a reload count the same.
     let uncapped = config(folder.path(), "[keys.key1]\nsecret = { env = \"KEY\" }\ntags = { feature = \"search\" }");
-    let app = App::open(uncapped.clone(), clock()).unwrap();
+    let app = App::open(uncapped, clock()).unwrap();
     let capped = Arc::new(config(folder.path(), CAPS));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(app.bank.adopt(&uncapped, &capped, || {})).unwrap();
+    runtime.block_on(app.bank.adopt(&capped, || {})).unwrap();
     check(&before, &app.bank.standings());
 }
 
