@@ -62,7 +62,8 @@ impl Aside {
                 | Record::Dropped(_)
                 | Record::Key(_)
                 | Record::TopUp(_)
-                | Record::Reloaded(_) => {}
+                | Record::Reloaded(_)
+                | Record::Lesson(_) => {}
             }
         }
         Ok(())

@@ -29,6 +29,7 @@ mod index;
 mod journal;
 mod judge;
 mod keys;
+mod learning;
 mod left_open;
 mod lifecycle;
 mod limits;
