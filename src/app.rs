@@ -108,6 +108,12 @@ impl App {
         );
     }
 
+    /// Leaves connections to upstreams behind that are too old.
+    pub fn renew_connections(&self) {
+        let now_us = self.clock.ticks_us();
+        self.snapshot.load().providers.iter().for_each(|provider| provider.renew_connections(now_us));
+    }
+
     /// What the ledger says, with what has ended so far.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
