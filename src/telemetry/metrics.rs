@@ -141,8 +141,7 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
-    /// Counts a request that found no place among those at once: whether it was `served` after a wait, came too `late`, or found
-    /// the line `full`.
+    /// Counts a request that found no place at once: it was `served` after a wait, came too `late`, or the line was `full`.
     pub fn note_queued(&self, team: Option<&str>, how: &str) {
         *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
     }
@@ -197,15 +196,6 @@ impl Metrics {
         let mut version = String::new();
         write_label("version", env!("CARGO_PKG_VERSION"), &mut version);
         write_sample(build.name, &version, 1, out);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let tasks = runtime.metrics().num_alive_tasks();
-            gauge(
-                "tollgate_tasks",
-                "Tasks of the process that have not ended",
-                i64::try_from(tasks).unwrap_or(i64::MAX),
-                out,
-            );
-        }
         let started = format!("{}.{:03}", self.started_ms / 1_000, self.started_ms % 1_000);
         let help = "When the process was started, in unix seconds";
         Title { name: "process_start_time_seconds", kind: "gauge", help }.write_alone(started, out);

@@ -82,12 +82,14 @@ fn memchr(body: &[u8], word: &[u8]) -> Option<usize> {
 
 /// The good answers, percent.
 async fn rate(schedule: Schedule, target: SocketAddr, client: &Arc<World>, now_us: &Arc<AtomicU64>) -> u64 {
-    let workers: Vec<_> = (0..AT_ONCE)
+    // An outage is one of a time, so that its requests come one after another.
+    let at_once = if matches!(schedule, Schedule::Outage) { 1 } else { AT_ONCE };
+    let workers: Vec<_> = (0..at_once)
         .map(|worker| {
             let (client, now_us) = (client.clone(), now_us.clone());
             tokio::spawn(async move {
                 let mut good = 0;
-                for number in (worker..REQUESTS).step_by(usize::try_from(AT_ONCE).unwrap()) {
+                for number in (worker..REQUESTS).step_by(usize::try_from(at_once).unwrap()) {
                     let is_stream = number % 2 == 0;
                     let body = if is_stream { BODY.replacen('{', "{\"stream\":true,", 1) } else { BODY.to_owned() };
                     let mut request = Request::post(format!("http://{target}/v1/chat/completions"))
