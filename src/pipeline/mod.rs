@@ -31,6 +31,7 @@ mod conversation;
 pub mod route;
 pub mod judge;
 pub mod keep;
+pub mod case;
 pub mod replay;
 pub mod recall;
 pub mod join;

@@ -327,7 +327,9 @@ pub fn take_account(take: &mut Take<'_>) -> Result<Account, CodecError> {
 
 /// See [`put_tags`].
 pub fn take_tags(take: &mut Take<'_>) -> Result<Arc<[Tag]>, CodecError> {
-    Ok(take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?.into())
+    let tags = take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?;
+    // Most have none, and those share one that is never allocated.
+    Ok(if tags.is_empty() { Arc::default() } else { tags.into() })
 }
 
 /// A scope of totals.
@@ -455,6 +457,8 @@ codes!(CacheUse as "cache use": code_of_cache, cache_of {
     Near = 3,
     Stale = 4,
     Joined = 5,
+    Confirmed = 6,
+    FalseHit = 7,
 });
 
 impl fmt::Display for CodecError {
