@@ -30,6 +30,7 @@ use crate::domain::routing::{Contender, Kit, Lineup};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
+use crate::limits::queue::Queue;
 use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
@@ -66,8 +67,8 @@ pub struct App {
     pub drain: Drain,
     /// Open client connections.
     pub connections: Gate,
-    /// Requests in flight.
-    pub requests: Gate,
+    /// Requests in flight, and those that wait for a place.
+    pub requests: Queue,
     /// Requests and tokens a minute, and the like.
     pub limiter: Limiter,
     /// Answers that are kept.

@@ -79,6 +79,7 @@ pub fn metrics(app: &App) -> String {
     app.metrics.index_bytes.set(index.index_bytes);
     app.metrics.archive_bytes.set(index.archive_bytes);
     app.metrics.connections.set(app.connections.used() as u64);
+    app.metrics.waiting.set(app.requests.waiting() as u64);
     let mut out = app.metrics.render();
     caps::write_metrics(app, &mut out);
     keys::write_metrics(app, &mut out);

@@ -20,6 +20,7 @@ use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
+use crate::limits::queue::Queue;
 use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Clerk, Journal, OpenError, Options, ReadError, Record, Recovered, Start, StoreError};
@@ -119,7 +120,7 @@ impl App {
             clock,
             mint,
             connections: Gate::new(server.connections_max),
-            requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
+            requests: Queue::new(server.in_flight_max.unwrap_or(usize::MAX)),
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
             decoders: Arc::new(Semaphore::new(cores())),

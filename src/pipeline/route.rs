@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
-use super::choose;
 use super::identify::Caller;
 use super::read::Call;
+use super::{choose, equals};
 use crate::app::App;
 use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
@@ -14,6 +14,7 @@ use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::routing::Verdict;
 use crate::protocol::ask::reads_json;
+use crate::upstream::credentials::Turn;
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
@@ -29,6 +30,8 @@ pub struct Decision {
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
     pub others: Vec<Candidate>,
+    /// Which of our credentials it prefers.
+    pub turn: Turn,
     /// What its caller may ask for, where it goes elsewhere.
     pub whose: Whose,
     /// Where it goes since a cap has no room for its own model, and what is told if that does not help.
@@ -108,7 +111,10 @@ pub fn route(
         None => others(arrival, caller, call, &first),
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
-    Ok(Decision { requested, tier, asks_judge, first, others, whose, lowered: OnceLock::new() })
+    let turn = Turn::Any;
+    let mut decision = Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() };
+    equals::share(app, arrival, caller, call, &mut decision);
+    Ok(decision)
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.

@@ -5,6 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
+use hyper::body::Incoming;
+
+pub use super::end::End;
 use super::metered::Metered;
 use crate::app::Snapshot;
 use crate::bank::Bank;
@@ -16,11 +20,13 @@ use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::price::{self, Context, Model};
-use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::protocol::meter::Seen;
+use crate::upstream::balance::Busy;
 use crate::upstream::breaker::{Health, Probe};
+use crate::upstream::credentials::Lease;
 use crate::upstream::provider::Provider;
 
 /// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
@@ -33,32 +39,8 @@ const DEEPSEEK: &str = "deepseek";
 const GROQ_SECONDS_MIN: u64 = 10;
 const GROQ: &str = "groq";
 
-/// What is said of a stream that is cut and cannot be ended properly.
-const OUT_OF_MONEY: &str = "the spend cap has no room for the rest of this answer";
-
 /// The reason in the ledger of a stream that was cut.
 const CUT: &str = "metered_cut";
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The upstream's answer came to its end.
-    Complete,
-    /// The client left; what could be read of the rest has been read.
-    ClientLeft,
-    /// The client left before a byte of its request was sent on: nothing can be billed.
-    Withdrawn,
-    /// The upstream broke off, after it had taken at least a part of the request.
-    BrokenOff,
-    /// The upstream was silent for too long, or has not come to the end of a whole answer in time.
-    Silent,
-    /// This process ends.
-    Cut,
-    /// A metered cap has no room for the rest of the stream.
-    OutOfMoney,
-    /// No connection, or none that took a byte: nothing can be billed.
-    Unreachable,
-}
 
 /// What is owed for one attempt, and how it is priced.
 #[derive(Debug)]
@@ -71,6 +53,9 @@ pub struct Bill {
     status: u16,
     /// Leave to find out whether the upstream is back.
     probe: Option<Probe>,
+    /// Our credential that is used for it, if we have one.
+    lease: Option<Lease>,
+    _busy: Option<Busy>,
     /// Whether it says nothing of how well the upstream is.
     is_kept_from_breakers: bool,
 }
@@ -116,51 +101,12 @@ struct Owed {
     model: Option<Arc<Model>>,
 }
 
-impl End {
-    /// What the client of a stream is told.
-    #[must_use]
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Silent => "the upstream was silent for too long",
-            Self::Cut => "tollgate is shutting down",
-            Self::OutOfMoney => OUT_OF_MONEY,
-            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff | Self::Unreachable => {
-                "the upstream broke off its answer"
-            }
-        }
-    }
-
-    /// What a client is told that has not got a head yet.
-    #[must_use]
-    pub fn refusal(self) -> Refusal {
-        match self {
-            Self::Silent => Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"),
-            Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down"),
-            Self::OutOfMoney => Refusal::new(Cause::CapExceeded, OUT_OF_MONEY),
-            Self::Unreachable => Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached"),
-            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff => {
-                Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off its answer")
-            }
-        }
-    }
-
-    /// The status of a request that got no answer because of this.
-    const fn status_without_answer(self) -> u16 {
-        match self {
-            Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
-            Self::OutOfMoney => 400,
-            Self::Cut => 503,
-            Self::Silent => 504,
-            Self::ClientLeft | Self::Withdrawn => STATUS_CLIENT_LEFT,
-        }
-    }
-}
-
 impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing: Box::new(pricing), bank, status: 0, probe: None, is_kept_from_breakers: false }
+        let (_busy, pricing) = (pricing.provider.begin(), Box::new(pricing));
+        Self { debt, pricing, bank, status: 0, probe: None, lease: None, _busy, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.
@@ -174,9 +120,23 @@ impl Bill {
         self.debt.has_departed()
     }
 
-    /// The attempt is to find out whether the upstream is back.
-    pub fn probe(&mut self, probe: Option<Probe>) {
-        self.probe = probe;
+    /// The attempt is to find out whether the upstream is back, and is made with this credential.
+    pub fn equip(&mut self, probe: Option<Probe>, lease: Option<Lease>) {
+        (self.probe, self.lease) = (probe, lease);
+    }
+
+    /// Our credential that the attempt is made with.
+    #[must_use]
+    pub const fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// The upstream has answered with this head, which tells how its credential stands.
+    pub fn learn(&self, head: &Response<Incoming>) {
+        if let Some(lease) = &self.lease {
+            let now = (self.bank.now_ms(), self.bank.ticks_us());
+            lease.learn(&self.pricing.model, head.status().as_u16(), head.headers(), now);
+        }
     }
 
     /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.

@@ -17,6 +17,7 @@ mod ceiling;
 mod ceiling_sockets;
 mod child;
 mod config;
+mod credentials;
 mod demo;
 mod doors;
 mod downgrade;
@@ -41,7 +42,11 @@ mod papers;
 mod patience;
 mod prices;
 mod process;
+<<<<<<< HEAD
 mod quotes;
+=======
+mod queue;
+>>>>>>> main
 mod raw;
 mod recordings;
 mod recordings_ledger;

@@ -58,7 +58,12 @@ fn generating() -> Vec<Route> {
         ("POST", "/v1/responses/compact", responses(""), Held),
         ("POST", "/v1/responses", responses(r#","background":true"#), Unbounded("background")),
         ("POST", "/v1/responses", responses(r#","tools":[{"type":"web_search"}]"#), Unbounded("server_tools")),
-        ("POST", "/v1/responses", responses(r#","tools":[{"type":"web_search"}],"max_tool_calls":2"#), Held),
+        (
+            "POST",
+            "/v1/responses",
+            responses(r#","tools":[{"type":"web_search"}],"max_tool_calls":2"#).replace("gpt-4o", "gpt-5.6-sol"),
+            Held,
+        ),
         ("POST", "/v1/responses", responses(r#","tools":[{"type":"image_generation"}]"#), Unbounded("server_tools")),
         ("POST", "/v1/responses", responses(r#","previous_response_id":"resp_1""#), Held),
         ("POST", "/v1/messages", messages(""), Held),
