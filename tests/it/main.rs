@@ -42,11 +42,8 @@ mod papers;
 mod patience;
 mod prices;
 mod process;
-<<<<<<< HEAD
-mod quotes;
-=======
 mod queue;
->>>>>>> main
+mod quotes;
 mod raw;
 mod recordings;
 mod recordings_ledger;
