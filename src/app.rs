@@ -7,6 +7,7 @@ pub mod judge;
 mod open;
 mod recalled;
 pub mod pins;
+pub mod routes;
 pub mod reload;
 
 pub use open::{AppError, Surroundings};
@@ -84,7 +85,9 @@ pub struct App {
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// Which model each conversation is on.
-    pub pins: pins::Pins,
+    pub pins: Arc<pins::Pins>,
+    /// What was learned of routes.
+    pub routes: Arc<routes::Routes>,
     /// What is remembered of judges.
     pub judge: judge::Judge,
     /// What the admin interface asks for, over TCP.
@@ -106,6 +109,14 @@ impl App {
                 .iter()
                 .filter_map(|standing| config.policy_of(&standing.scope).map(|policy| (standing, &policy.alerts[..]))),
         );
+    }
+
+    /// Writes down what answers have hinted at of their routes.
+    pub fn keep_lessons(&self) {
+        for lesson in self.routes.take(self.clock.now_ms()) {
+            // What the journal cannot take is known until the process ends.
+            let _seat = self.bank.learn(&lesson);
+        }
     }
 
     /// What the ledger says, with what has ended so far.

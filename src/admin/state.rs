@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, alerts, caps, keys, reload, reply, upstreams};
+use super::{Answer, alerts, caps, keys, reload, reply, routes, upstreams};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -86,5 +86,6 @@ pub fn metrics(app: &App) -> String {
     alerts::write_metrics(app, &mut out);
     reload::write_metrics(app, &mut out);
     upstreams::write_metrics(app, &mut out);
+    routes::write_metrics(app, &mut out);
     out
 }

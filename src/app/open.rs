@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::reload::Reloads;
+use super::routes::{Routes, fingerprint_key};
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::alerts::Alerts;
 use crate::bank::Bank;
@@ -87,7 +88,7 @@ impl App {
         let boot_id = start.boot_id.clone();
         journal.post(&Record::Start(start))?;
         let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
-        let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
+        let pepper = super::keys::pepper(&folder, &mint)?;
         tell_unusable(&config.ring.fill(recovered.keys.clone()));
         let admin_token = match &config.server.admin_token {
             Some(token) => token.clone(),
@@ -132,9 +133,10 @@ impl App {
             alerts,
             scribe,
             drain: Drain::default(),
-            pins: super::pins::Pins::default(),
+            pins: Arc::default(),
+            routes: Arc::new(Routes::new(fingerprint_key(&pepper), recovered.lessons)),
             judge: super::judge::Judge::default(),
-            pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
+            pepper,
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),
         })

@@ -258,7 +258,8 @@ impl<'d, 'a> Course<'d, 'a> {
     }
 }
 
-fn is_repeated(headers: &HeaderMap) -> bool {
+/// Whether the client's library asks again by itself.
+pub fn is_repeated(headers: &HeaderMap) -> bool {
     let count = headers.get(OWN_RETRIES).and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
     count.is_some_and(|count| count > 0)
 }

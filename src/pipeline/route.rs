@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
 use super::identify::Caller;
+use super::learn::Trace;
 use super::read::Call;
 use super::{choose, equals};
 use crate::app::App;
@@ -12,7 +13,7 @@ use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::domain::routing::Verdict;
+use crate::domain::routing::{Rule, Verdict};
 use crate::protocol::ask::reads_json;
 use crate::upstream::credentials::Turn;
 use crate::upstream::provider::Provider;
@@ -65,6 +66,8 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
+    /// What will be learned of the request.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// Chooses, with what a judge has said.
@@ -100,11 +103,14 @@ pub fn route(
     }
     let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
     let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
-    let (model, tier, reason) = match choice {
-        Some(choice) => (choice.model, choice.tier, choice.reason),
-        None => (requested.clone(), None, reason.into()),
+    let (model, tier, reason, trace) = match choice {
+        Some(choice) if choice.reason == Rule::Requested.name() => {
+            (choice.model, choice.tier, reason.into(), choice.trace)
+        }
+        Some(choice) => (choice.model, choice.tier, choice.reason, choice.trace),
+        None => (requested.clone(), None, reason.into(), None),
     };
-    let first = Candidate { provider: provider.clone(), model, reason };
+    let first = Candidate { provider: provider.clone(), model, reason, trace };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),
@@ -145,7 +151,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
             continue;
         }
         if *model == first.model || can_take(arrival, call, provider, model) {
-            others.push(Candidate { provider: provider.clone(), model: model.clone(), reason: "fallback".into() });
+            let (provider, model, trace) = (provider.clone(), model.clone(), first.trace.clone());
+            others.push(Candidate { provider, model, reason: "fallback".into(), trace });
         }
     }
     others
@@ -180,5 +187,8 @@ impl Candidate {
         entry.upstream = self.provider.config.name.clone();
         entry.model = self.model.clone();
         entry.reason = (*self.reason).into();
+        if let Some(trace) = &self.trace {
+            trace.note(entry);
+        }
     }
 }

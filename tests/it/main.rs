@@ -30,6 +30,7 @@ mod index;
 mod journal;
 mod judge;
 mod keys;
+mod learning;
 mod left_open;
 mod lifecycle;
 mod limits;
