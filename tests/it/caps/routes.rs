@@ -45,8 +45,10 @@ fn contents(more: &str) -> String {
 
 /// What generates: plain, and with all that runs or is billed beside it.
 fn generating() -> Vec<Route> {
-    let search =
-        |uses: &str| messages(&format!(r#","tools":[{{"type":"web_search_20250305","name":"web_search"{uses}}}]"#));
+    let search = |uses: &str| {
+        messages(&format!(r#","tools":[{{"type":"web_search_20250305","name":"web_search"{uses}}}]"#))
+            .replace("haiku-4-5", "haiku-5-5")
+    };
     let gemini = "/v1beta/models/gemini-2.5-pro:generateContent";
     vec![
         ("POST", "/v1/chat/completions", chat(""), Held),
