@@ -10,12 +10,14 @@ use http::{HeaderMap, HeaderName};
 
 use super::arrive::Arrival;
 use super::conversation::conversation;
+use super::housekeeping;
 use super::identify::Caller;
 use super::read::Call;
 use crate::app::App;
 use crate::app::pins::Place;
 use crate::domain::classify::Weights;
 use crate::domain::entry::Tier;
+use crate::domain::features::Features;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::price::{Cap, Caps, Context};
 use crate::domain::refusal::{Cause, Refusal};
@@ -60,6 +62,8 @@ pub struct Choice {
     pub reason: Cow<'static, str>,
     /// Whether a judge's word could still change it.
     pub asks_judge: bool,
+    /// The conversation that it is remembered for.
+    pub talk: Option<u64>,
 }
 
 /// Whether requests of this kind can be answered by another model than the one they name.
@@ -107,9 +111,9 @@ pub fn choose(
     }
     let model = snapshot.book.find(&provider.config.provider, None, requested).filter(|_| !is_auto);
     let features = &call.ask.features;
-    let case = Case {
+    let mut case = Case {
         features,
-        needs: Needs::of(of, features, &extras(call, headers)),
+        needs: needs(of, is_auto, call, headers),
         requested,
         requested_model: model.as_deref(),
         is_auto,
@@ -127,11 +131,12 @@ pub fn choose(
     let is_followed = is_auto || policy.mode == Mode::Enforce;
     let is_open = routing::explicit(&case, &policy).is_none();
     let talk = (is_open && is_followed).then(|| conversation(&app.pins, headers, caller, call));
+    case.is_housekeeping |= is_open && housekeeping::is_housekeeping(headers, call);
     let evidence = match is_open {
         true => Evidence {
             judged: (policy.classifier != Classifier::Llm || !is_followed).then(|| judged(call)),
             judge: verdict.tier(),
-            pin: talk.and_then(|talk| app.pins.get(talk, arrival.at_ms)),
+            pin: talk.and_then(|talk| pin(app, talk, call, arrival.at_ms)),
             ..Evidence::default()
         },
         false => Evidence::default(),
@@ -140,9 +145,9 @@ pub fn choose(
     let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
     match routing::decide(&case, &evidence, &policy, lineup) {
         Ok(decision) => {
-            let choice = told(decision, is_followed, requested).map(|choice| Choice { asks_judge, ..choice });
-            let is_last = !case.is_housekeeping && !asks_judge;
-            if let (Some(talk), Some(choice)) = (talk.filter(|_| is_last), &choice) {
+            let talk = talk.filter(|_| !case.is_housekeeping);
+            let choice = told(decision, is_followed, requested).map(|choice| Choice { asks_judge, talk, ..choice });
+            if let (Some(talk), Some(choice)) = (talk.filter(|_| !asks_judge), &choice) {
                 let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
                 let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
                 let place = Place { model: choice.model.clone(), tier, prompt_tokens, at_ms: arrival.at_ms, ttl_s };
@@ -159,6 +164,42 @@ pub fn choose(
             Err(Refusal::new(cause, none.to_string()).about("model"))
         }
     }
+}
+
+/// The most tokens that config lets an answer have, where the client asks for more or says nothing. Tokens that may be
+/// thought come on top, since providers refuse a limit that is not above them
+/// (<https://platform.claude.com/docs/en/build-with-claude/extended-thinking>).
+pub fn output_limit(
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    requested: &str,
+    tier: Option<Tier>,
+) -> Option<u64> {
+    let config = &arrival.snapshot.config;
+    if !config.routing.limits_output() || !is_routed(arrival.endpoint.operation) {
+        return None;
+    }
+    let policy = config.routing_policy(&caller.account, requested);
+    if *requested != *AUTO && policy.mode != Mode::Enforce {
+        return None;
+    }
+    let limit = policy.output_limit(tier)?.saturating_add(call.ask.thinking_budget);
+    call.ask.output_limit.is_none_or(|asked| asked > limit).then_some(limit)
+}
+
+/// What the request takes of a model. Where the choice is open, what it goes on from is no obstacle: whichever model answered
+/// before, the API takes another behind it (<https://platform.openai.com/docs/guides/conversation-state>).
+fn needs(of: Operation, is_auto: bool, call: &Call, headers: &HeaderMap) -> Needs {
+    let goes_on = is_auto && call.ask.previous_response.is_some();
+    let features = Features { stored_context: call.ask.features.stored_context && !goes_on, ..call.ask.features };
+    Needs::of(of, &features, &extras(call, headers))
+}
+
+/// Where the conversation is: by the response that it goes on from, else by its name or its first words.
+fn pin(app: &App, talk: u64, call: &Call, at_ms: u64) -> Option<routing::Pin> {
+    let answered = call.ask.previous_response.as_ref().map(|id| app.pins.of_response(id));
+    answered.and_then(|answered| app.pins.get(answered, at_ms)).or_else(|| app.pins.get(talk, at_ms))
 }
 
 /// Why `model` of `provider` is not known to be able to take the place of the model that a request names; none if it is.
@@ -189,7 +230,7 @@ fn told(decision: Decision, is_followed: bool, requested: &Arc<str>) -> Option<C
         None if is_followed || decision.tier.is_none() => (requested.clone(), rule.into()),
         None => (requested.clone(), Rule::Requested.name().into()),
     };
-    Some(Choice { model, tier: decision.tier, reason, asks_judge: false })
+    Some(Choice { model, tier: decision.tier, reason, asks_judge: false, talk: None })
 }
 
 /// What the local classifier says of the last human ask.

@@ -28,6 +28,7 @@ pub mod decode;
 pub mod admit;
 mod choose;
 mod conversation;
+mod housekeeping;
 pub mod route;
 pub mod judge;
 pub mod keep;

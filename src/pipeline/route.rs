@@ -25,6 +25,8 @@ pub struct Decision {
     pub tier: Option<Tier>,
     /// Whether a judge's word could still change where it goes.
     pub asks_judge: bool,
+    /// The conversation that it is a part of, where routing follows that.
+    pub talk: Option<u64>,
     /// Where it goes first.
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
@@ -62,6 +64,8 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
+    /// At most so many tokens in its answer, where config says so and the client did not say less.
+    pub output_limit: Option<u64>,
 }
 
 /// Chooses, with what a judge has said.
@@ -97,18 +101,20 @@ pub fn route(
     }
     let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
     let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
+    let talk = choice.as_ref().and_then(|choice| choice.talk);
     let (model, tier, reason) = match choice {
         Some(choice) => (choice.model, choice.tier, choice.reason),
         None => (requested.clone(), None, reason.into()),
     };
-    let first = Candidate { provider: provider.clone(), model, reason };
+    let output_limit = choose::output_limit(arrival, caller, call, &requested, tier);
+    let first = Candidate { provider: provider.clone(), model, reason, output_limit };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
-    Ok(Decision { requested, tier, asks_judge, first, others, whose, lowered: OnceLock::new() })
+    Ok(Decision { requested, tier, asks_judge, talk, first, others, whose, lowered: OnceLock::new() })
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.
@@ -139,7 +145,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
             continue;
         }
         if *model == first.model || can_take(arrival, call, provider, model) {
-            others.push(Candidate { provider: provider.clone(), model: model.clone(), reason: "fallback".into() });
+            let (provider, model, output_limit) = (provider.clone(), model.clone(), first.output_limit);
+            others.push(Candidate { provider, model, reason: "fallback".into(), output_limit });
         }
     }
     others

@@ -8,6 +8,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
+use super::routed::Routed;
 use crate::domain::entry::{CacheUse, Entry, Outcome};
 use crate::domain::fault::Fault;
 use crate::domain::money::Usd;
@@ -62,6 +63,7 @@ struct Entries {
     spends: Family<Spend>,
     cache: Family<u64>,
     saved: Family<Usd>,
+    routed: Routed,
     unpriced: u64,
     estimated: Usd,
 }
@@ -218,6 +220,7 @@ impl Entries {
             spends: Family::new(&["model", "team"]),
             cache: Family::new(&["result", "model", "team"]),
             saved: Family::new(&["by", "model", "team"]),
+            routed: Routed::new(),
             unpriced: 0,
             estimated: Usd::ZERO,
         }
@@ -237,6 +240,7 @@ impl Entries {
         if let Some(first_byte_ms) = entry.first_byte_ms {
             durations.first_byte.observe(first_byte_ms, times);
         }
+        self.routed.record(entry);
         let spend = self.spends.at(&[model, team]);
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
@@ -275,6 +279,9 @@ impl Entries {
             counter("tollgate_saved_usd_total", "What providers would have billed without the cache or the router");
         title.write(out);
         self.saved.sorted().iter().for_each(|(labels, saved)| write_sample(title.name, labels, saved, out));
+        let routed =
+            counter("tollgate_routing_decisions_total", "Requests by what routing decided, or would have decided");
+        write_counts(routed, &self.routed.decisions, out);
         let unpriced = "Requests without a price: they are missing from the cost";
         counter("tollgate_unpriced_requests_total", unpriced).write_alone(self.unpriced, out);
         let estimated = "Cost that rests on counted or assumed usage";
