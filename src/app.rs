@@ -5,6 +5,7 @@ mod kept;
 pub mod door;
 pub mod judge;
 mod open;
+mod recalled;
 pub mod pins;
 pub mod reload;
 

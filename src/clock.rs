@@ -10,6 +10,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::domain::ids::RequestId;
 
+/// Where ticks begin, so that the two days before the start have ticks as well.
+const BEFORE_START_US: u64 = 2 * 86_400 * 1_000_000;
+
 /// Tells the time.
 #[derive(Clone, Debug)]
 pub enum Clock {
@@ -53,7 +56,10 @@ impl Clock {
     #[must_use]
     pub fn ticks_us(&self) -> u64 {
         match self {
-            Self::System { started } => u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            Self::System { started } => {
+                let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                elapsed_us.saturating_add(BEFORE_START_US)
+            }
             Self::Manual(now_us) => now_us.load(Ordering::Relaxed),
         }
     }

@@ -21,7 +21,7 @@ fn run(command: Command) -> u8 {
     match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Serve(args) => serve::serve(&args),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => wait_for(check::run(&args)),
         Command::Report(args) => wait_for(report::run(&args)),
         Command::Reload(args) => wait_for(reload::run(&args)),
         Command::Keys(args) => wait_for(keys::run(&args)),

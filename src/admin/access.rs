@@ -63,6 +63,8 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Reload
             | Route::Verify
             | Route::Adjustments
+            | Route::TopUps
+            | Route::Actions
             | Route::Keys
             | Route::Key(_)
             | Route::KeyRotation(_)

@@ -14,11 +14,17 @@ type Column = (&'static str, &'static str, fn(&Standing) -> Usd);
 /// Answers with spent, held, cap and reset of each.
 #[must_use]
 pub fn answer(app: &App) -> Answer {
+    reply::text(reply::JSON, list(&app.bank.standings()))
+}
+
+/// Every window of `standings` as JSON.
+#[must_use]
+pub fn list(standings: &[Standing]) -> String {
     let mut out = String::new();
     {
         let mut object = Object::open(&mut out);
         let mut list = object.list("caps");
-        for standing in app.bank.standings() {
+        for standing in standings {
             let resets = standing.resets_ms.map(instant);
             let mut row = list.object();
             row.text("scope", standing.scope.kind()).text("name", standing.scope.name());
@@ -28,7 +34,7 @@ pub fn answer(app: &App) -> Answer {
             row.text_or_null("resets_at", resets.as_deref());
         }
     }
-    reply::text(reply::JSON, out + "\n")
+    out + "\n"
 }
 
 /// Appends the numbers of caps.

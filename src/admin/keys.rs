@@ -21,9 +21,10 @@ use crate::domain::account::Tag;
 use crate::domain::json_text::Object;
 use crate::domain::key::{Digest, Grant, KeyAct, KeyEvent, KeyFault, KeyState, Kind, Lists};
 use crate::domain::utc::Moment;
+use crate::telemetry::family::{Title, write_sample};
 
 /// Who acts where nobody says who.
-const ACTOR: &str = "admin";
+pub(super) const ACTOR: &str = "admin";
 
 /// Bytes of a name, and of an item of a list.
 const NAME_BYTES_MAX: usize = 64;
@@ -240,13 +241,31 @@ pub(super) async fn answer_one(app: &App, name: &str, method: &Method, body: &[u
     let config = &app.snapshot.load_full().config;
     let now_ms = app.clock.now_ms();
     if *method != Method::DELETE {
-        let shown = show(config, name, None, now_ms);
+        let shown = show(config, name, None, now_ms).map(|shown| with_limits(app, config, name, shown));
         return shown.map_or_else(|| absent(name), |shown| reply::text(reply::JSON, shown));
     }
     match parsed::<ToChange>(body).and_then(|asked| asked.revocation(name, now_ms)) {
         Ok(event) => change(app, config, event, None).await,
         Err(why) => bad(&why),
     }
+}
+
+/// What is `shown` of a key, and how its limits stand.
+fn with_limits(app: &App, config: &Config, name: &str, shown: String) -> String {
+    let Some(account) = config.account_of(name) else { return shown };
+    let mut out = String::new();
+    {
+        let mut object = Object::open(&mut out);
+        let mut list = object.list("limits");
+        for (scope, limit, level) in app.limiter.levels(&config.limits.parties(&account)) {
+            let mut row = list.object();
+            row.text("scope", scope.kind()).text("name", scope.name()).text("limit", &limit);
+            row.number("max", level.limit).number("remaining", level.remaining).number("reset_ms", level.reset_ms);
+        }
+    }
+    // The one object goes on in the other.
+    let (head, tail) = (shown.trim_end().strip_suffix('}'), out.strip_prefix('{'));
+    head.zip(tail).map_or(shown.clone(), |(head, tail)| format!("{head},{tail}\n"))
 }
 
 /// `/admin/v1/keys/NAME/rotate`
@@ -272,6 +291,9 @@ async fn change(app: &App, config: &Config, event: KeyEvent, secret: Option<&Sec
     let revokes = event.act == KeyAct::Revoked;
     match app.bank.change_key(&config.ring, event).await {
         Ok(()) => {
+            if is_new && let Err(error) = app.bank.recount(|| app.snapshot.load().config.clone()).await {
+                tracing::error!(%error, key = &*name, "caps do not count what this name has spent before");
+            }
             let shown = show(config, &name, secret, app.clock.now_ms()).unwrap_or_default();
             let mut answer = reply::text(reply::JSON, shown);
             *answer.status_mut() = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -286,6 +308,33 @@ async fn change(app: &App, config: &Config, event: KeyEvent, secret: Option<&Sec
             let message = format!("the ledger cannot be written: {error}{rest}");
             reply::error(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", &message)
         }
+    }
+}
+
+/// Adds how many keys there are.
+pub(super) fn write_metrics(app: &App, out: &mut String) {
+    let (config, now_ms) = (&app.snapshot.load().config, app.clock.now_ms());
+    let name = "tollgate_keys";
+    Title { name, kind: "gauge", help: "Keys by where they come from and what became of them" }.write(out);
+    let of_config = |is_over| config.keys.values().filter(|key| key.is_over(now_ms) == is_over).count();
+    let book = config.ring.book();
+    let of_store = |status| book.0.values().filter(|state| status_of(state, now_ms) == status).count();
+    for (source, status, count) in [
+        ("config", "live", of_config(false)),
+        ("config", "expired", of_config(true)),
+        ("store", "live", of_store("live")),
+        ("store", "expired", of_store("expired")),
+        ("store", "revoked", of_store("revoked")),
+    ] {
+        write_sample(name, &format!("source=\"{source}\",status=\"{status}\""), count, out);
+    }
+}
+
+fn status_of(state: &KeyState, now_ms: u64) -> &'static str {
+    match state.revoked_ms {
+        Some(_) => "revoked",
+        None if state.is_live(now_ms) => "live",
+        None => "expired",
     }
 }
 
@@ -320,12 +369,7 @@ fn write_configured(key: &Key, now_ms: u64, object: &mut Object<'_>) {
 
 fn write_made(name: &str, state: &KeyState, now_ms: u64, object: &mut Object<'_>) {
     let grant = &state.grant;
-    let status = match state.revoked_ms {
-        Some(_) => "revoked",
-        None if state.is_live(now_ms) => "live",
-        None => "expired",
-    };
-    object.text("key", name).text("source", "store").text("status", status);
+    object.text("key", name).text("source", "store").text("status", status_of(state, now_ms));
     write_whom(grant.team.as_deref(), grant.user.as_deref(), &grant.tags, object);
     object.truth("attribute", grant.attribute);
     moment_or_null("expires_at", grant.expires_ms, object);
@@ -366,14 +410,14 @@ fn moment_or_null(name: &str, at_ms: Option<u64>, object: &mut Object<'_>) {
 }
 
 /// What a body says; nothing is said by an empty one.
-fn parsed<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, String> {
+pub(super) fn parsed<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, String> {
     if body.is_empty() {
         return Ok(T::default());
     }
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
-fn bad(message: &str) -> Answer {
+pub(super) fn bad(message: &str) -> Answer {
     reply::error(StatusCode::BAD_REQUEST, "bad_request", message)
 }
 

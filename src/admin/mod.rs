@@ -4,7 +4,7 @@
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
-//! [`adjust`] how it is corrected, [`keys`] who may call, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
+//! [`adjust`] how it is corrected, [`top_up`] how prepaid caps are raised, [`actions`] what operators did, [`keys`] who may call, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
 //! read again, and `page` what a browser gets.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
@@ -19,6 +19,8 @@ pub mod report;
 pub mod lookup;
 pub mod audit;
 pub mod adjust;
+pub mod top_up;
+pub mod actions;
 pub mod keys;
 pub mod rows;
 pub mod reprice;
@@ -29,7 +31,7 @@ pub mod reconcile;
 mod reload;
 mod page;
 mod alerts;
-mod caps;
+pub mod caps;
 mod feedback;
 mod upstreams;
 
@@ -77,6 +79,8 @@ enum Route<'a> {
     Reload,
     Verify,
     Adjustments,
+    TopUps,
+    Actions,
     Keys,
     Key(&'a str),
     KeyRotation(&'a str),
@@ -95,6 +99,15 @@ pub const VERIFY: &str = "/admin/v1/ledger/verify";
 
 /// Where it is corrected.
 pub const ADJUSTMENTS: &str = "/admin/v1/adjustments";
+
+/// Where caps stand.
+pub const CAPS: &str = "/admin/v1/caps";
+
+/// Where prepaid caps are raised.
+pub const TOP_UPS: &str = "/admin/v1/top-ups";
+
+/// Where it stands what operators did.
+pub const ACTIONS: &str = "/admin/v1/actions";
 
 /// Where keys are.
 pub const KEYS: &str = "/admin/v1/keys";
@@ -137,7 +150,9 @@ where
         Route::Adjustments => adjust::answer(app, &body).await,
         Route::Feedback => feedback::answer(app, &body).await,
         Route::Reconcile => reconcile::answer(app, head.uri.query().unwrap_or_default(), &body).await,
-        Route::Reload => reload::answer(app).await,
+        Route::Reload => reload::answer(app, &body).await,
+        Route::TopUps => top_up::answer(app, &body).await,
+        Route::Actions => actions::answer(app, head.uri.query().unwrap_or_default()).await,
         Route::Keys => keys::answer(app, &head.method, &body).await,
         Route::Key(name) => keys::answer_one(app, name, &head.method, &body).await,
         Route::KeyRotation(name) => keys::rotate(app, name, &body).await,
@@ -163,11 +178,13 @@ impl<'a> Route<'a> {
             "/metrics" => Self::Metrics,
             "/" => Self::Page,
             REPORT => Self::Report,
-            "/admin/v1/caps" => Self::Caps,
+            CAPS => Self::Caps,
             "/admin/v1/alerts" => Self::Alerts,
             "/admin/v1/feedback" => Self::Feedback,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
+            TOP_UPS => Self::TopUps,
+            ACTIONS => Self::Actions,
             RECONCILE => Self::Reconcile,
             "/admin/v1/config" => Self::Config,
             RELOAD => Self::Reload,
@@ -198,7 +215,12 @@ impl<'a> Route<'a> {
     /// The methods that it takes.
     const fn takes(self) -> &'static str {
         match self {
-            Self::Adjustments | Self::Feedback | Self::Reconcile | Self::Reload | Self::KeyRotation(_) => "POST",
+            Self::Adjustments
+            | Self::TopUps
+            | Self::Feedback
+            | Self::Reconcile
+            | Self::Reload
+            | Self::KeyRotation(_) => "POST",
             Self::Keys => "GET, HEAD, POST",
             Self::Key(_) => "GET, HEAD, DELETE",
             Self::Live
@@ -208,6 +230,7 @@ impl<'a> Route<'a> {
             | Self::Report
             | Self::Lookup(_)
             | Self::Caps
+            | Self::Actions
             | Self::Alerts
             | Self::Config
             | Self::Verify

@@ -4,16 +4,24 @@ use std::fmt::Write;
 
 use http::StatusCode;
 
-use super::{Answer, reply};
+use super::{Answer, keys, reply};
 use crate::app::App;
-use crate::app::reload::{self, NotReloaded};
+use crate::app::reload::{self, Asked, NotReloaded};
 use crate::domain::json_text::Object;
 use crate::domain::utc::Moment;
 use crate::telemetry::family::{Title, write_sample};
 
 /// Reads the config again.
-pub async fn answer(app: &App) -> Answer {
-    match reload::reload(app).await {
+pub async fn answer(app: &App, body: &[u8]) -> Answer {
+    let asked = match keys::parsed::<keys::ToChange>(body) {
+        Ok(keys::ToChange { overlap_s: None, actor, reason }) => {
+            let actor = actor.as_deref().map(str::trim).filter(|actor| !actor.is_empty());
+            Asked::by(actor.unwrap_or(keys::ACTOR), reason.unwrap_or_default().trim())
+        }
+        Ok(_) => return keys::bad("overlap_s: a config has none"),
+        Err(why) => return keys::bad(&why),
+    };
+    match reload::reload(app, asked).await {
         Ok(waiting) => {
             let mut out = String::new();
             let hash = app.snapshot.load().config.hash();

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, alerts, caps, reload, reply, upstreams};
+use super::{Answer, alerts, caps, keys, reload, reply, upstreams};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -81,6 +81,7 @@ pub fn metrics(app: &App) -> String {
     app.metrics.connections.set(app.connections.used() as u64);
     let mut out = app.metrics.render();
     caps::write_metrics(app, &mut out);
+    keys::write_metrics(app, &mut out);
     alerts::write_metrics(app, &mut out);
     reload::write_metrics(app, &mut out);
     upstreams::write_metrics(app, &mut out);

@@ -109,11 +109,13 @@ impl App {
         };
         let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
+        let limiter = Limiter::local(clock.clone());
+        super::recalled::recall(config, &recovered, &limiter, now_ms)?;
         let server = &config.server;
         Ok(Self {
             cache: Arc::new(Room::new(snapshot.config.cache.memory_bytes)),
             flights: Arc::default(),
-            limiter: Limiter::local(clock.clone()),
+            limiter,
             clock,
             mint,
             connections: Gate::new(server.connections_max),

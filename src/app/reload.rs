@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{App, Snapshot};
 use crate::config::{Config, LoadOptions, Loaded};
+use crate::store::Reloaded;
 
 /// How long an upstream's credential is not looked up again once it was.
 const DOUBT_US: u64 = 60_000_000;
@@ -59,6 +60,17 @@ pub enum NotReloaded {
 pub struct Watch {
     /// What was seen last, if it differs from what was loaded.
     seen: Option<Vec<Option<Stamp>>>,
+}
+
+/// Who asks for a reload, and why.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// An operator, or what it was noticed by.
+    pub actor: Box<str>,
+    /// In a few words.
+    pub reason: Box<str>,
+    /// Whether it is written down although nothing has changed.
+    pub is_told: bool,
 }
 
 /// What the config is read from. The variables among it hold secrets.
@@ -121,19 +133,21 @@ pub fn doubt(app: &Arc<App>, upstream: &Arc<str>) {
         doubts.insert(upstream.clone(), now_us);
     }
     tracing::warn!(%upstream, "the upstream turned down its credential; secrets are read again");
+    let asked = Asked::noticed("upstream", &format!("{upstream} turned down its credential"));
     let app = app.clone();
     // What is wrong has been told.
-    tokio::spawn(async move { reload(&app).await });
+    tokio::spawn(async move { reload(&app, asked).await });
 }
 
 /// Reads the config again and puts it in force. Gives the keys whose new values wait for a restart.
 ///
 /// # Errors
 /// It cannot be read or used; the old one stays in force.
-pub async fn reload(app: &App) -> Result<Vec<&'static str>, NotReloaded> {
+pub async fn reload(app: &App, asked: Asked) -> Result<Vec<&'static str>, NotReloaded> {
     let options = app.reloads.source.get().ok_or(NotReloaded::NoSource)?.0.clone();
     let _turn = app.reloads.turn.lock().await;
     let known: Stamps = app.reloads.files().into_iter().map(|(path, _)| (path.clone(), stamp(&path))).collect();
+    let before = app.snapshot.load().config.hash();
     // Files may be on a slow disk, and a secret's command takes its time.
     let loaded = tokio::task::spawn_blocking(move || Config::load_all(&options)).await;
     let outcome = match loaded {
@@ -146,7 +160,19 @@ pub async fn reload(app: &App) -> Result<Vec<&'static str>, NotReloaded> {
         }
         Err(_) => Err("reading the config broke off".to_owned()),
     };
+    if outcome.is_ok() {
+        note(app, asked, &before);
+    }
     tell(app, outcome)
+}
+
+/// Writes down that a config came into force, unless nobody asked for it and it is the same as `before`.
+fn note(app: &App, asked: Asked, before: &str) {
+    let Asked { actor, reason, is_told } = asked;
+    let config = app.snapshot.load().config.hash();
+    if is_told || config != before {
+        app.bank.note_reload(Reloaded { at_ms: app.clock.now_ms(), config: config.into(), actor, reason });
+    }
 }
 
 async fn apply(app: &App, mut config: Config) -> Result<Vec<&'static str>, Box<dyn std::error::Error + Send + Sync>> {
@@ -155,7 +181,7 @@ async fn apply(app: &App, mut config: Config) -> Result<Vec<&'static str>, Box<d
     let snapshot = Snapshot::after(&before, config)?;
     let alerts = app.alerts.prepare(&snapshot.config, &snapshot.book)?;
     let config = snapshot.config.clone();
-    app.bank.adopt(&before.config, &config, || app.snapshot.store(Arc::new(snapshot))).await?;
+    app.bank.adopt(&config, || app.snapshot.store(Arc::new(snapshot))).await?;
     app.alerts.adopt(alerts);
     let server = &config.server;
     app.connections.resize(server.connections_max);
@@ -210,6 +236,20 @@ impl Reloads {
     }
 }
 
+impl Asked {
+    /// An operator asks.
+    #[must_use]
+    pub fn by(actor: &str, reason: &str) -> Self {
+        Self { actor: actor.into(), reason: reason.into(), is_told: true }
+    }
+
+    /// Something was noticed.
+    #[must_use]
+    pub fn noticed(by: &str, reason: &str) -> Self {
+        Self { actor: by.into(), reason: reason.into(), is_told: false }
+    }
+}
+
 impl Watch {
     /// Looks at the config's files, and loads them if they have changed and then stayed the same since the last look: most
     /// programs write a file in several steps, and half a config may be a valid one.
@@ -226,7 +266,7 @@ impl Watch {
         } else if self.seen.as_ref() == Some(&now) {
             self.seen = None;
             // Whatever is wrong has been told.
-            let _told = reload(app).await;
+            let _told = reload(app, Asked::noticed("file", "a file of the config has changed")).await;
         } else {
             self.seen = Some(now);
         }

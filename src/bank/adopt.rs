@@ -41,6 +41,8 @@ pub(super) struct Adoption {
     /// Whether there is anything in `late`.
     has_late: AtomicBool,
     late: Mutex<Late>,
+    /// What caps count now: keys that are made at run time change it as well.
+    shape: Mutex<Shape>,
 }
 
 /// A hold under way.
@@ -96,15 +98,30 @@ pub enum NotAdopted {
 }
 
 impl Bank {
-    /// Goes over from the caps of `before` to those of `config`, which `publish` shows to requests. Holds stay as they are.
+    /// Goes over to the caps of `config`, which `publish` shows to requests. Holds stay as they are.
     ///
     /// # Errors
     /// The ledger cannot be read, from which new caps take what was spent.
-    pub async fn adopt(&self, before: &Config, config: &Arc<Config>, publish: impl FnOnce()) -> Result<(), NotAdopted> {
+    pub async fn adopt(&self, config: &Arc<Config>, publish: impl FnOnce()) -> Result<(), NotAdopted> {
         let _turn = self.adoption.turn.lock().await;
-        if config.caps.is_empty() || shape(before) == shape(config) {
+        self.go_over(config, publish).await
+    }
+
+    /// Counts anew if a key that was made means that caps count more than they did; `config` gives the one in force.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, from which caps take what was spent.
+    pub async fn recount(&self, config: impl FnOnce() -> Arc<Config>) -> Result<(), NotAdopted> {
+        let _turn = self.adoption.turn.lock().await;
+        self.go_over(&config(), || ()).await
+    }
+
+    async fn go_over(&self, config: &Arc<Config>, publish: impl FnOnce()) -> Result<(), NotAdopted> {
+        let shape = Shape::of(config);
+        if config.caps.is_empty() || *lock(&self.adoption.shape) == shape {
             publish();
             self.configure(config);
+            self.adoption.know(shape);
             return Ok(());
         }
         let (begun, now_ms) = (Recount::new(config.clone()), self.now_ms());
@@ -126,6 +143,7 @@ impl Bank {
         publish();
         self.take_over(recount);
         self.configure(config);
+        self.adoption.know(shape);
         self.adoption.mark.fetch_add(1, Ordering::SeqCst);
         drop(closed);
         Ok(())
@@ -175,6 +193,15 @@ impl Bank {
 }
 
 impl Adoption {
+    /// For caps that count what `config` says.
+    pub fn of(config: &Config) -> Self {
+        Self { shape: Mutex::new(Shape::of(config)), ..Self::default() }
+    }
+
+    fn know(&self, shape: Shape) {
+        *lock(&self.shape) = shape;
+    }
+
     /// Begins a hold; `None` if it has to wait, or counts by caps of another `mark`.
     pub fn begin(&self, mark: Option<u64>) -> Option<Holding<'_>> {
         self.holding.fetch_add(1, Ordering::SeqCst);
@@ -282,28 +309,34 @@ async fn off(read: impl FnOnce() -> Result<Recount, ReadError> + Send + 'static)
     }
 }
 
-fn shape(config: &Config) -> Shape {
-    let mut shape = Shape::default();
-    let caps = &config.caps;
-    if caps.is_empty() {
-        return shape;
-    }
-    for capped in caps.named() {
-        shape.add(capped.scope.kind(), capped.scope.name(), &capped.policy);
-    }
-    for (kind, default) in
-        [("key", &caps.default_key), ("user", &caps.default_user), ("passthrough", &caps.default_passthrough)]
-    {
-        if let Some(policy) = default {
-            shape.add(kind, "*", policy);
-        }
-    }
-    shape.named = config.keys.values().map(|key| format!("{:?} {:?}", key.account.key, key.account.tags)).collect();
-    shape.named.extend(config.limits.users.keys().map(|user| format!("{:?}", Scope::User(user.clone()))));
-    shape
-}
-
 impl Shape {
+    fn of(config: &Config) -> Self {
+        let mut shape = Self::default();
+        let caps = &config.caps;
+        if caps.is_empty() {
+            return shape;
+        }
+        for capped in caps.named() {
+            shape.add(capped.scope.kind(), capped.scope.name(), &capped.policy);
+        }
+        for (kind, default) in
+            [("key", &caps.default_key), ("user", &caps.default_user), ("passthrough", &caps.default_passthrough)]
+        {
+            if let Some(policy) = default {
+                shape.add(kind, "*", policy);
+            }
+        }
+        shape.named = config.keys.values().map(|key| format!("{:?} {:?}", key.account.key, key.account.tags)).collect();
+        shape.named.extend(config.limits.users.keys().map(|user| format!("{:?}", Scope::User(user.clone()))));
+        // Only those whose tags have a cap: other keys that are made change nothing that is counted.
+        for (tag, key) in
+            caps.tags.keys().flat_map(|tag| config.ring.tagged(tag).into_iter().map(move |key| (tag, key)))
+        {
+            shape.named.push(format!("{key:?} {tag:?}"));
+        }
+        shape
+    }
+
     fn add(&mut self, kind: &'static str, name: &str, policy: &Policy) {
         let mut windows: Vec<Window> = policy.limits.iter().map(|limit| limit.window).collect();
         windows.sort_unstable();

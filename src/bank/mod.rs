@@ -32,7 +32,7 @@ use crate::domain::key::{KeyEvent, KeyFault};
 use crate::domain::money::Usd;
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Seat, StoreError, Unfinished};
+use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Reloaded, Seat, StoreError, Unfinished};
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::{Record, Scribe};
 use adopt::Adoption;
@@ -74,6 +74,14 @@ impl From<KeyFault> for NotChanged {
     }
 }
 
+/// Every window of every scope with a cap, as a bank over `recovered` would show it; for commands, where none runs.
+///
+/// # Errors
+/// The part of the journal that caps count cannot be read.
+pub fn standings(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Vec<Standing>, ReadError> {
+    rebuild::rebuild(config, recovered, now_ms).map(|local| local.standings(now_ms))
+}
+
 impl Bank {
     /// A bank over `journal`. What a dead process left open counts in caps at its quote at once, and is entered as
     /// unsettled when it is old enough; after a loss of power (`boot_id` is another than last time) so does what may have been lost.
@@ -104,7 +112,7 @@ impl Bank {
             local,
             left,
             unwritten,
-            adoption: Adoption::default(),
+            adoption: Adoption::of(config),
         };
         bank.expire();
         bank.enter_unwritten(unwritten_before);
@@ -243,14 +251,20 @@ impl Bank {
         self.journal.synced(seat).await
     }
 
-    /// Raises a total cap, and waits until that is durable.
+    /// Raises a total cap, once that is durable: a loss of power must not take the line and leave what was spent on it.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub async fn top_up(&self, top_up: &TopUp) -> Result<(), StoreError> {
         let seat = self.journal.post(&crate::store::Record::TopUp(Box::new(top_up.clone())))?;
+        self.journal.synced(seat).await?;
         self.local.top_up(&top_up.scope, top_up.amount);
-        self.journal.synced(seat).await
+        Ok(())
+    }
+
+    /// Writes down that another config has come into force. A ledger that cannot take it keeps no config from that.
+    pub fn note_reload(&self, reloaded: Reloaded) {
+        let _seat = self.journal.post(&crate::store::Record::Reloaded(Box::new(reloaded)));
     }
 
     /// Changes a key of `ring`, and waits until that is durable.

@@ -69,7 +69,8 @@ pub(super) fn count(local: &Local, config: &Config, record: Record) {
         | Record::Start(_)
         | Record::Dropped(_)
         | Record::Key(_)
-        | Record::TopUp(_) => {}
+        | Record::TopUp(_)
+        | Record::Reloaded(_) => {}
     }
 }
 

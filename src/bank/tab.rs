@@ -21,8 +21,13 @@ use crate::telemetry::line::ToolResult;
 pub const STATUS_CLIENT_LEFT: u16 = 499;
 
 /// A request that will have exactly one entry. Dropped, it says that the client left.
+///
+/// It goes from hand to hand, so that it is a pointer.
 #[derive(Debug)]
-pub struct Tab {
+pub struct Tab(Box<Line>);
+
+#[derive(Debug)]
+struct Line {
     bank: Arc<Bank>,
     /// Gone once it is posted.
     entry: Option<Box<Entry>>,
@@ -65,7 +70,7 @@ impl Tab {
     /// A tab for the request that `entry` begins to describe; `arrived_us` is when it came, on the clock's ticks.
     #[must_use]
     pub fn new(bank: Arc<Bank>, entry: Box<Entry>, arrived_us: u64, presence: Presence) -> Self {
-        Self {
+        Self(Box::new(Line {
             bank,
             entry: Some(entry),
             tools: Vec::new(),
@@ -75,45 +80,45 @@ impl Tab {
             unwritten: Some(Usd::ZERO),
             mark: None,
             _presence: presence,
-        }
+        }))
     }
 
     /// What is known so far.
     pub fn entry(&mut self) -> &mut Entry {
-        self.entry.get_or_insert_with(|| Box::new(Entry::blank()))
+        self.0.entry.get_or_insert_with(|| Box::new(Entry::blank()))
     }
 
     /// What the attempts that have ended cost; `None` is unpriced.
     #[must_use]
     pub fn cost(&self) -> Option<Usd> {
-        self.entry.as_ref().map_or(Some(Usd::ZERO), |entry| entry.attempts.iter().map(|attempt| attempt.cost).sum())
+        self.0.entry.as_ref().map_or(Some(Usd::ZERO), |entry| entry.attempts.iter().map(|attempt| attempt.cost).sum())
     }
 
     /// The bank that the tab is kept at.
     #[must_use]
     pub fn bank(&self) -> &Arc<Bank> {
-        &self.bank
+        &self.0.bank
     }
 
     /// Tool results that were seen in the request, for the log.
     pub fn note_tools(&mut self, tools: Vec<ToolResult>) {
-        self.tools = tools;
+        self.0.tools = tools;
     }
 
     /// Keeps what the request has taken of rate limits until it is settled.
     pub fn limit(&mut self, grant: Grant) {
-        self.grant = Some(grant);
+        self.0.grant = Some(grant);
     }
 
     /// The caps that a hold counts in are asked for at this [`Bank::mark`].
-    pub const fn count_by(&mut self, mark: u64) {
-        self.mark = Some(mark);
+    pub fn count_by(&mut self, mark: u64) {
+        self.0.mark = Some(mark);
     }
 
     /// Milliseconds since the request arrived.
     #[must_use]
     pub fn elapsed_ms(&self) -> u32 {
-        let elapsed_us = self.bank.clock.ticks_us().saturating_sub(self.arrived_us);
+        let elapsed_us = self.0.bank.clock.ticks_us().saturating_sub(self.0.arrived_us);
         u32::try_from(elapsed_us / 1000).unwrap_or(u32::MAX)
     }
 
@@ -131,7 +136,7 @@ impl Tab {
     /// # Errors
     /// The ledger cannot take the entry as fast as it should: the request is refused instead, and has its entry.
     pub fn answer(mut self, outcome: Outcome) -> Result<(), Refusal> {
-        if let Err(error) = self.bank.journal.able() {
+        if let Err(error) = self.0.bank.journal.able() {
             let refusal = refusal_of(&error);
             self.refuse(&refusal);
             return Err(refusal);
@@ -180,9 +185,9 @@ impl Tab {
             operation: entry.operation,
             dialect: entry.dialect,
         };
-        let bank = self.bank.clone();
+        let bank = self.0.bank.clone();
         let held = {
-            let Some(_holding) = bank.adoption.begin(self.mark) else {
+            let Some(_holding) = bank.adoption.begin(self.0.mark) else {
                 bank.adoption.opened().await;
                 return Err(NotOpened::Changed(Box::new(self)));
             };
@@ -213,32 +218,32 @@ impl Tab {
     }
 
     /// The journal has a record of it.
-    pub(super) const fn note_written(&mut self) {
-        self.is_written = true;
+    pub(super) fn note_written(&mut self) {
+        self.0.is_written = true;
     }
 
     /// The journal has no record of an attempt that cost so much.
     pub(super) fn note_unwritten(&mut self, cost: Option<Usd>) {
-        self.unwritten = self.unwritten.zip(cost).map(|(sum, cost)| sum.plus(cost));
+        self.0.unwritten = self.0.unwritten.zip(cost).map(|(sum, cost)| sum.plus(cost));
     }
 
     /// Ends the request: its last attempt and its entry in one unit.
     pub(super) fn post(&mut self, close: Option<&Close>) {
         let latency_ms = self.elapsed_ms();
-        let Some(mut entry) = self.entry.take() else { return };
+        let Some(mut entry) = self.0.entry.take() else { return };
         entry.latency_ms = latency_ms;
         entry.cost = entry.attempts.iter().map(|attempt| attempt.cost).sum();
-        if let Some(grant) = self.grant.take() {
+        if let Some(grant) = self.0.grant.take() {
             grant.settle(entry.usage_source, &entry.usage);
         }
-        let loss = Loss { requests: u32::from(!self.is_written), cost: self.unwritten };
-        self.bank.post(close, entry, std::mem::take(&mut self.tools), loss);
+        let loss = Loss { requests: u32::from(!self.0.is_written), cost: self.0.unwritten };
+        self.0.bank.post(close, entry, std::mem::take(&mut self.0.tools), loss);
     }
 }
 
 impl Drop for Tab {
     fn drop(&mut self) {
-        if let Some(entry) = &mut self.entry {
+        if let Some(entry) = &mut self.0.entry {
             entry.status = STATUS_CLIENT_LEFT;
             entry.outcome = Outcome::ClientAbort;
             self.post(None);

@@ -56,10 +56,17 @@ pub struct About {
     pub operation: Operation,
 }
 
-/// Bytes that are counted as alive.
+/// What is alive.
+#[derive(Debug, Default)]
+pub(super) struct Alive {
+    pub(super) answers: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+/// An answer that is counted as alive.
 #[derive(Debug)]
 pub(super) struct Count {
-    alive: Arc<AtomicU64>,
+    alive: Arc<Alive>,
     bytes: u64,
 }
 
@@ -90,9 +97,10 @@ impl Kept {
         now_ms < self.expires_ms.saturating_add(grace_ms)
     }
 
-    pub(super) fn counted(mut self, alive: &Arc<AtomicU64>) -> Self {
+    pub(super) fn counted(mut self, alive: &Arc<Alive>) -> Self {
         let bytes = self.weight();
-        alive.fetch_add(bytes, Ordering::Relaxed);
+        alive.answers.fetch_add(1, Ordering::Relaxed);
+        alive.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.count = Some(Count { alive: alive.clone(), bytes });
         self
     }
@@ -100,6 +108,7 @@ impl Kept {
 
 impl Drop for Count {
     fn drop(&mut self) {
-        self.alive.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.alive.answers.fetch_sub(1, Ordering::Relaxed);
+        self.alive.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

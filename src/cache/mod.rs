@@ -17,11 +17,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
 
+use kept::Alive;
 pub use kept::{About, Kept};
 pub use key::{Key, KeyMaker, Namespace};
 
 /// A part of the budget after which what is over is cleared away at once.
 const CLEARED_AFTER: u64 = 32;
+
+/// Bytes of a pointer with its place in the cache's tables, measured with moka 0.12.
+const POINTER_BYTES: u64 = 320;
 
 /// Answers in memory.
 pub struct Room {
@@ -29,13 +33,19 @@ pub struct Room {
     budget_bytes: u64,
     /// Bytes that were put in since the last clearing.
     uncleared: AtomicU64,
-    /// Bytes of answers that are alive, also of those that are on their way out.
-    alive_bytes: Arc<AtomicU64>,
+    /// Answers that are alive, also those that are on their way out.
+    alive: Arc<Alive>,
 }
 
-/// Where an answer lies until it is evicted. moka drops its values in batches of dozens, later, when no thread can look at
-/// them any more; what they hold is dropped at once.
-type Slot = Arc<ArcSwapOption<Kept>>;
+/// What lies under a key.
+#[derive(Clone)]
+enum Slot {
+    /// An answer, until it is evicted. moka drops its values in batches of dozens, later, when no thread can look at them any
+    /// more; what they hold is dropped at once.
+    Answer(Arc<ArcSwapOption<Kept>>),
+    /// The key of the answer to the same question in other words.
+    Pointer(Key),
+}
 
 /// How full a room is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,25 +62,41 @@ impl Room {
     pub fn new(budget_bytes: u64) -> Self {
         let answers = Cache::builder()
             .max_capacity(budget_bytes)
-            .weigher(|_, slot: &Slot| {
-                slot.load().as_ref().map_or(0, |kept| u32::try_from(kept.weight()).unwrap_or(u32::MAX))
-            })
-            .eviction_listener(|_, slot, _| slot.store(None))
+            .weigher(|_, slot: &Slot| u32::try_from(slot.weight()).unwrap_or(u32::MAX))
+            .eviction_listener(|_, slot, _| slot.clear())
             .build();
-        Self { answers, budget_bytes, uncleared: AtomicU64::new(0), alive_bytes: Arc::default() }
+        Self { answers, budget_bytes, uncleared: AtomicU64::new(0), alive: Arc::default() }
     }
 
     /// The answer that was kept under `key` for `namespace`, whatever its age.
     #[must_use]
     pub fn find(&self, key: &Key, namespace: &Namespace) -> Option<Arc<Kept>> {
-        self.answers.get(key)?.load_full().filter(|kept| kept.about.namespace == *namespace)
+        self.answers.get(key)?.answer().filter(|kept| kept.about.namespace == *namespace)
+    }
+
+    /// The answer to the same question in other words, whatever its age.
+    #[must_use]
+    pub fn find_near(&self, near: &Key, namespace: &Namespace) -> Option<Arc<Kept>> {
+        match self.answers.get(near)? {
+            Slot::Pointer(key) => self.find(&key, namespace),
+            Slot::Answer(_) => None,
+        }
     }
 
     /// Keeps an answer in place of the one before.
     pub fn keep(&self, key: Key, kept: Kept) {
-        let kept = kept.counted(&self.alive_bytes);
+        let kept = kept.counted(&self.alive);
         let weight = kept.weight();
-        self.answers.insert(key, Arc::new(ArcSwapOption::from_pointee(kept)));
+        self.put(key, Slot::Answer(Arc::new(ArcSwapOption::from_pointee(kept))), weight);
+    }
+
+    /// Lets the answer under `key` be found by `near`, too.
+    pub fn point(&self, near: Key, key: Key) {
+        self.put(near, Slot::Pointer(key), POINTER_BYTES);
+    }
+
+    fn put(&self, key: Key, slot: Slot, weight: u64) {
+        self.answers.insert(key, slot);
         let uncleared = self.uncleared.fetch_add(weight, Ordering::Relaxed) + weight;
         if uncleared > self.budget_bytes / CLEARED_AFTER {
             self.uncleared.store(0, Ordering::Relaxed);
@@ -87,7 +113,7 @@ impl Room {
     pub fn purge(&self, is_wanted: impl Fn(&Key, &Kept) -> bool) -> u64 {
         let mut gone = 0;
         for (key, slot) in &self.answers {
-            if slot.load().as_ref().is_some_and(|kept| is_wanted(&key, kept)) {
+            if slot.answer().is_some_and(|kept| is_wanted(&key, &kept)) {
                 self.answers.invalidate(&*key);
                 gone += 1;
             }
@@ -100,13 +126,35 @@ impl Room {
     #[must_use]
     pub fn fill(&self) -> Fill {
         self.answers.run_pending_tasks();
-        Fill { answers: self.answers.entry_count(), bytes: self.alive_bytes() }
+        Fill { answers: self.alive.answers.load(Ordering::Relaxed), bytes: self.alive_bytes() }
     }
 
     /// Bytes of all answers that are alive, also of those that a client still reads.
     #[must_use]
     pub fn alive_bytes(&self) -> u64 {
-        self.alive_bytes.load(Ordering::Relaxed)
+        self.alive.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Slot {
+    fn answer(&self) -> Option<Arc<Kept>> {
+        match self {
+            Self::Answer(slot) => slot.load_full(),
+            Self::Pointer(_) => None,
+        }
+    }
+
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Answer(slot) => slot.load().as_ref().map_or(0, |kept| kept.weight()),
+            Self::Pointer(_) => POINTER_BYTES,
+        }
+    }
+
+    fn clear(&self) {
+        if let Self::Answer(slot) = self {
+            slot.store(None);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It parses and explains, and runs nothing. Only commands that this version has are listed.
 
+pub mod acts;
 pub mod keys;
 
 use std::ffi::OsString;
@@ -47,8 +48,8 @@ pub enum Command {
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Report),
     /// Have the server that runs read its config again
-    #[command(after_help = RELOAD_EXAMPLES)]
-    Reload(Reload),
+    #[command(after_help = acts::RELOAD_EXAMPLES)]
+    Reload(acts::Reload),
     /// Make, list, rotate and revoke keys, also while the store is served
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -102,7 +103,7 @@ pub struct Check {
     /// The config.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Show what applies to this key of the config
+    /// Show what applies to this key, of the config or made at run time, and what a request with it would meet now
     #[arg(long, value_name = "ID")]
     pub key: Option<String>,
 }
@@ -137,14 +138,6 @@ pub struct Report {
     pub tz: Option<String>,
 }
 
-/// `tollgate reload`
-#[derive(Debug, clap::Args)]
-pub struct Reload {
-    /// The config, for the place of the store.
-    #[command(flatten)]
-    pub config: ConfigArgs,
-}
-
 /// `tollgate ledger`
 #[derive(Debug, Subcommand)]
 pub enum Ledger {
@@ -160,6 +153,12 @@ pub enum Ledger {
     /// Correct the books with a new line; nothing is ever edited
     #[command(after_help = ADJUST_EXAMPLES)]
     Adjust(Box<Adjust>),
+    /// Raise a prepaid cap (`total`) for good
+    #[command(after_help = acts::TOP_UP_EXAMPLES)]
+    TopUp(Box<acts::TopUp>),
+    /// List what operators did: keys, corrections, top-ups, configs
+    #[command(after_help = acts::ACTIONS_EXAMPLES)]
+    Actions(acts::Actions),
     /// Compare the books with a provider's usage or cost export, by day and model
     #[command(after_help = RECONCILE_EXAMPLES)]
     Reconcile(Reconcile),
@@ -366,14 +365,6 @@ Examples:
   tollgate report --rows --since today | jq -c 'select(.cost_usd == null)'
   tollgate report --format focus --since 2026-11-01 --until 2026-12-01 > focus.csv";
 
-const RELOAD_EXAMPLES: &str = "\
-The whole config takes effect or none of it: what is wrong is printed with its line, and the old one stays in force.
-The same happens on SIGHUP, and by itself within some seconds after the file or a secret's file has changed.
-
-Examples:
-  tollgate check && tollgate reload
-  tollgate reload --config /etc/tollgate.toml";
-
 const SHOW_EXAMPLES: &str = "\
 Examples:
   tollgate ledger show 01kam3v2x8e9qh5t7c4rwz0ybn
@@ -468,6 +459,7 @@ mod tests {
             ("srve", "similar subcommand exists: 'serve'"),
             ("serve --confg x", "similar argument exists: '--config'"),
             ("serve --threads 0", "0 is not in 1..=1024"),
+            ("ledger top-up 5 --actor a --reason b", "<--organisation|--team <NAME>|"),
             ("report --form csv", "similar argument exists: '--format'"),
             ("ledger show 12", "not a request id"),
             ("keys lst", "similar subcommand exists: 'list'"),
@@ -488,6 +480,8 @@ mod tests {
             "check -h",
             "report --help",
             "reload -h",
+            "ledger top-up -h",
+            "ledger actions -h",
             "ledger show --help",
             "health --help",
         ] {

@@ -13,11 +13,15 @@ use serde_json::value::RawValue;
 
 use super::args::{EXIT_FAILED, EXIT_OK, Explain};
 use super::{load_without_secrets, tell};
+use crate::cache::{Key, KeyMaker, Namespace};
 use crate::domain::classify::{self, Part, Score, Traits, Weights};
 use crate::domain::json_text::Object;
-use crate::protocol::ask::Reader;
+use crate::domain::operation::Operation;
+use crate::protocol::ask::{Ask, Reader};
+use crate::protocol::canonical::canonical;
 use crate::protocol::endpoint::{Endpoint, Hints};
 use crate::protocol::excerpt::traits_of;
+use crate::protocol::wording::{asked, omissions};
 
 /// The most bytes of a line: a body of 64 MiB with every byte escaped would not be classified otherwise than its ends.
 const LINE_BYTES_MAX: u64 = 256 << 20;
@@ -37,6 +41,8 @@ struct Explained {
     traits: Traits,
     score: Score,
     top: [Part; 3],
+    /// What its answer would be kept under, apart from caller and upstream; and for the same question in other words.
+    keys: [Option<Key>; 2],
 }
 
 /// Explains, and returns the exit code.
@@ -129,7 +135,31 @@ fn explained(line: &Line<'_>, weights: &Weights) -> Result<Explained, String> {
     reader.feed(&body).map_err(|error| error.to_string())?;
     let ask = reader.finish().map_err(|error| error.to_string())?;
     let traits = traits_of(std::slice::from_ref(&body), &ask);
-    Ok(Explained { traits, score: weights.score(&traits), top: weights.top(&traits) })
+    let keys = keys(&line.path, endpoint.operation, &body, &ask);
+    Ok(Explained { traits, score: weights.score(&traits), top: weights.top(&traits), keys })
+}
+
+/// Who asks and which upstream answers is not known here, so that these keys can be compared with one another only.
+fn keys(path: &str, operation: Operation, body: &[u8], ask: &Ask) -> [Option<Key>; 2] {
+    let begin = || {
+        let mut key = KeyMaker::new(&Namespace::Shared);
+        key.part(path.as_bytes());
+        key.part(ask.model.as_ref().map_or("", |model| &model.text).as_bytes());
+        key.part(&[u8::from(ask.stream)]);
+        key
+    };
+    let exact = canonical(body, omissions(operation)).map(|body| {
+        let mut key = begin();
+        key.part(&body.form);
+        key.finish()
+    });
+    let near = asked(operation, body, ask).map(|question| {
+        let mut key = begin();
+        key.part(&question.around);
+        key.part(question.form.as_bytes());
+        key.finish()
+    });
+    [exact, near]
 }
 
 /// Who decides and what an answer would be stored under is not known before routing and cache take part.
@@ -151,7 +181,10 @@ fn write(explained: &Explained, object: &mut Object<'_>) {
     drop(tiers);
     object.truth("sure", score.is_sure);
     object.list("candidates");
-    object.null("quote_usd").null("cache_key").null("near_key");
+    object.null("quote_usd");
+    for (name, key) in ["cache_key", "near_key"].into_iter().zip(&explained.keys) {
+        object.text_or_null(name, key.map(|key| key.to_string()).as_deref());
+    }
 }
 
 fn write_traits(explained: &Explained, object: &mut Object<'_>) {

@@ -197,7 +197,8 @@ fn to_make(args: &Create) -> Result<ToMake, Failed> {
     })
 }
 
-fn to_change(said: &Said) -> ToChange {
+/// What was said of a change, by the user of this shell where nobody is named.
+pub(super) fn to_change(said: &Said) -> ToChange {
     let user = || std::env::var(USER).ok();
     ToChange { overlap_s: None, actor: said.actor.clone().or_else(user), reason: said.reason.clone() }
 }

@@ -1,4 +1,4 @@
-//! `tollgate ledger show`, `verify`, `rebuild` and `adjust`; `reconcile` has a file of its own
+//! `tollgate ledger show`, `verify`, `rebuild` and `adjust`; the others have files of their own
 
 use std::path::Path;
 
@@ -24,6 +24,8 @@ pub async fn run(args: &Ledger) -> u8 {
         Ledger::Verify(args) => with(&args.config, verify).await,
         Ledger::Rebuild(args) => with(&args.config, async |folder| rebuild(folder)).await,
         Ledger::Reconcile(args) => super::reconcile::run(args).await,
+        Ledger::TopUp(args) => super::top_up::run(args).await,
+        Ledger::Actions(args) => super::actions::run(args).await,
         Ledger::Adjust(args) => with(&args.config, async |folder| adjust(folder, args).await).await,
     }
 }

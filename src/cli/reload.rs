@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-use super::args::{EXIT_CONFIG, EXIT_FAILED, Reload};
+use super::args::acts::Reload;
+use super::args::{EXIT_CONFIG, EXIT_FAILED};
 use super::{control, load_without_secrets, print, tell};
 use crate::admin::RELOAD;
 use crate::config::DEFAULT_FILE;
@@ -14,7 +15,9 @@ pub async fn run(args: &Reload) -> u8 {
         Err(exit) => return exit,
     };
     let folder = &config.store.path;
-    match control::post(folder, RELOAD, b"").await {
+    let asked = super::keys::to_change(&args.said);
+    let body = serde_json::to_string(&asked).unwrap_or_default();
+    match control::post(folder, RELOAD, body.as_bytes()).await {
         Ok(Some(answer)) if answer.status == StatusCode::OK => print(&answer.body),
         Ok(Some(answer)) => {
             tell(&answer.message());

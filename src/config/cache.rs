@@ -51,6 +51,8 @@ pub struct CachePolicy {
     pub stale_if_error: Duration,
     /// How long after that it is served while another is asked for in the background.
     pub stale_while_revalidate: Duration,
+    /// Of a hundred near-identical requests that are answered, so many are asked again in the background, to compare.
+    pub shadow_percent: u64,
 }
 
 /// Which requests a policy is for. An empty list fits all.
@@ -75,6 +77,8 @@ pub enum CacheMode {
     Off,
     /// Where the whole request is the same.
     Exact,
+    /// Also where the only question of it is the same but for spelling that cannot matter.
+    Near,
 }
 
 /// Who may get an answer that somebody else paid for.

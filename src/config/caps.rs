@@ -105,6 +105,19 @@ impl Config {
         found
     }
 
+    /// Whom requests of a key are billed to, unless they name another user; nobody, if there is no such key.
+    #[must_use]
+    pub fn account_of(&self, key: &str) -> Option<Account> {
+        if let Some(key) = self.keys.get(key) {
+            return Some(key.account.clone());
+        }
+        let mut account = self.ring.account_of(key)?;
+        if account.team.is_none() {
+            account.team = account.user.as_ref().and_then(|user| self.users.get(user)?.clone());
+        }
+        Some(account)
+    }
+
     /// The caps of one scope.
     #[must_use]
     pub fn policy_of(&self, scope: &Scope) -> Option<&Arc<Policy>> {

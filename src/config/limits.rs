@@ -88,6 +88,15 @@ impl LimitBook {
         self
     }
 
+    /// Whether any limit counts the requests of a day.
+    #[must_use]
+    pub fn looks_back_a_day(&self) -> bool {
+        let defaults = [&self.organisation, &self.default_key, &self.default_user, &self.default_passthrough];
+        let named = self.users.values().chain(self.keys.values());
+        let mut all = defaults.into_iter().chain(named).flatten().chain(self.teams.values());
+        all.any(|limits| limits.requests_per_day.is_some())
+    }
+
     /// The limits that requests of `account` count in.
     #[must_use]
     pub fn parties(&self, account: &Account) -> Parties {

@@ -362,7 +362,8 @@ impl Page<'_> {
         self.line("store_sampled", policy.store_sampled)?;
         self.line("ttl_s", policy.ttl.as_secs())?;
         self.line("stale_if_error_s", policy.stale_if_error.as_secs())?;
-        self.line("stale_while_revalidate_s", policy.stale_while_revalidate.as_secs())
+        self.line("stale_while_revalidate_s", policy.stale_while_revalidate.as_secs())?;
+        self.line("shadow_percent", policy.shadow_percent)
     }
 
     /// A list that means nothing when it is empty.

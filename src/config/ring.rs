@@ -81,10 +81,32 @@ impl Ring {
         Some(if now_ms < *until_ms { Found::Good(made.clone()) } else { Found::Over })
     }
 
+    /// Whom the requests of a key are billed to, also of one that was revoked.
+    #[must_use]
+    pub fn account_of(&self, key: &str) -> Option<Account> {
+        let book = self.lock();
+        let (name, state) = book.0.get_key_value(key)?;
+        let grant = &state.grant;
+        let (user, team, tags) = (grant.user.clone(), grant.team.clone(), grant.tags.clone());
+        Some(Account { key: name.clone(), user, team, tags })
+    }
+
     /// The tags of a key, also of one that was revoked.
     #[must_use]
     pub fn tags_of(&self, key: &str) -> Option<Arc<[Tag]>> {
         self.table.load().tags.get(key).cloned()
+    }
+
+    /// The keys that carry `tag` as `name=value`, by name; also those that were revoked.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> Vec<Arc<str>> {
+        let Some((name, value)) = tag.split_once('=') else { return Vec::new() };
+        let table = self.table.load();
+        let carries = |tags: &Arc<[Tag]>| tags.iter().any(|(known, set)| &**known == name && &**set == value);
+        let mut keys: Vec<_> =
+            table.tags.iter().filter(|(_, tags)| carries(tags)).map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Every key, also those that were revoked.

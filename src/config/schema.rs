@@ -135,6 +135,7 @@ pub(super) const CACHE: Keys = Keys {
         "ttl_s",
         "stale_if_error_s",
         "stale_while_revalidate_s",
+        "shadow_percent",
         "memory_mib",
         "scope",
         "answer_kib_max",
@@ -156,6 +157,7 @@ pub(super) const CACHE_RULE: Keys = Keys {
         "ttl_s",
         "stale_if_error_s",
         "stale_while_revalidate_s",
+        "shadow_percent",
     ],
     later: &[],
 };

@@ -36,6 +36,21 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The scope of this kind and name; the organisation has none, and all others have one.
+    #[must_use]
+    pub fn named(kind: &str, name: &str) -> Option<Self> {
+        let scope: fn(Arc<str>) -> Self = match kind {
+            "organisation" => return name.is_empty().then_some(Self::Organisation),
+            "team" => Self::Team,
+            "user" => Self::User,
+            "key" => Self::Key,
+            "model" => Self::Model,
+            "tag" => Self::Tag,
+            _ => return None,
+        };
+        (!name.is_empty()).then(|| scope(name.into()))
+    }
+
     /// The kind of scope in refusals, reports and the admin interface.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -175,6 +175,10 @@ pub enum CacheUse {
     Stale,
     /// The answer of an identical request in flight was shared.
     Joined,
+    /// A near-identical request was answered from the cache, was asked again in the background, and got about the same answer.
+    Confirmed,
+    /// The same, and it got another answer.
+    FalseHit,
 }
 
 /// How a request or an attempt ended.
@@ -218,7 +222,16 @@ macro_rules! words {
 }
 
 words!(Tier { Simple = "simple", Medium = "medium", Complex = "complex" });
-words!(CacheUse { Bypass = "bypass", Miss = "miss", Hit = "hit", Near = "near", Stale = "stale", Joined = "joined" });
+words!(CacheUse {
+    Bypass = "bypass",
+    Miss = "miss",
+    Hit = "hit",
+    Near = "near",
+    Stale = "stale",
+    Joined = "joined",
+    Confirmed = "confirmed",
+    FalseHit = "false_hit",
+});
 words!(Outcome {
     Complete = "complete",
     ClientAbort = "client_abort",

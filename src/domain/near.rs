@@ -12,6 +12,7 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+pub mod answers;
 mod words;
 
 /// The longest text with a canonical form, in characters.

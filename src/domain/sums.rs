@@ -78,7 +78,7 @@ impl Sums {
             CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => {
                 self.saved_by_cache = self.saved_by_cache.plus(entry.saved);
             }
-            CacheUse::Bypass | CacheUse::Miss => {}
+            CacheUse::Bypass | CacheUse::Miss | CacheUse::Confirmed | CacheUse::FalseHit => {}
         }
         if entry.usage_source.is_estimated() {
             self.estimated = self.estimated.plus(cost);

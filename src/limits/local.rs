@@ -14,7 +14,7 @@ use super::{Denied, Need};
 use crate::clock::Clock;
 use crate::config::limits::{Parties, Party};
 use crate::domain::account::Scope;
-use crate::domain::limit::{Limited, Standing};
+use crate::domain::limit::{Level, Limited, Standing};
 
 /// Scopes that the config does not name and that are told apart.
 pub const UNNAMED_MAX: usize = 10_000;
@@ -77,6 +77,35 @@ impl Local {
         let standing = table.standing(met(), need, now_us);
         drop(table);
         Ok((Grant::new(self.clone(), shares), standing))
+    }
+
+    /// Counts a request that was admitted before this process began.
+    pub(super) fn recall(&self, parties: &Parties, age_us: u64) {
+        let mut table = self.table();
+        let now_us = self.clock.ticks_us();
+        for party in parties.iter().flatten().filter(|party| party.limits.requests_per_day.is_some()) {
+            let number = table.number(party, now_us);
+            table.tallies[number].recall(now_us.saturating_sub(age_us));
+        }
+    }
+
+    /// How each limit of the parties stands.
+    pub(super) fn levels(&self, parties: &Parties) -> Vec<(Scope, Box<str>, Level)> {
+        let (mut table, mut all) = (self.table(), Vec::new());
+        let now_us = self.clock.ticks_us();
+        for party in parties.iter().flatten() {
+            let fresh = Tally::new(true);
+            let tally = match table.numbers.get(&party.scope).copied() {
+                Some(number) => {
+                    table.tallies[number].turn(now_us);
+                    &table.tallies[number]
+                }
+                None => &fresh,
+            };
+            let levels = tally.levels(&party.limits, now_us).into_iter();
+            all.extend(levels.map(|(name, level)| (party.scope.clone(), name, level)));
+        }
+        all
     }
 
     /// Ends a request that used so many of the tokens it had reserved.

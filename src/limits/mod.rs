@@ -21,13 +21,13 @@ pub use local::{Local, UNNAMED_MAX};
 use crate::clock::Clock;
 use crate::config::limits::{Limits, Parties, covers};
 use crate::domain::account::Scope;
-use crate::domain::limit::{Limited, Standing};
+use crate::domain::limit::{Level, Limited, Standing};
 use crate::domain::operation::Operation;
 
 /// Where requests are counted.
 #[derive(Clone, Debug)]
 pub enum Limiter {
-    /// In this process; a restart begins at nothing.
+    /// In this process. A restart begins at nothing, but for requests a day, which the ledger tells.
     Local(Arc<Local>),
 }
 
@@ -65,6 +65,23 @@ impl Limiter {
     pub fn admit(&self, parties: &Parties, need: Need) -> Result<(Grant, Standing), Denied> {
         match self {
             Self::Local(local) => local.admit(parties, need),
+        }
+    }
+}
+
+impl Limiter {
+    /// Counts a request that another process admitted `age_us` ago, in limits that look back so far.
+    pub fn recall(&self, parties: &Parties, age_us: u64) {
+        match self {
+            Self::Local(local) => local.recall(parties, age_us),
+        }
+    }
+
+    /// How each limit of the parties stands, with whose it is and its key in the config; nothing is taken.
+    #[must_use]
+    pub fn levels(&self, parties: &Parties) -> Vec<(Scope, Box<str>, Level)> {
+        match self {
+            Self::Local(local) => local.levels(parties),
         }
     }
 }

@@ -115,6 +115,11 @@ impl Tally {
         Some(Reserved { taken, amount, cached_percent: limits.cached_token_percent })
     }
 
+    /// Counts a request of some time ago among those of its day.
+    pub fn recall(&mut self, at_us: u64) {
+        self.day.take(1, at_us);
+    }
+
     /// Puts the tokens that were used in the place of those that were reserved. What goes beyond counts from now on.
     pub fn correct(&mut self, reserved: Reserved, used: u64, now_us: u64) {
         if used > reserved.amount {
@@ -143,6 +148,26 @@ impl Tally {
         if let Some(limit) = limits.in_flight {
             Standing::note(&mut standing.in_flight, in_flight(self.in_flight, limit));
         }
+    }
+
+    /// How each limit stands, by its key in the config.
+    pub fn levels(&self, limits: &Limits, now_us: u64) -> Vec<(Box<str>, Level)> {
+        let mut all: Vec<(Box<str>, Level)> = Vec::new();
+        for (name, window, limit) in [
+            ("requests_per_minute", &self.minute, limits.requests_per_minute),
+            ("requests_per_day", &self.day, limits.requests_per_day),
+            ("tokens_per_minute", &self.tokens, limits.tokens_per_minute),
+        ] {
+            all.extend(limit.map(|limit| (name.into(), level(window, limit, now_us))));
+        }
+        all.extend(limits.in_flight.map(|limit| ("in_flight".into(), in_flight(self.in_flight, limit))));
+        for (word, limit) in &limits.operations {
+            let window = self.operations.iter().find(|(known, _)| known == word).map(|(_, window)| window);
+            let whole = Level { limit: *limit, remaining: *limit, reset_ms: 0 };
+            let level = window.map_or(whole, |window| level(window, *limit, now_us));
+            all.push((format!("operations.{word}").into(), level));
+        }
+        all
     }
 
     fn operation(&mut self, word: &str) -> &mut Window {

@@ -29,6 +29,9 @@ use crate::drain::Phase;
 /// The reason in the ledger of a request whose answer takes the place of an old one.
 pub const REVALIDATE: &str = "cache_revalidate";
 
+/// The reason in the ledger of a request whose answer is compared with the one that a near-identical question was given.
+pub const SHADOW: &str = "cache_shadow";
+
 /// A request that is asked once more.
 #[derive(Debug)]
 pub struct Afresh {

@@ -191,7 +191,10 @@ impl Flow {
 
     /// Settles, and says what the answer cost unless that is unknown.
     pub fn settle(self, end: End) -> Option<Usd> {
-        let Learned { facts, bill, recording, now_ms } = self.learned(end);
+        let Learned { facts, mut bill, recording, now_ms } = self.learned(end);
+        if let Some(verdict) = recording.as_ref().and_then(|recording| recording.verdict(&facts)) {
+            bill.note_cache(verdict);
+        }
         let cost = bill.settle(end, &facts);
         if let Some(recording) = recording {
             recording.keep(facts, cost, now_ms);

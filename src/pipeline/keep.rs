@@ -16,8 +16,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::replay::Replay;
 use crate::cache::flight::Paid;
 use crate::cache::{About, Kept, Key, Room};
+use crate::domain::entry::CacheUse;
 use crate::domain::money::Usd;
+use crate::domain::near::answers::agree;
 use crate::protocol::facts::{Ending, Facts};
+use crate::protocol::said::said;
 
 /// Headers that are given again: what the body is, and by which names the provider knows the answer.
 const KEPT: [HeaderName; 6] = [
@@ -41,6 +44,10 @@ pub struct Recording {
     paid: Option<Paid>,
     /// What may be given if nobody answers.
     pub spare: Option<Replay>,
+    /// The key by which the same question in other words finds the answer.
+    pub near: Option<Key>,
+    /// What the client was given for this question, to be compared with the answer.
+    pub given: Option<Arc<Kept>>,
     is_success: bool,
     /// Gone once it is known that the answer is not kept.
     tape: Option<Tape>,
@@ -58,7 +65,8 @@ impl Recording {
     #[must_use]
     pub fn new(room: Arc<Room>, key: Key, about: About, ttl: Duration, bytes_max: usize) -> Self {
         let tape = Some(Tape::default());
-        Self { room, key, about, ttl, bytes_max, paid: None, spare: None, is_success: false, tape }
+        let (paid, spare, near, given) = (None, None, None, None);
+        Self { room, key, about, ttl, bytes_max, paid, spare, near, given, is_success: false, tape }
     }
 
     /// Tells `paid` what the answer cost, if it turns out to be whole and good.
@@ -87,6 +95,22 @@ impl Recording {
         }
     }
 
+    /// Whether the answer says what the client was given for a near-identical question, if that is to be found out.
+    #[must_use]
+    pub fn verdict(&self, facts: &Facts) -> Option<CacheUse> {
+        let (given, tape) = (self.given.as_ref()?, self.tape.as_ref()?);
+        is_good(facts, self.about.operation.generates()).then_some(())?;
+        let operation = self.about.operation;
+        let text = |headers: &[(HeaderName, HeaderValue)], body: &[u8]| {
+            let header =
+                |name| headers.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.to_str().ok());
+            let is_plain = matches!(header(CONTENT_ENCODING), None | Some("identity"));
+            is_plain.then(|| said(operation, header(CONTENT_TYPE).unwrap_or_default(), body)).flatten()
+        };
+        let (one, other) = (text(&given.headers, &given.bytes)?, text(&tape.headers, &tape.pieces.concat())?);
+        Some(if agree(&one, &other) { CacheUse::Confirmed } else { CacheUse::FalseHit })
+    }
+
     /// The body has come to its end, this was learned from it, and so much was charged for it.
     pub fn keep(self, facts: Facts, cost: Option<Usd>, now_ms: u64) {
         if let Some(paid) = self.paid.filter(|_| self.is_success && facts.error.is_none()) {
@@ -99,6 +123,9 @@ impl Recording {
         let mut kept = Kept::new(self.about, tape.pieces.concat().into(), facts, now_ms, now_ms.saturating_add(ttl_ms));
         (kept.headers, kept.cost) = (tape.headers, cost);
         self.room.keep(self.key, kept);
+        if let Some(near) = self.near {
+            self.room.point(near, self.key);
+        }
     }
 }
 

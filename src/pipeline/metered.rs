@@ -9,7 +9,6 @@
 
 use super::arrive::Arrival;
 use super::read::Call;
-use crate::domain::cap::{Capped, Enforcement};
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::protocol::meter::Seen;
@@ -56,15 +55,13 @@ pub struct Metered {
 }
 
 impl Metered {
-    /// How a request is metered; `None` if it is held in full. `base` and `full` are its quotes with no output and with
+    /// How a request under a metered cap is metered; `None` if it is held in full. `base` and `full` are its quotes with no output and with
     /// `output` tokens.
     #[must_use]
-    pub fn of(arrival: &Arrival, call: &Call, model: &str, capped: &[Capped], quotes: (Usd, Usd, u64)) -> Option<Self> {
-        let is_metered = |capped: &Capped| capped.policy.enforcement == Enforcement::Metered;
+    pub fn of(arrival: &Arrival, call: &Call, model: &str, quotes: (Usd, Usd, u64)) -> Option<Self> {
         let (base, full, output) = quotes;
         let slice = arrival.snapshot.config.money.metered_tokens;
-        let is_sliced =
-            capped.iter().any(is_metered) && output > slice && full > base && can_be_seen(arrival, call, model);
+        let is_sliced = output > slice && full > base && can_be_seen(arrival, call, model);
         is_sliced.then_some(Self { base, full, output, slice, covered: slice })
     }
 

@@ -32,6 +32,7 @@ mod housekeeping;
 pub mod route;
 pub mod judge;
 pub mod keep;
+pub mod case;
 pub mod replay;
 pub mod recall;
 pub mod join;

@@ -39,7 +39,7 @@ pub struct Call {
     /// What it says, where it arrived compressed; this is what the ask's spans count in then.
     pub plain: Option<Vec<Bytes>>,
     /// What it asks for.
-    pub ask: Ask,
+    pub ask: Box<Ask>,
     /// Its share of the memory for bodies, until it is dropped.
     pub memory: Place,
 }
@@ -64,7 +64,7 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
         return Err(too_large(limit));
     }
     if streams {
-        return Ok(Call { pieces: Vec::new(), plain: None, ask: Ask::default(), memory: app.body_memory.empty() });
+        return Ok(Call { pieces: Vec::new(), plain: None, ask: Box::default(), memory: app.body_memory.empty() });
     }
     let coding = match reads_json(arrival.endpoint.operation) {
         true => coding(&arrival.head.headers)?,
@@ -91,7 +91,7 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     if let Some(coding) = coding {
         return decode(app, Packed { coding, pieces, memory, limit }, reader).await;
     }
-    let ask = reader.finish().map_err(Refusal::from)?;
+    let ask = Box::new(reader.finish().map_err(Refusal::from)?);
     Ok(Call { pieces, plain: None, ask, memory })
 }
 

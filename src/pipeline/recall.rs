@@ -1,56 +1,35 @@
-//! Recall: whether an identical request has been answered before, and if so the same answer again, byte for byte.
+//! Recall: whether an identical request has been answered before, or a near-identical one where policy says so, and if so the
+//! same answer again, byte for byte.
 //!
-//! It looks only where policy would keep the answer: everything that can change it is in the key, nothing that it points to
-//! lies elsewhere, and no chance is asked for unless config says that this is welcome. What cannot be told is asked anew.
+//! It looks only where policy would keep the answer. What cannot be told is asked anew.
 //!
 //! Invariant: an answer goes only to the namespace that it was kept for, and each hit has its own ledger entry of no cost.
 
-use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, HeaderName};
+use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, Response};
 
-use super::afresh::{Afresh, REVALIDATE};
+use super::afresh::{Afresh, REVALIDATE, SHADOW};
 use super::arrive::Arrival;
 use super::body::Body;
+use super::case::Case;
 use super::identify::Caller;
 use super::keep::Recording;
-use super::parcel::usage_edit;
 use super::read::Call;
 use super::replay::Replay;
 use super::respond::Told;
 use super::route::Candidate;
 use crate::app::App;
 use crate::bank::tab::Tab;
-use crate::cache::{About, Kept, Key, KeyMaker, Namespace};
-use crate::config::{CacheCase, CachePolicy, CacheScope};
+use crate::cache::{About, Kept, Key};
+use crate::config::{CacheCase, CachePolicy};
 use crate::domain::cap::{Capped, Enforcement, OnExceed};
 use crate::domain::entry::CacheUse;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::IncludeUsage;
-use crate::protocol::canonical::{Omissions, Temperature, canonical};
-use crate::protocol::strip::UsageEvents;
-use crate::upstream::headers::query_key;
 
 /// What a client wants of the cache.
 const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
-
-/// Headers of a request that can change its answer, by what they begin with: versions, betas and accounts.
-const TELLING: [&str; 3] = ["anthropic-", "openai-", "x-goog-"];
-
-/// Of those, the ones that cannot: a credential, which is another's namespace, and what names the client's library.
-const SILENT: [&str; 2] = ["x-goog-api-key", "x-goog-api-client"];
-
-/// Members that name the end user or the conversation to the provider, in chat completions and their like, where no
-/// answer repeats them. Responses repeats them, so that there they count.
-const NAMES: [&str; 7] =
-    ["model", "stream", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata"];
-
-/// The same in messages, whose only metadata is the user's id.
-const MESSAGES: [&str; 3] = ["model", "stream", "metadata"];
-
-/// What stands in the key by itself.
-const PLAIN: [&str; 2] = ["model", "stream"];
 
 /// What a client wants of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,25 +51,6 @@ pub enum Recalled {
     Share(Tab, Box<Recording>, Key),
     /// The answer, and the request has to be asked once more in the background.
     Renew(Response<Body>, Afresh),
-}
-
-/// A request whose answer may be kept.
-#[derive(Debug)]
-struct Case {
-    key: Key,
-    namespace: Namespace,
-    /// Whether its stream tells usage that the client does not want to see.
-    usage_events: UsageEvents,
-}
-
-impl Case {
-    /// The name of requests that are answered by the same bytes, with the usage event or without it.
-    fn name(&self) -> Key {
-        let mut name = KeyMaker::new(&self.namespace);
-        name.part(self.key.bytes());
-        name.part(&[u8::from(self.usage_events == UsageEvents::Drop)]);
-        name.finish()
-    }
 }
 
 /// Looks for an answer. `told` is what the head of one would say.
@@ -115,7 +75,7 @@ pub fn recall(
         return Ok(Recalled::Ask(tab, None));
     }
     let policy = if wish == Wish::Bypass { None } else { policy_of(arrival, caller, call, candidate) };
-    let case = policy.and_then(|policy| Some((policy, case_of(arrival, caller, call, candidate, policy)?)));
+    let case = policy.and_then(|policy| Some((policy, Case::of(arrival, caller, call, candidate, policy)?)));
     let Some((policy, case)) = case else {
         told.cache = Some(CacheUse::Bypass);
         return match wish {
@@ -123,25 +83,35 @@ pub fn recall(
             Wish::Use | Wish::Bypass | Wish::Refresh => Ok(Recalled::Ask(tab, None)),
         };
     };
-    let found = if wish == Wish::Refresh { None } else { app.cache.find(&case.key, &case.namespace) };
+    let is_looked_for = wish != Wish::Refresh;
+    let found = is_looked_for.then(|| app.cache.find(&case.key, &case.namespace)).flatten();
     let replay = |kept| Replay::new(kept, case.usage_events, arrival, call, candidate);
-    let old = match found {
-        Some(kept) if kept.is_fresh(arrival.at_ms) => {
-            return replay(kept).give(CacheUse::Hit, told, tab).map(Recalled::Answer);
+    if let Some(kept) = found.clone().filter(|kept| kept.is_fresh(arrival.at_ms)) {
+        return replay(kept).give(CacheUse::Hit, told, tab).map(Recalled::Answer);
+    }
+    let near = case.near.filter(|_| is_looked_for).and_then(|near| app.cache.find_near(&near, &case.namespace));
+    let recording = || recording(app, arrival, caller, candidate, policy, &case);
+    if let Some(kept) = near.clone().filter(|kept| kept.is_fresh(arrival.at_ms)) {
+        let response = replay(kept.clone()).give(CacheUse::Near, told, tab)?;
+        if wish != Wish::Use || app.mint.dice() % 100 >= policy.shadow_percent {
+            return Ok(Recalled::Answer(response));
         }
-        old => old,
-    };
-    let recording = |spare| Box::new(recording(app, arrival, caller, candidate, policy, &case, spare));
+        let mut recording = Box::new(recording());
+        (recording.given, recording.near) = (Some(kept), None);
+        return Ok(Recalled::Renew(response, Afresh { recording, name: case.name(), reason: SHADOW }));
+    }
+    let old = found.or(near);
     if let Some(kept) = old.clone().filter(|kept| may_be_renewed(policy, wish, kept, arrival)) {
         let response = replay(kept).give(CacheUse::Stale, told, tab)?;
-        let afresh = Afresh { recording: recording(None), name: case.name(), reason: REVALIDATE };
+        let afresh = Afresh { recording: Box::new(recording()), name: case.name(), reason: REVALIDATE };
         return Ok(Recalled::Renew(response, afresh));
     }
     (told.cache, tab.entry().cache) = (Some(CacheUse::Miss), CacheUse::Miss);
     if wish == Wish::Only {
         return Err(refused(tab, not_cached("no answer to this request is kept")));
     }
-    let recording = recording(old.filter(|kept| kept.is_within(policy.stale_if_error, arrival.at_ms)).map(replay));
+    let mut recording = Box::new(recording());
+    recording.spare = old.filter(|kept| kept.is_within(policy.stale_if_error, arrival.at_ms)).map(replay);
     match wish == Wish::Use && may_be_shared(arrival, caller, call, candidate) {
         true => Ok(Recalled::Share(tab, recording, case.name())),
         false => Ok(Recalled::Ask(tab, Some(recording))),
@@ -153,7 +123,7 @@ fn may_be_renewed(policy: &CachePolicy, wish: Wish, kept: &Kept, arrival: &Arriv
     wish == Wish::Use && kept.is_within(policy.stale_while_revalidate, arrival.at_ms)
 }
 
-/// What writes the answer down; `spare` may be given if there is none.
+/// What writes the answer down.
 fn recording(
     app: &App,
     arrival: &Arrival,
@@ -161,7 +131,6 @@ fn recording(
     candidate: &Candidate,
     policy: &CachePolicy,
     case: &Case,
-    spare: Option<Replay>,
 ) -> Recording {
     let about = About {
         namespace: case.namespace.clone(),
@@ -173,7 +142,7 @@ fn recording(
     };
     let bytes_max = arrival.snapshot.config.cache.answer_bytes_max;
     let mut recording = Recording::new(app.cache.clone(), case.key, about, policy.ttl, bytes_max);
-    recording.spare = spare;
+    recording.near = case.near;
     recording
 }
 
@@ -236,103 +205,4 @@ fn policy_of<'a>(arrival: &'a Arrival, caller: &Caller, call: &Call, candidate: 
         return None;
     }
     arrival.snapshot.config.cache.policy(case)
-}
-
-/// The request's key, if it has one and policy lets its answer be kept.
-fn case_of(
-    arrival: &Arrival,
-    caller: &Caller,
-    call: &Call,
-    candidate: &Candidate,
-    policy: &CachePolicy,
-) -> Option<Case> {
-    let cache = &arrival.snapshot.config.cache;
-    let operation = arrival.endpoint.operation;
-    let text = whole(call.plain.as_ref().unwrap_or(&call.pieces), cache.request_bytes_max)?;
-    let members: &[&str] = match operation {
-        Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => &NAMES,
-        Operation::Messages => &MESSAGES,
-        _ => &PLAIN,
-    };
-    let body = canonical(&text, Omissions { members, inner: Some(("stream_options", "include_usage")) })?;
-    let is_certain = body.temperature == Temperature::Zero || !operation.generates();
-    if body.points_elsewhere || !(is_certain || policy.store_sampled) {
-        return None;
-    }
-    let is_asked = call.ask.include_usage == IncludeUsage::Explicit(true);
-    let is_spliced = usage_edit(operation, call, candidate).is_some();
-    let namespace = namespace(caller, cache.scope);
-    let (config, tells_usage) = (&candidate.provider.config, is_asked || is_spliced);
-    let mut key = KeyMaker::new(&namespace);
-    key.part(config.name.as_bytes());
-    key.part(config.base_url.authority.as_str().as_bytes());
-    key.part(config.base_url.prefix.as_bytes());
-    key.part(candidate.model.as_bytes());
-    key.part(&candidate.output_limit.unwrap_or(0).to_be_bytes());
-    key.part(arrival.endpoint.dialect.name().as_bytes());
-    key.part(operation.name().as_bytes());
-    key.part(&[u8::from(call.ask.stream), u8::from(tells_usage)]);
-    let (before, behind) = around_model(arrival);
-    key.part(before.as_bytes());
-    key.part(behind.as_bytes());
-    add_query(arrival.head.uri.query().unwrap_or_default(), &mut key);
-    add_headers(&arrival.head.headers, operation, &mut key);
-    key.part(&body.form);
-    let usage_events = if is_spliced { UsageEvents::Drop } else { UsageEvents::Pass };
-    Some(Case { key: key.finish(), namespace, usage_events })
-}
-
-/// A body in one piece, unless it is too long.
-fn whole(pieces: &[Bytes], bytes_max: usize) -> Option<Bytes> {
-    let length: usize = pieces.iter().map(Bytes::len).sum();
-    match pieces {
-        _ if length > bytes_max => None,
-        [piece] => Some(piece.clone()),
-        pieces => Some(pieces.concat().into()),
-    }
-}
-
-/// Who shares the answer. Whoever calls with a credential of its own has to show at the provider that it is good, and
-/// shares nothing.
-fn namespace(caller: &Caller, scope: CacheScope) -> Namespace {
-    let account = &caller.account;
-    match (scope, &account.team) {
-        (CacheScope::Shared, _) if caller.is_trusted => Namespace::Shared,
-        (CacheScope::Team, Some(team)) if caller.is_trusted => Namespace::Team(team.clone()),
-        (CacheScope::Shared | CacheScope::Team | CacheScope::Key, _) => Namespace::Key(account.key.clone()),
-    }
-}
-
-/// The path in front of the model and behind it, since the model that is sent is in the key by itself.
-fn around_model(arrival: &Arrival) -> (&str, &str) {
-    let path = &*arrival.path;
-    let model = arrival.endpoint.model_in_path.clone();
-    model.and_then(|span| Some((path.get(..span.start)?, path.get(span.end..)?))).unwrap_or((path, ""))
-}
-
-/// Every pair but the credential, as they came.
-fn add_query(query: &str, key: &mut KeyMaker) {
-    for pair in query.split('&').filter(|pair| !pair.is_empty() && query_key(pair).is_none()) {
-        key.part(pair.as_bytes());
-    }
-    key.part(b"");
-}
-
-fn add_headers(headers: &HeaderMap, operation: Operation, key: &mut KeyMaker) {
-    let is_telling = |name: &HeaderName| {
-        let name = name.as_str();
-        TELLING.iter().any(|start| name.starts_with(start)) && !SILENT.contains(&name)
-    };
-    let mut telling: Vec<_> = headers.iter().filter(|(name, _)| is_telling(name)).collect();
-    telling.sort_by_key(|(name, _)| name.as_str());
-    for (name, value) in telling {
-        key.part(name.as_str().as_bytes());
-        key.part(value.as_bytes());
-    }
-    key.part(b"");
-    // Where the client's own goes to the upstream, the answer may come compressed.
-    if !operation.generates() {
-        headers.get_all(ACCEPT_ENCODING).iter().for_each(|value| key.part(value.as_bytes()));
-    }
-    key.part(b"");
 }

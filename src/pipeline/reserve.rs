@@ -15,7 +15,7 @@ use super::settle::{Bill, Pricing};
 use crate::app::App;
 use crate::bank::booked::Claim;
 use crate::bank::tab::{NotOpened, Tab};
-use crate::domain::cap::{Capped, Exceeded, OnExceed};
+use crate::domain::cap::{Capped, Enforcement, Exceeded, OnExceed};
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::price::{self, Cap, Context, Model, Prompt};
@@ -221,11 +221,14 @@ impl<'a> Case<'a> {
 
     /// How the hold of a stream grows, where it need not be held in full.
     fn metered(&self, arrival: &Arrival, worst: Worst, capped: &[Capped]) -> Option<Metered> {
+        if !capped.iter().any(|capped| capped.policy.enforcement == Enforcement::Metered) {
+            return None;
+        }
         let bounds = self.bounds(None);
         let none = Bounds { output_tokens: Some(0), ..bounds };
         let base = quote(self.model.as_deref()?, &none, &self.call.ask, &self.context)?;
         let quotes = (base, worst.quote, bounds.output_tokens?);
-        Metered::of(arrival, self.call, &self.candidate.model, capped, quotes)
+        Metered::of(arrival, self.call, &self.candidate.model, quotes)
     }
 
     /// The worst case of a request that may go on to be held.

@@ -11,7 +11,7 @@ use crate::bank::Bank;
 use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
 use crate::bank::tab::{STATUS_CLIENT_LEFT, Tab};
-use crate::domain::entry::Outcome;
+use crate::domain::entry::{CacheUse, Outcome};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
@@ -64,7 +64,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct Bill {
     debt: Debt,
-    pricing: Pricing,
+    /// In a box, since a bill goes from hand to hand.
+    pricing: Box<Pricing>,
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
@@ -158,8 +159,8 @@ impl End {
 impl Bill {
     /// A bill for an open attempt.
     #[must_use]
-    pub const fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing, bank, status: 0, probe: None, is_kept_from_breakers: false }
+    pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
+        Self { debt, pricing: Box::new(pricing), bank, status: 0, probe: None, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.
@@ -213,6 +214,11 @@ impl Bill {
         if let Some(entry) = self.debt.entry() {
             entry.status = refusal.status();
         }
+    }
+
+    /// What the answer says of one that the cache has given.
+    pub fn note_cache(&mut self, cache: CacheUse) {
+        self.debt.entry().into_iter().for_each(|entry| entry.cache = cache);
     }
 
     /// The first byte of the answer's body has come.

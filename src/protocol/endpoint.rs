@@ -178,8 +178,12 @@ pub fn climbs(path: &str) -> bool {
     if path.bytes().any(odd) || !path.starts_with('/') {
         return true;
     }
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    if !path.contains('%') {
+        return path.split('/').any(is_dots);
+    }
     let clear = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
-    clear.split('/').any(|segment| matches!(segment, "." | ".."))
+    clear.split('/').any(is_dots)
 }
 
 /// The upstream that `/u/NAME/...` names, and the path that is left for it; `None` for other paths.

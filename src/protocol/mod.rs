@@ -8,6 +8,8 @@ mod form;
 pub mod ask;
 pub mod excerpt;
 pub mod canonical;
+pub mod wording;
+pub mod said;
 pub mod declared;
 pub mod splice;
 pub mod question;

@@ -17,7 +17,7 @@ use super::clients::Clients;
 use super::inherit::Inherited;
 use super::{accept, surfaces};
 use crate::app::App;
-use crate::app::reload::{Watch, reload};
+use crate::app::reload::{Asked, Watch, reload};
 use crate::config::Server;
 use crate::drain::Phase;
 
@@ -117,7 +117,7 @@ impl Signals {
                 _ = self.hangup.recv() => {
                     let app = app.clone();
                     // Apart from the wait for the end, which must not wait for a secret's command.
-                    tokio::spawn(async move { reload(&app).await });
+                    tokio::spawn(async move { reload(&app, Asked::by("signal", "SIGHUP")).await });
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! Corrections and what is said of dropped files, as bytes. The rules of `codec` apply.
+//! Corrections, top-ups, configs, and what is said of dropped files, as bytes. The rules of `codec` apply.
 
 use super::codec::{CodecError, put_account, put_scope, take_account, take_scope};
-use super::record::Dropped;
+use super::record::{Dropped, Reloaded};
 use super::wire::{Put, Take};
 use crate::domain::adjustment::{Adjustment, Direction, TopUp};
 use crate::domain::ids::RequestId;
@@ -41,6 +41,24 @@ pub fn take_adjustment(take: &mut Take<'_>) -> Result<Adjustment, CodecError> {
         actor: take.text()?.into(),
         reason: take.text()?.into(),
         request: take.maybe(take_id)?,
+    })
+}
+
+/// Appends the fields of `reloaded`.
+pub fn put_reloaded(put: &mut Put<'_>, reloaded: &Reloaded) {
+    put.number(reloaded.at_ms);
+    put.text(&reloaded.config);
+    put.text(&reloaded.actor);
+    put.text(&reloaded.reason);
+}
+
+/// See [`put_reloaded`].
+pub fn take_reloaded(take: &mut Take<'_>) -> Result<Reloaded, CodecError> {
+    Ok(Reloaded {
+        at_ms: take.number()?,
+        config: take.text()?.into(),
+        actor: take.text()?.into(),
+        reason: take.text()?.into(),
     })
 }
 

@@ -175,6 +175,7 @@ impl Books {
                 *sum = sum.plus(top_up.amount);
                 None
             }
+            Record::Reloaded(_) => None,
         }
     }
 

@@ -9,10 +9,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::adjust_codec::{put_adjustment, put_dropped, put_top_up, take_adjustment, take_dropped, take_top_up};
+use super::adjust_codec::{
+    put_adjustment, put_dropped, put_reloaded, put_top_up, take_adjustment, take_dropped, take_reloaded, take_top_up,
+};
 use super::entry_codec::{put_entry, take_entry};
 use super::key_codec::{put_key_event, take_key_event};
-use super::record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};
+use super::record::{Close, Dropped, Open, RateRecord, Record, Reloaded, Start, Unsettled};
 use super::wire::{Put, Take};
 use crate::domain::account::{Account, Scope, Tag};
 use crate::domain::adjustment::{Adjustment, TopUp};
@@ -34,6 +36,7 @@ const ADJUSTMENT: u8 = 7;
 const KEY: u8 = 8;
 const DROPPED: u8 = 9;
 const TOP_UP: u8 = 10;
+const RELOADED: u8 = 12;
 
 /// The version in which every kind is written today.
 const VERSION: u8 = 1;
@@ -90,6 +93,8 @@ pub enum Line<'a> {
     Key(&'a KeyEvent),
     /// A total cap was raised.
     TopUp(&'a TopUp),
+    /// Another config came into force.
+    Reloaded(&'a Reloaded),
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
@@ -105,6 +110,7 @@ impl<'a> From<&'a Record> for Line<'a> {
             Record::Dropped(dropped) => Self::Dropped(dropped),
             Record::Key(event) => Self::Key(event),
             Record::TopUp(top_up) => Self::TopUp(top_up),
+            Record::Reloaded(reloaded) => Self::Reloaded(reloaded),
         }
     }
 }
@@ -123,6 +129,7 @@ impl Line<'_> {
             Self::Dropped(dropped) => dropped.at_ms,
             Self::Key(event) => event.at_ms,
             Self::TopUp(top_up) => top_up.at_ms,
+            Self::Reloaded(reloaded) => reloaded.at_ms,
         }
     }
 }
@@ -173,6 +180,10 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
             put.raw(&[TOP_UP, VERSION]);
             put_top_up(&mut put, top_up);
         }
+        Line::Reloaded(reloaded) => {
+            put.raw(&[RELOADED, VERSION]);
+            put_reloaded(&mut put, reloaded);
+        }
     }
 }
 
@@ -180,7 +191,7 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     let mut take = Take(bytes);
     let [kind, version] = take.raw()?;
-    if !matches!(kind, OPEN..=TOP_UP) {
+    if !matches!(kind, OPEN..=TOP_UP | RELOADED) {
         return Err(CodecError::UnknownKind(kind));
     }
     if version != VERSION {
@@ -196,6 +207,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         DROPPED => Record::Dropped(take_dropped(&mut take)?),
         KEY => Record::Key(Box::new(take_key_event(&mut take)?)),
         TOP_UP => Record::TopUp(Box::new(take_top_up(&mut take)?)),
+        RELOADED => Record::Reloaded(Box::new(take_reloaded(&mut take)?)),
         _ => Record::Unsettled(Unsettled {
             at_ms: take.number()?,
             scope: take_scope(&mut take)?,
@@ -315,7 +327,9 @@ pub fn take_account(take: &mut Take<'_>) -> Result<Account, CodecError> {
 
 /// See [`put_tags`].
 pub fn take_tags(take: &mut Take<'_>) -> Result<Arc<[Tag]>, CodecError> {
-    Ok(take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?.into())
+    let tags = take.list(|take| Ok((take.text()?.into(), take.text()?.into())))?;
+    // Most have none, and those share one that is never allocated.
+    Ok(if tags.is_empty() { Arc::default() } else { tags.into() })
 }
 
 /// A scope of totals.
@@ -443,6 +457,8 @@ codes!(CacheUse as "cache use": code_of_cache, cache_of {
     Near = 3,
     Stale = 4,
     Joined = 5,
+    Confirmed = 6,
+    FalseHit = 7,
 });
 
 impl fmt::Display for CodecError {

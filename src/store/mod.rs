@@ -45,7 +45,7 @@ pub use journal::{Journal, Recovered, Tip};
 pub use ledger::{Grain, Ledger, Told};
 pub use queue::Seat;
 pub use read::{Found, Located, ReadError, Reader};
-pub use record::{Close, Dropped, Open, RateRecord, Record, Start, Unsettled};
+pub use record::{Close, Dropped, Open, RateRecord, Record, Reloaded, Start, Unsettled};
 pub use recover::OpenError;
 pub use segment::{BadFrame, CutTail};
 pub use shared::{Health, Options, StoreError};

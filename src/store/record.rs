@@ -39,6 +39,8 @@ pub enum Record {
     Key(Box<KeyEvent>),
     /// A total cap was raised.
     TopUp(Box<TopUp>),
+    /// Another config came into force.
+    Reloaded(Box<Reloaded>),
 }
 
 /// Written before a dispatch: from now on the provider may bill up to the quote.
@@ -127,6 +129,19 @@ pub struct Dropped {
     pub sums: [u8; 32],
 }
 
+/// Another config came into force while the process ran, or an operator asked for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// When, unix milliseconds.
+    pub at_ms: u64,
+    /// The hash of the config, which says nothing of its secrets.
+    pub config: Box<str>,
+    /// Who asked for it: an operator, or what it was noticed by.
+    pub actor: Box<str>,
+    /// Why, if that was said.
+    pub reason: Box<str>,
+}
+
 impl Record {
     /// The time in it, unix milliseconds; 0 for a rate, which has none.
     #[must_use]
@@ -142,6 +157,7 @@ impl Record {
             Self::Dropped(dropped) => dropped.at_ms,
             Self::Key(event) => event.at_ms,
             Self::TopUp(top_up) => top_up.at_ms,
+            Self::Reloaded(reloaded) => reloaded.at_ms,
         }
     }
 }

@@ -241,7 +241,13 @@ pub fn write_sample(name: &str, labels: &str, value: impl Display, out: &mut Str
 pub fn write_label(name: &str, value: &str, out: &mut String) {
     out.push_str(name);
     out.push_str("=\"");
-    for letter in cut(value).chars() {
+    let value = cut(value);
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.push_str(value);
+        out.push('"');
+        return;
+    }
+    for letter in value.chars() {
         match letter {
             '\\' => out.push_str("\\\\"),
             '"' => out.push_str("\\\""),

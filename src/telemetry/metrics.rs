@@ -62,6 +62,7 @@ struct Entries {
     durations: Family<Durations>,
     spends: Family<Spend>,
     cache: Family<u64>,
+    cache_checks: Family<u64>,
     saved: Family<Usd>,
     routed: Routed,
     unpriced: u64,
@@ -219,6 +220,7 @@ impl Entries {
             durations: Family::new(&["dialect", "operation"]),
             spends: Family::new(&["model", "team"]),
             cache: Family::new(&["result", "model", "team"]),
+            cache_checks: Family::new(&["result", "operation", "upstream", "model"]),
             saved: Family::new(&["by", "model", "team"]),
             routed: Routed::new(),
             unpriced: 0,
@@ -245,7 +247,13 @@ impl Entries {
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
         }
-        *self.cache.at(&[Label::Known(entry.cache.name()), model, team]) += times;
+        match entry.cache {
+            CacheUse::Confirmed | CacheUse::FalseHit => {
+                let labels = [Label::Known(entry.cache.name()), operation, Label::Known(&entry.upstream), model];
+                *self.cache_checks.at(&labels) += times;
+            }
+            _ => *self.cache.at(&[Label::Known(entry.cache.name()), model, team]) += times,
+        }
         if entry.saved != Usd::ZERO {
             let saved = self.saved.at(&[Label::Known(saved_by(entry)), model, team]);
             *saved = saved.plus(entry.saved);
@@ -275,6 +283,8 @@ impl Entries {
         self.write_spends(out);
         let cache = counter("tollgate_cache_requests_total", "Requests by what the cache did for them");
         write_counts(cache, &self.cache, out);
+        let checks = "Near hits that were asked again, by whether the new answer says about the same";
+        write_counts(counter("tollgate_cache_checks_total", checks), &self.cache_checks, out);
         let title =
             counter("tollgate_saved_usd_total", "What providers would have billed without the cache or the router");
         title.write(out);
@@ -337,7 +347,7 @@ fn error_reason(entry: &Entry) -> Label<'_> {
 const fn saved_by(entry: &Entry) -> &'static str {
     match entry.cache {
         CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
-        CacheUse::Miss | CacheUse::Bypass => "routing",
+        CacheUse::Miss | CacheUse::Bypass | CacheUse::Confirmed | CacheUse::FalseHit => "routing",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod isolation;
 mod join;
+mod near;
 mod policy;
 mod replay;
 mod stale;

@@ -35,6 +35,7 @@ mod limits;
 mod metered;
 mod mock;
 mod near;
+mod operators;
 mod packed;
 mod papers;
 mod patience;

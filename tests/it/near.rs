@@ -13,7 +13,8 @@ struct Seen {
     hits: u32,
 }
 
-fn pairs() -> Option<Vec<Value>> {
+/// The pairs of questions, if there are any.
+pub fn pairs() -> Option<Vec<Value>> {
     let Some(data) = std::env::var_os("TOLLGATE_DATA") else {
         eprintln!("NOT RUN: TOLLGATE_DATA is not set, so there are no pairs to compare");
         return None;

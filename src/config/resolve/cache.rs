@@ -23,6 +23,7 @@ const BUILT_IN: CachePolicy = CachePolicy {
     ttl: Duration::from_secs(3600),
     stale_if_error: Duration::ZERO,
     stale_while_revalidate: Duration::ZERO,
+    shadow_percent: 0,
 };
 
 pub(super) fn cache(root: &Section<'_>) -> Cache {
@@ -78,6 +79,7 @@ fn policy(section: &Section<'_>, general: CachePolicy) -> CachePolicy {
         ttl: seconds("ttl_s", general.ttl, 1),
         stale_if_error: seconds("stale_if_error_s", general.stale_if_error, 0),
         stale_while_revalidate: seconds("stale_while_revalidate_s", general.stale_while_revalidate, 0),
+        shadow_percent: section.number("shadow_percent", general.shadow_percent, 0..=100),
     }
 }
 

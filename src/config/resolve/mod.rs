@@ -102,8 +102,8 @@ pub(super) mod words {
         [("json", LogFormat::Json), ("text", LogFormat::Text)];
     pub(in super::super) const LOG_LEVEL: [(&str, LogLevel); 4] =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
-    pub(in super::super) const CACHE_MODE: [(&str, CacheMode); 2] =
-        [("off", CacheMode::Off), ("exact", CacheMode::Exact)];
+    pub(in super::super) const CACHE_MODE: [(&str, CacheMode); 3] =
+        [("off", CacheMode::Off), ("exact", CacheMode::Exact), ("near", CacheMode::Near)];
     pub(in super::super) const CACHE_SCOPE: [(&str, CacheScope); 3] =
         [("key", CacheScope::Key), ("team", CacheScope::Team), ("shared", CacheScope::Shared)];
     pub(in super::super) const PROXY: [(&str, ProxyUse); 2] = [("env", ProxyUse::Environment), ("off", ProxyUse::Off)];

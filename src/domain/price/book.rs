@@ -6,6 +6,7 @@
 //! Invariant: a model is found by its exact name, or by one of the rules in [`Book::find`]; never by what it looks like.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::iter::once;
@@ -41,6 +42,8 @@ struct Shelf {
     version: Arc<str>,
     tools: HashMap<&'static str, &'static str>,
     lines: Vec<&'static str>,
+    /// `PROVIDER/ID` of each line.
+    names: Vec<&'static [u8]>,
     read: Vec<OnceLock<Option<Arc<Model>>>>,
 }
 
@@ -157,13 +160,20 @@ impl Shelf {
             head.strip_prefix("{\"head\":").and_then(|head| serde_json::from_str(head).ok()).unwrap_or_default();
         let lines: Vec<_> = models.lines().filter(|line| line.starts_with(LINE)).collect();
         let read = lines.iter().map(|_| OnceLock::new()).collect();
-        Self { version: head.version.into(), tools: head.tools, lines, read }
+        let names = lines.iter().map(|line| name_of(line).as_bytes()).collect();
+        Self { version: head.version.into(), tools: head.tools, lines, names, read }
     }
 
     fn find(&self, provider: &str, id: &str) -> Option<Arc<Model>> {
-        let name = || provider.bytes().chain(once(b'/')).chain(id.bytes());
-        let index = self.lines.binary_search_by(|line| name_of(line).bytes().cmp(name())).ok()?;
-        self.get(index)
+        let (provider, id) = (provider.as_bytes(), id.as_bytes());
+        let index = self.names.binary_search_by(|name| {
+            let (own, rest) = name.split_at(provider.len().min(name.len()));
+            own.cmp(provider).then_with(|| match rest.split_first() {
+                None => Ordering::Less,
+                Some((divider, rest)) => divider.cmp(&b'/').then_with(|| rest.cmp(id)),
+            })
+        });
+        self.get(index.ok()?)
     }
 
     fn get(&self, index: usize) -> Option<Arc<Model>> {

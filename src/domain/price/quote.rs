@@ -58,10 +58,11 @@ pub fn quote(row: &RateRow, bounds: &Bounds<'_>, context: &Context<'_>) -> Resul
     let fees = fees(row, bounds)?;
     let moment = row.moment(context.at_ms);
     let mut tokens = 0;
+    // The answer may come in another hour than the request, where hours have prices.
+    let hours = if moment.dated.off_peak.is_some() { &[false, true][..] } else { &[false] };
     for service in services(row, bounds, context)? {
-        // The answer may come in another hour than the request.
-        for off_peak in [false, true] {
-            tokens = dearest(row, Moment { off_peak, ..moment }, service, bounds)?.max(tokens);
+        for off_peak in hours {
+            tokens = dearest(row, Moment { off_peak: *off_peak, ..moment }, service, bounds)?.max(tokens);
         }
     }
     Ok(total(tokens, factor, audio, fees))

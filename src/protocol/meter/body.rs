@@ -77,7 +77,8 @@ pub(super) struct Body {
     framing: Framing,
     scanner: Scanner,
     payload: Payload,
-    gather: Option<Gather>,
+    /// In a box of its own: what is larger than a kilobyte takes the allocator's slow path.
+    gather: Option<Box<Gather>>,
     /// The head said that this is an event stream.
     is_announced: bool,
 }
@@ -95,7 +96,7 @@ impl Body {
             framing,
             scanner: Scanner::new(),
             payload: Payload::Mark(0),
-            gather: shape.map(Gather::new),
+            gather: shape.map(|shape| Box::new(Gather::new(shape))),
             is_announced: content_type.starts_with("text/event-stream"),
         }
     }
@@ -118,15 +119,15 @@ impl Body {
     }
 
     pub(super) fn open_block(&self) -> Option<u32> {
-        self.gather.as_ref().and_then(Gather::open_block)
+        self.gather.as_ref().and_then(|gather| gather.open_block())
     }
 
     pub(super) fn is_terminal(&self) -> bool {
-        self.gather.as_ref().is_some_and(Gather::is_terminal)
+        self.gather.as_ref().is_some_and(|gather| gather.is_terminal())
     }
 
     pub(super) fn is_unfinished(&self) -> bool {
-        let is_open = || self.gather.as_ref().is_some_and(Gather::is_open);
+        let is_open = || self.gather.as_ref().is_some_and(|gather| gather.is_open());
         match self.framing {
             Framing::Untold => self.is_announced,
             Framing::Events(_) => is_open(),
@@ -150,7 +151,7 @@ impl Body {
         }
         let is_read = match &mut self.framing {
             Framing::Untold | Framing::Ignored | Framing::Lines(_) => true,
-            Framing::Whole(plan) | Framing::Array(plan) => self.scanner.feed(plan, chunk, gather).is_ok(),
+            Framing::Whole(plan) | Framing::Array(plan) => self.scanner.feed(plan, chunk, &mut **gather).is_ok(),
             Framing::Events(splitter) => {
                 let (scanner, payload) = (&mut self.scanner, &mut self.payload);
                 splitter.feed(chunk, &mut Events { plan: shape.plan(), scanner, payload, gather, on_end });
@@ -183,7 +184,7 @@ impl Body {
         match &mut self.framing {
             Framing::Untold | Framing::Ignored | Framing::Lines(_) => {}
             Framing::Whole(plan) | Framing::Array(plan) => {
-                if self.scanner.finish(plan, &mut gather).is_ok() {
+                if self.scanner.finish(plan, &mut *gather).is_ok() {
                     gather.end_event(b"");
                     gather.mark_whole();
                 } else {

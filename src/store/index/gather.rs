@@ -164,6 +164,7 @@ pub fn counted(record: &Record) -> Option<(u64, Subject, Sums)> {
         | Record::Unsettled(_)
         | Record::Dropped(_)
         | Record::Key(_)
-        | Record::TopUp(_) => None,
+        | Record::TopUp(_)
+        | Record::Reloaded(_) => None,
     }
 }

@@ -15,7 +15,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::operation::{Dialect, Operation};
 use tollgate::domain::tokens::{Usage, UsageSource};
 use tollgate::store::codec::{CodecError, Line, decode, encode};
-use tollgate::store::{Close, Open, RateRecord, Record, Start, Unsettled};
+use tollgate::store::{Close, Open, RateRecord, Record, Reloaded, Start, Unsettled};
 
 use super::sample::{entry, open};
 
@@ -174,6 +174,12 @@ fn key_event() -> impl Strategy<Value = KeyEvent> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
+    let reloaded = (any::<u64>(), text(), text(), text()).prop_map(|(at_ms, config, actor, reason)| Reloaded {
+        at_ms,
+        config: config.into(),
+        actor: actor.into(),
+        reason: reason.into(),
+    });
     let top_up = (any::<u128>(), any::<u64>(), scope(), any::<u128>(), text(), text()).prop_map(
         |(id, at_ms, scope, pico, actor, reason)| TopUp {
             id: RequestId(id),
@@ -232,6 +238,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => unsettled.prop_map(Record::Unsettled),
         1 => key_event().prop_map(|event| Record::Key(Box::new(event))),
         1 => top_up.prop_map(|top_up| Record::TopUp(Box::new(top_up))),
+        1 => reloaded.prop_map(|reloaded| Record::Reloaded(Box::new(reloaded))),
     ]
 }
 
@@ -304,10 +311,16 @@ fn the_bytes_of_keys_and_top_ups_never_change() {
         Record::Key(Box::new(event(KeyAct::Rotated { digest, overlap_until_ms: 6 }))),
         Record::Key(Box::new(event(KeyAct::Revoked))),
         Record::TopUp(Box::new(top_up)),
+        Record::Reloaded(Box::new(Reloaded {
+            at_ms: 5,
+            config: "0011".into(),
+            actor: "ada".into(),
+            reason: "why".into(),
+        })),
     ];
     // As above: these are on disks.
     assert_eq!(
         records.each_ref().map(|record| crc32fast::hash(&bytes_of(record))),
-        [3_886_862_444, 3_573_553_470, 2_573_213_592, 4_021_500_405,]
+        [3_886_862_444, 3_573_553_470, 2_573_213_592, 4_021_500_405, 1741663502]
     );
 }

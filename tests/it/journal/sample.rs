@@ -157,7 +157,8 @@ pub fn holding(folder: &Path) -> Holding {
             | Record::Adjustment(_)
             | Record::Dropped(_)
             | Record::Key(_)
-            | Record::TopUp(_) => {}
+            | Record::TopUp(_)
+            | Record::Reloaded(_) => {}
         }
     }
     let report = verify(folder).unwrap();

@@ -22,7 +22,7 @@ async fn adopt(world: &World, extra: &str) {
     let before = world.app.snapshot.load_full();
     let after = Snapshot::after(&before, config).unwrap();
     let config = after.config.clone();
-    world.app.bank.adopt(&before.config, &config, || world.app.snapshot.store(Arc::new(after))).await.unwrap();
+    world.app.bank.adopt(&config, || world.app.snapshot.store(Arc::new(after))).await.unwrap();
 }
 
 fn organisation(world: &World) -> Standing {

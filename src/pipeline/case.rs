@@ -1,0 +1,168 @@
+//! Case: a request whose answer may be kept, and the keys of that answer.
+//!
+//! Everything that can change the answer is in the key, nothing that the request points to lies elsewhere, and no chance is asked
+//! for unless config says that this is welcome.
+//!
+//! Invariant: whatever is not known to leave the answer as it is, is in the key.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, HeaderName};
+
+use super::arrive::Arrival;
+use super::identify::Caller;
+use super::parcel::usage_edit;
+use super::read::Call;
+use super::route::Candidate;
+use crate::cache::{Key, KeyMaker, Namespace};
+use crate::config::{CacheMode, CachePolicy, CacheScope};
+use crate::domain::operation::Operation;
+use crate::protocol::ask::IncludeUsage;
+use crate::protocol::canonical::{Temperature, canonical};
+use crate::protocol::strip::UsageEvents;
+use crate::protocol::wording::{asked, omissions};
+use crate::upstream::headers::query_key;
+
+/// Headers of a request that can change its answer, by what they begin with: versions, betas and accounts.
+const TELLING: [&str; 3] = ["anthropic-", "openai-", "x-goog-"];
+
+/// Of those, the ones that cannot: a credential, which is another's namespace, and what names the client's library.
+const SILENT: [&str; 2] = ["x-goog-api-key", "x-goog-api-client"];
+
+/// A request whose answer may be kept.
+#[derive(Debug)]
+pub struct Case {
+    /// The key of the answer.
+    pub key: Key,
+    /// The key of answers to the same question in other words, where policy looks for these.
+    pub near: Option<Key>,
+    /// Who may have the answer.
+    pub namespace: Namespace,
+    /// Whether its stream tells usage that the client does not want to see.
+    pub usage_events: UsageEvents,
+}
+
+impl Case {
+    /// The name of requests that are answered by the same bytes, with the usage event or without it.
+    #[must_use]
+    pub fn name(&self) -> Key {
+        let mut name = KeyMaker::new(&self.namespace);
+        name.part(self.key.bytes());
+        name.part(&[u8::from(self.usage_events == UsageEvents::Drop)]);
+        name.finish()
+    }
+
+    /// The request's case, if it has a key and policy lets its answer be kept.
+    #[must_use]
+    pub fn of(
+        arrival: &Arrival,
+        caller: &Caller,
+        call: &Call,
+        candidate: &Candidate,
+        policy: &CachePolicy,
+    ) -> Option<Self> {
+        let cache = &arrival.snapshot.config.cache;
+        let operation = arrival.endpoint.operation;
+        let text = whole(call.plain.as_ref().unwrap_or(&call.pieces), cache.request_bytes_max)?;
+        let body = canonical(&text, omissions(operation))?;
+        let is_certain = body.temperature == Temperature::Zero || !operation.generates();
+        if body.points_elsewhere || !(is_certain || policy.store_sampled) {
+            return None;
+        }
+        let is_spliced = usage_edit(operation, call, candidate).is_some();
+        let tells_usage = is_spliced || call.ask.include_usage == IncludeUsage::Explicit(true);
+        let namespace = namespace(caller, cache.scope);
+        let around = || {
+            let mut key = around(arrival, call, candidate, &namespace);
+            key.part(&[u8::from(tells_usage)]);
+            key
+        };
+        let mut key = around();
+        key.part(&body.form);
+        let question = if policy.mode == CacheMode::Near { asked(operation, &text, &call.ask) } else { None };
+        let near = question.map(|question| {
+            let mut near = around();
+            near.part(b"near");
+            near.part(&question.around);
+            near.part(question.form.as_bytes());
+            near.finish()
+        });
+        let usage_events = if is_spliced { UsageEvents::Drop } else { UsageEvents::Pass };
+        Some(Self { key: key.finish(), near, namespace, usage_events })
+    }
+}
+
+/// A key with all that can change the answer but the body.
+fn around(arrival: &Arrival, call: &Call, candidate: &Candidate, namespace: &Namespace) -> KeyMaker {
+    let (config, operation) = (&candidate.provider.config, arrival.endpoint.operation);
+    let mut key = KeyMaker::new(namespace);
+    key.part(config.name.as_bytes());
+    key.part(config.base_url.authority.as_str().as_bytes());
+    key.part(config.base_url.prefix.as_bytes());
+    key.part(candidate.model.as_bytes());
+    key.part(&candidate.output_limit.unwrap_or(0).to_be_bytes());
+    key.part(arrival.endpoint.dialect.name().as_bytes());
+    key.part(operation.name().as_bytes());
+    key.part(&[u8::from(call.ask.stream)]);
+    let (before, behind) = around_model(arrival);
+    key.part(before.as_bytes());
+    key.part(behind.as_bytes());
+    add_query(arrival.head.uri.query().unwrap_or_default(), &mut key);
+    add_headers(&arrival.head.headers, operation, &mut key);
+    key
+}
+
+/// A body in one piece, unless it is too long.
+fn whole(pieces: &[Bytes], bytes_max: usize) -> Option<Bytes> {
+    let length: usize = pieces.iter().map(Bytes::len).sum();
+    match pieces {
+        _ if length > bytes_max => None,
+        [piece] => Some(piece.clone()),
+        pieces => Some(pieces.concat().into()),
+    }
+}
+
+/// Who shares the answer. Whoever calls with a credential of its own has to show at the provider that it is good, and
+/// shares nothing.
+fn namespace(caller: &Caller, scope: CacheScope) -> Namespace {
+    let account = &caller.account;
+    match (scope, &account.team) {
+        (CacheScope::Shared, _) if caller.is_trusted => Namespace::Shared,
+        (CacheScope::Team, Some(team)) if caller.is_trusted => Namespace::Team(team.clone()),
+        (CacheScope::Shared | CacheScope::Team | CacheScope::Key, _) => Namespace::Key(account.key.clone()),
+    }
+}
+
+/// The path in front of the model and behind it, since the model that is sent is in the key by itself.
+fn around_model(arrival: &Arrival) -> (&str, &str) {
+    let path = &*arrival.path;
+    let model = arrival.endpoint.model_in_path.clone();
+    model.and_then(|span| Some((path.get(..span.start)?, path.get(span.end..)?))).unwrap_or((path, ""))
+}
+
+/// Every pair but the credential, as they came.
+fn add_query(query: &str, key: &mut KeyMaker) {
+    for pair in query.split('&').filter(|pair| !pair.is_empty() && query_key(pair).is_none()) {
+        key.part(pair.as_bytes());
+    }
+    key.part(b"");
+}
+
+fn add_headers(headers: &HeaderMap, operation: Operation, key: &mut KeyMaker) {
+    let is_telling = |name: &HeaderName| {
+        let name = name.as_str();
+        TELLING.iter().any(|start| name.starts_with(start)) && !SILENT.contains(&name)
+    };
+    let mut telling: Vec<_> = headers.iter().filter(|(name, _)| is_telling(name)).collect();
+    telling.sort_by_key(|(name, _)| name.as_str());
+    for (name, value) in telling {
+        key.part(name.as_str().as_bytes());
+        key.part(value.as_bytes());
+    }
+    key.part(b"");
+    // Where the client's own goes to the upstream, the answer may come compressed.
+    if !operation.generates() {
+        headers.get_all(ACCEPT_ENCODING).iter().for_each(|value| key.part(value.as_bytes()));
+    }
+    key.part(b"");
+}
