@@ -26,7 +26,7 @@ fn run(command: Command) -> u8 {
         Command::Reload(args) => wait_for(reload::run(&args)),
         Command::Keys(args) => wait_for(keys::run(&args)),
         Command::Ledger(args) => wait_for(ledger::run(&args)),
-        Command::Explain(args) => explain::run(&args),
+        Command::Explain(args) => wait_for(explain::run(&args)),
         Command::Health(args) => wait_for(health::run(&args)),
     }
 }

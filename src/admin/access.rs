@@ -58,6 +58,7 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Lookup(_)
             | Route::Caps
             | Route::Alerts
+            | Route::Routes
             | Route::Feedback
             | Route::Config
             | Route::Reload

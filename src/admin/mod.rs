@@ -5,7 +5,7 @@
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
 //! [`adjust`] how it is corrected, [`top_up`] how prepaid caps are raised, [`actions`] what operators did, [`keys`] who may call, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
-//! read again, and `page` what a browser gets.
+//! read again, and `page` what a browser gets; [`routes`] what was learned of routes.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -33,6 +33,7 @@ mod page;
 mod alerts;
 pub mod caps;
 mod feedback;
+pub mod routes;
 mod upstreams;
 
 use std::net::IpAddr;
@@ -75,6 +76,7 @@ enum Route<'a> {
     Caps,
     Alerts,
     Feedback,
+    Routes,
     Config,
     Reload,
     Verify,
@@ -114,6 +116,9 @@ pub const KEYS: &str = "/admin/v1/keys";
 
 /// Where it is compared with a provider's export.
 pub const RECONCILE: &str = "/admin/v1/ledger/reconcile";
+
+/// What was learned of routes.
+pub const ROUTES: &str = "/admin/v1/routes";
 
 /// Where the config is read again.
 pub const RELOAD: &str = "/admin/v1/reload";
@@ -164,6 +169,7 @@ where
         Route::Lookup(id) => lookup::answer(app, id).await,
         Route::Caps => caps::answer(app),
         Route::Alerts => alerts::answer(app),
+        Route::Routes => routes::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
         Route::OpenApi => open_api(),
@@ -181,6 +187,7 @@ impl<'a> Route<'a> {
             CAPS => Self::Caps,
             "/admin/v1/alerts" => Self::Alerts,
             "/admin/v1/feedback" => Self::Feedback,
+            ROUTES => Self::Routes,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
             TOP_UPS => Self::TopUps,
@@ -232,6 +239,7 @@ impl<'a> Route<'a> {
             | Self::Caps
             | Self::Actions
             | Self::Alerts
+            | Self::Routes
             | Self::Config
             | Self::Verify
             | Self::OpenApi => "GET, HEAD",

@@ -41,7 +41,6 @@ pub async fn deliver(
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
     flow.silence_max = candidate.provider.config.idle_timeout;
     flow.within(answer.due, candidate.provider.config.patience.keep_alive);
-    flow.talk = told.talk;
     flow.recording = recording.map(|mut recording| {
         recording.begin(&head, &candidate.provider.config.name, &candidate.model);
         recording

@@ -51,8 +51,6 @@ pub struct Flow {
     pub is_promised: bool,
     /// The body has come to its own end.
     pub is_over: bool,
-    /// The conversation that it is a part of, where routing follows that.
-    pub talk: Option<u64>,
     /// Writes the answer down, if it may be kept.
     pub recording: Option<Box<Recording>>,
     /// Reads the usage as it passes, and takes out the usage event that the client did not ask for.
@@ -103,7 +101,6 @@ impl Flow {
             keep_alive: None,
             is_promised: false,
             is_over: false,
-            talk: None,
             recording: None,
             watch: Watch::new(meter, usage_events),
             is_open_ended: is_success && (may_lose || is_announced),
@@ -211,9 +208,6 @@ impl Flow {
 
     fn learned(self, end: End) -> Learned {
         let mut facts = self.watch.end();
-        if let Some((talk, id)) = self.talk.zip(facts.response_id.as_deref()) {
-            self.app.pins.follow(talk, id);
-        }
         let is_odd = end == End::Complete && !facts.terminal && facts.ending.is_none();
         if (facts.broken || is_odd) && self.is_success && self.bill.operation().generates() {
             // What could not be read may have been text; of what is compressed not even the length is known.

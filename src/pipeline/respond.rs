@@ -49,8 +49,6 @@ pub struct Told {
     pub tier: Option<Tier>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
-    /// The conversation that it is a part of, where routing follows that.
-    pub talk: Option<u64>,
     /// Attempts that were made.
     pub attempts: usize,
     /// The output limit that a spend cap imposed.
@@ -71,7 +69,6 @@ impl Told {
             model: decision.first.model.clone(),
             tier: decision.tier,
             reason: decision.first.reason.clone(),
-            talk: decision.talk,
             attempts: 0,
             output_limit: None,
             admission,

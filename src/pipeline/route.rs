@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
-use super::choose;
 use super::identify::Caller;
+use super::learn::Trace;
 use super::read::Call;
+use super::{choose, equals};
 use crate::app::App;
 use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::domain::routing::Verdict;
+use crate::domain::routing::{Rule, Verdict};
 use crate::protocol::ask::reads_json;
+use crate::upstream::credentials::Turn;
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
@@ -25,12 +27,12 @@ pub struct Decision {
     pub tier: Option<Tier>,
     /// Whether a judge's word could still change where it goes.
     pub asks_judge: bool,
-    /// The conversation that it is a part of, where routing follows that.
-    pub talk: Option<u64>,
     /// Where it goes first.
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
     pub others: Vec<Candidate>,
+    /// Which of our credentials it prefers.
+    pub turn: Turn,
     /// What its caller may ask for, where it goes elsewhere.
     pub whose: Whose,
     /// Where it goes since a cap has no room for its own model, and what is told if that does not help.
@@ -66,6 +68,8 @@ pub struct Candidate {
     pub reason: Cow<'static, str>,
     /// At most so many tokens in its answer, where config says so and the client did not say less.
     pub output_limit: Option<u64>,
+    /// What will be learned of the request.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// Chooses, with what a judge has said.
@@ -101,20 +105,29 @@ pub fn route(
     }
     let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
     let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
-    let talk = choice.as_ref().and_then(|choice| choice.talk);
-    let (model, tier, reason) = match choice {
-        Some(choice) => (choice.model, choice.tier, choice.reason),
-        None => (requested.clone(), None, reason.into()),
+    let (model, tier, reason, mut trace) = match choice {
+        Some(choice) if choice.reason == Rule::Requested.name() => {
+            (choice.model, choice.tier, reason.into(), choice.trace)
+        }
+        Some(choice) => (choice.model, choice.tier, choice.reason, choice.trace),
+        None => (requested.clone(), None, reason.into(), None),
     };
     let output_limit = choose::output_limit(arrival, caller, call, &requested, tier);
-    let first = Candidate { provider: provider.clone(), model, reason, output_limit };
+    if let (Some(limit), Some(trace)) = (output_limit, trace.as_mut().and_then(Arc::get_mut)) {
+        // Where config cuts an answer off, no model has failed.
+        trace.own_limit = Some(limit);
+    }
+    let first = Candidate { provider: provider.clone(), model, reason, trace, output_limit };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
-    Ok(Decision { requested, tier, asks_judge, talk, first, others, whose, lowered: OnceLock::new() })
+    let turn = Turn::Any;
+    let mut decision = Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() };
+    equals::share(app, arrival, caller, call, &mut decision);
+    Ok(decision)
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.
@@ -145,8 +158,9 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
             continue;
         }
         if *model == first.model || can_take(arrival, call, provider, model) {
-            let (provider, model, output_limit) = (provider.clone(), model.clone(), first.output_limit);
-            others.push(Candidate { provider, model, reason: "fallback".into(), output_limit });
+            let (provider, model, trace) = (provider.clone(), model.clone(), first.trace.clone());
+            let output_limit = first.output_limit;
+            others.push(Candidate { provider, model, reason: "fallback".into(), trace, output_limit });
         }
     }
     others
@@ -181,5 +195,8 @@ impl Candidate {
         entry.upstream = self.provider.config.name.clone();
         entry.model = self.model.clone();
         entry.reason = (*self.reason).into();
+        if let Some(trace) = &self.trace {
+            trace.note(entry);
+        }
     }
 }

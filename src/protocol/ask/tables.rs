@@ -56,6 +56,8 @@ pub(super) enum Root {
     /// How reasoning runs: some ways bill passes of their own.
     Mode,
     Format,
+    /// All that is said of the answer's form.
+    FormatAt,
     ToolChoice,
     Logprobs,
     /// Temperature and its like.
@@ -85,6 +87,8 @@ pub(super) enum Turn {
     CallsEnd,
     CalledId,
     CalledName,
+    /// What a tool is called with.
+    Arguments,
     Audio,
     Signed,
 }
@@ -104,6 +108,8 @@ pub(super) enum Block {
     File,
     Id,
     Name,
+    /// What a tool is called with.
+    Arguments,
     ResultId,
     ResultName,
     IsError,
@@ -165,7 +171,9 @@ const OPENAI: &[Row] = &[
     (&["reasoning|thinking", "effort|type|enabled"], Mean::Root(Root::Reasoning), WORD),
     (&["reasoning|thinking", "max_tokens|budget_tokens"], Mean::Root(Root::Budget), WORD),
     (&["reasoning", "mode"], Mean::Root(Root::Mode), WORD),
+    (&["response_format"], Mean::Root(Root::FormatAt), SPAN),
     (&["response_format", "type"], Mean::Root(Root::Format), WORD),
+    (&["text", "format"], Mean::Root(Root::FormatAt), SPAN),
     (&["text", "format", "type"], Mean::Root(Root::Format), WORD),
     (&["tool_choice"], Mean::Root(Root::ToolChoice), WORD),
     (&["logprobs|top_logprobs"], Mean::Root(Root::Logprobs), WORD),
@@ -197,6 +205,8 @@ const OPENAI: &[Row] = &[
     (&["messages|input", "*", "tool_calls", "*"], Mean::Turn(Turn::CallsEnd), SPAN),
     (&["messages|input", "*", "tool_calls", "*", "id"], Mean::Turn(Turn::CalledId), NAME),
     (&["messages|input", "*", "tool_calls", "*", "function|custom", "name"], Mean::Turn(Turn::CalledName), NAME),
+    (&["messages|input", "*", "tool_calls", "*", "function", "arguments"], Mean::Turn(Turn::Arguments), SPAN),
+    (&["messages|input", "*", "arguments"], Mean::Turn(Turn::Arguments), SPAN),
     (&["messages|input", "*", "content|output", "*"], Mean::Block(0, Block::End), SPAN),
     (&["messages|input", "*", "content|output", "*", "type"], Mean::Block(0, Block::Type), WORD),
     (&["messages|input", "*", "content|output", "*", "text"], Mean::Block(0, Block::Text), SPAN),
@@ -222,6 +232,8 @@ const ANTHROPIC: &[Row] = &[
     (&["thinking", "type"], Mean::Root(Root::Reasoning), WORD),
     (&["thinking", "budget_tokens"], Mean::Root(Root::Budget), WORD),
     (&["output_config", "effort"], Mean::Root(Root::Reasoning), NAME),
+    (&["output_config", "format"], Mean::Root(Root::FormatAt), SPAN),
+    (&["output_format"], Mean::Root(Root::FormatAt), SPAN),
     (&["output_config", "format", "type"], Mean::Root(Root::Format), WORD),
     (&["output_format", "type"], Mean::Root(Root::Format), WORD),
     (&["tool_choice", "type"], Mean::Root(Root::ToolChoice), WORD),
@@ -245,6 +257,7 @@ const ANTHROPIC: &[Row] = &[
     (&["messages", "*", "content", "*", "source", "data"], Mean::Block(0, Block::Data), SPAN),
     (&["messages", "*", "content", "*", "id"], Mean::Block(0, Block::Id), NAME),
     (&["messages", "*", "content", "*", "name"], Mean::Block(0, Block::Name), NAME),
+    (&["messages", "*", "content", "*", "input"], Mean::Block(0, Block::Arguments), SPAN),
     (&["messages", "*", "content", "*", "tool_use_id"], Mean::Block(0, Block::ResultId), NAME),
     (&["messages", "*", "content", "*", "is_error"], Mean::Block(0, Block::IsError), WORD),
     (&["messages", "*", "content", "*", "content", "*"], Mean::Block(1, Block::End), SPAN),
@@ -274,6 +287,11 @@ const GEMINI: &[Row] = &[
     (&[SETTINGS, THINKING, "thinkingLevel|thinking_level"], Mean::Root(Root::Reasoning), WORD),
     (&[SETTINGS, THINKING, "thinkingBudget|thinking_budget"], Mean::Root(Root::Budget), WORD),
     (&[SETTINGS, "responseMimeType|response_mime_type"], Mean::Root(Root::Format), WORD),
+    (
+        &[SETTINGS, "responseSchema|response_schema|responseJsonSchema|response_json_schema"],
+        Mean::Root(Root::FormatAt),
+        SPAN,
+    ),
     (&[SETTINGS, "responseModalities|response_modalities"], Mean::Root(Root::Modalities), NAME),
     (&[SETTINGS, "responseLogprobs|response_logprobs|logprobs"], Mean::Root(Root::Logprobs), WORD),
     (&[SETTINGS, "temperature|topP|top_p|topK|top_k"], Mean::Root(Root::Sampling), WORD),
@@ -307,6 +325,7 @@ const GEMINI: &[Row] = &[
     (&["contents", "*", "parts", "*", FILE], Mean::Block(0, Block::File), SPAN),
     (&["contents", "*", "parts", "*", CALL, "id"], Mean::Block(0, Block::Id), NAME),
     (&["contents", "*", "parts", "*", CALL, "name"], Mean::Block(0, Block::Name), NAME),
+    (&["contents", "*", "parts", "*", CALL, "args"], Mean::Block(0, Block::Arguments), SPAN),
     (&["contents", "*", "parts", "*", ANSWER, "id"], Mean::Block(0, Block::ResultId), NAME),
     (&["contents", "*", "parts", "*", ANSWER, "name"], Mean::Block(0, Block::ResultName), NAME),
     (&["contents", "*", "parts", "*", ANSWER, "response", "error"], Mean::Block(0, Block::Error), SPAN),
