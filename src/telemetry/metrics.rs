@@ -8,6 +8,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
+use super::resident::resident_bytes;
 use super::routed::Routed;
 use crate::domain::entry::{CacheUse, Entry, Outcome};
 use crate::domain::fault::Fault;
@@ -363,14 +364,6 @@ const fn saved_by(entry: &Entry) -> &'static str {
         CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
         CacheUse::Miss | CacheUse::Bypass | CacheUse::Confirmed | CacheUse::FalseHit => "routing",
     }
-}
-
-/// What Linux says of this process; elsewhere it is not told.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1_024)
 }
 
 #[cfg(test)]

@@ -56,8 +56,16 @@ const IMAGE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mN
 /// A shape: who sends it, its path, its body with `MODEL` and `ASK` in it, and whether the small model can take it.
 type Shape = (&'static str, &'static str, String, bool);
 
+/// The JSON schema that some of them ask for.
+const SCHEMA: &str =
+    r#""schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}"#;
+
 /// Bodies as the clients send them, shortened: PROTOCOLS, "Clients".
 fn shapes() -> Vec<Shape> {
+    [claude_code(), codex(), gemini_cli(), ai_sdk()].concat()
+}
+
+fn claude_code() -> Vec<Shape> {
     let claude = |more: &str, content: &str| {
         format!(
             r#"{{"model":"MODEL","messages":[{{"role":"user","content":[{content}]}}],"system":[{{"type":"text","text":"You are Claude Code.","cache_control":{{"type":"ephemeral"}}}}],"metadata":{{"user_id":"user_a_session_b"}},"max_tokens":2000{more},"stream":false}}"#
@@ -71,24 +79,6 @@ fn shapes() -> Vec<Shape> {
         r#"{words},{{"type":"document","source":{{"type":"base64","media_type":"application/pdf","data":"JVBERi0="}}}}"#
     );
     let tool = r#","tools":[{"name":"Bash","description":"runs","input_schema":{"type":"object","properties":{"command":{"type":"string"}}}}]"#;
-    let codex = |more: &str| {
-        format!(
-            r#"{{"model":"MODEL","instructions":"You are Codex.","input":[{{"type":"message","role":"user","content":[{{"type":"input_text","text":"<environment_context>\n  <cwd>/w</cwd>\n</environment_context>"}}]}},{{"type":"message","role":"user","content":[{{"type":"input_text","text":"ASK"}}]}}]{more},"store":false,"stream":false,"prompt_cache_key":"0199"}}"#
-        )
-    };
-    let gemini = |more: &str| {
-        format!(
-            r#"{{"contents":[{{"role":"user","parts":[{{"text":"ASK"}}]}}],"systemInstruction":{{"parts":[{{"text":"You are an interactive CLI agent."}}]}}{more}}}"#
-        )
-    };
-    let sdk = |more: &str, content: &str| {
-        format!(
-            r#"{{"model":"MODEL","messages":[{{"role":"system","content":"Be brief."}},{{"role":"user","content":{content}}}]{more}}}"#
-        )
-    };
-    let schema = r#""schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}"#;
-    let chat = "/v1/chat/completions";
-    let long = format!("{ASK} {}", "The kettle sings and the tea is good. ".repeat(1_500));
     vec![
         ("Claude Code, words", "/v1/messages", claude("", words), true),
         ("Claude Code, tools", "/v1/messages", claude(tool, words), false),
@@ -104,9 +94,19 @@ fn shapes() -> Vec<Shape> {
         (
             "Claude, a schema",
             "/v1/messages",
-            claude(&format!(r#","output_config":{{"format":{{"type":"json_schema",{schema}}}}}"#), words),
+            claude(&format!(r#","output_config":{{"format":{{"type":"json_schema",{SCHEMA}}}}}"#), words),
             false,
         ),
+    ]
+}
+
+fn codex() -> Vec<Shape> {
+    let codex = |more: &str| {
+        format!(
+            r#"{{"model":"MODEL","instructions":"You are Codex.","input":[{{"type":"message","role":"user","content":[{{"type":"input_text","text":"<environment_context>\n  <cwd>/w</cwd>\n</environment_context>"}}]}},{{"type":"message","role":"user","content":[{{"type":"input_text","text":"ASK"}}]}}]{more},"store":false,"stream":false,"prompt_cache_key":"0199"}}"#
+        )
+    };
+    vec![
         ("Codex, words", "/v1/responses", codex(""), true),
         (
             "Codex, tools",
@@ -125,9 +125,19 @@ fn shapes() -> Vec<Shape> {
         (
             "Codex, a schema",
             "/v1/responses",
-            codex(&format!(r#","text":{{"format":{{"type":"json_schema","name":"a","strict":true,{schema}}}}}"#)),
+            codex(&format!(r#","text":{{"format":{{"type":"json_schema","name":"a","strict":true,{SCHEMA}}}}}"#)),
             false,
         ),
+    ]
+}
+
+fn gemini_cli() -> Vec<Shape> {
+    let gemini = |more: &str| {
+        format!(
+            r#"{{"contents":[{{"role":"user","parts":[{{"text":"ASK"}}]}}],"systemInstruction":{{"parts":[{{"text":"You are an interactive CLI agent."}}]}}{more}}}"#
+        )
+    };
+    vec![
         (
             "Gemini CLI, words",
             "/v1beta/models/MODEL:generateContent",
@@ -156,6 +166,18 @@ fn shapes() -> Vec<Shape> {
             ),
             false,
         ),
+    ]
+}
+
+fn ai_sdk() -> Vec<Shape> {
+    let sdk = |more: &str, content: &str| {
+        format!(
+            r#"{{"model":"MODEL","messages":[{{"role":"system","content":"Be brief."}},{{"role":"user","content":{content}}}]{more}}}"#
+        )
+    };
+    let chat = "/v1/chat/completions";
+    let long = format!("{ASK} {}", "The kettle sings and the tea is good. ".repeat(1_500));
+    vec![
         ("AI SDK, words", chat, sdk("", r#""ASK""#), true),
         (
             "AI SDK, tools",
@@ -171,7 +193,7 @@ fn shapes() -> Vec<Shape> {
             chat,
             sdk(
                 &format!(
-                    r#","response_format":{{"type":"json_schema","json_schema":{{"name":"response","strict":true,{schema}}}}}"#
+                    r#","response_format":{{"type":"json_schema","json_schema":{{"name":"response","strict":true,{SCHEMA}}}}}"#
                 ),
                 r#""ASK""#,
             ),
