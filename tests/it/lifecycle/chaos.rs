@@ -110,6 +110,26 @@ async fn all_is_given_back(place: &Place, served: &Served) -> String {
     }
 }
 
+/// One entry each, and the bill of the provider within what was estimated.
+fn books(place: &Place, seen: &Seen) -> String {
+    let report = verify(place.folder.path()).unwrap();
+    assert!(report.unfinished.is_empty() && report.odd_records == 0 && report.tail.is_none(), "{report:?}");
+    let entries = place.entries();
+    let [answered, left] = [&seen.answered, &seen.left].map(|count| count.load(Ordering::Relaxed));
+    assert!(entries.iter().all(|entry| entry.outcome != Outcome::Unsettled));
+    let requests: u64 = entries.iter().map(|entry| u64::from(entry.requests)).sum();
+    assert_eq!(requests, answered + left, "one entry each");
+    let spent: tollgate::domain::money::Usd = entries.iter().filter_map(|entry| entry.cost).sum();
+    let bill = place.mock.bill().total();
+    assert!(bill <= spent, "billed {}, in the ledger {}", bill.fixed(), spent.fixed());
+    // What was reported is on the bill to the last digit, so that only estimates can be above it.
+    let exact = entries.iter().filter(|entry| !entry.usage_source.is_estimated()).filter_map(|entry| entry.cost);
+    let exact: tollgate::domain::money::Usd = exact.sum();
+    assert!(exact <= bill, "billed {}, reported {}", bill.fixed(), exact.fixed());
+    let (bill, exact, spent) = (bill.fixed(), exact.fixed(), spent.fixed());
+    format!("{answered} answered, {left} left; billed {bill}, reported {exact}, with estimates {spent}")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_and_restarts_under_faults_lose_nobody_and_nothing() {
     let seconds: u64 = std::env::var("TOLLGATE_CHAOS_S").map_or(6, |seconds| seconds.parse().unwrap());
@@ -165,28 +185,9 @@ async fn reloads_and_restarts_under_faults_lose_nobody_and_nothing() {
     let last = all_is_given_back(&place, &served).await;
     served.signal("TERM");
     assert_eq!(served.end().await.code(), Some(0), "{}", served.said.lock().unwrap());
-    let report = verify(place.folder.path()).unwrap();
-    assert!(report.unfinished.is_empty() && report.odd_records == 0 && report.tail.is_none(), "{report:?}");
-    let entries = place.entries();
-    let [answered, left] = [&seen.answered, &seen.left].map(|count| count.load(Ordering::Relaxed));
-    assert!(entries.iter().all(|entry| entry.outcome != Outcome::Unsettled));
-    let requests: u64 = entries.iter().map(|entry| u64::from(entry.requests)).sum();
-    assert_eq!(requests, answered + left, "one entry each");
-    let spent: tollgate::domain::money::Usd = entries.iter().filter_map(|entry| entry.cost).sum();
-    let bill = place.mock.bill().total();
-    assert!(bill <= spent, "billed {}, in the ledger {}", bill.fixed(), spent.fixed());
-    // What was reported is on the bill to the last digit, so that only estimates can be above it.
-    let exact = entries.iter().filter(|entry| !entry.usage_source.is_estimated()).filter_map(|entry| entry.cost);
-    let exact: tollgate::domain::money::Usd = exact.sum();
-    assert!(exact <= bill, "billed {}, reported {}", bill.fixed(), exact.fixed());
+    let told = books(&place, &seen);
     let (first, most) = (memory[memory.len() / 4], *memory[memory.len() / 4..].iter().max().unwrap());
     assert!(most < first + GROWTH_MAX, "{memory:?}");
-    println!(
-        "{restarts} restarts and {reloads} reloads: {answered} answered, {left} left; billed {}, reported {}, with estimates \
-         {}; at the end {last}; MiB before each end {:?}",
-        bill.fixed(),
-        exact.fixed(),
-        spent.fixed(),
-        memory.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>()
-    );
+    let memory: Vec<u64> = memory.iter().map(|bytes| bytes >> 20).collect();
+    println!("{restarts} restarts and {reloads} reloads: {told}; at the end {last}; MiB before each end {memory:?}");
 }
