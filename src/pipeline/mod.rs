@@ -32,6 +32,7 @@ mod choose;
 pub mod learn;
 pub mod compare;
 mod conversation;
+mod housekeeping;
 mod equals;
 pub mod route;
 pub mod judge;
@@ -80,6 +81,7 @@ use admit::Admission;
 use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
+use instead::{Spare, Written};
 use join::{Errand, Followed};
 use keep::Recording;
 use read::Call;
@@ -177,7 +179,7 @@ async fn prepare(
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
-    admit::no_loop(app, arrival, &caller.account, &call)?;
+    admit::no_loop(app, arrival, caller, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
     let decision = decide(app, arrival, caller, &call, Verdict::NotAsked, tab)?;
     Ok((call, admission, decision))
@@ -231,11 +233,12 @@ async fn send(
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
     let mut recording = recording;
-    let spare = recording.as_mut().and_then(|recording| recording.spare.take());
+    let kept = recording.as_mut().and_then(|recording| recording.spare.take());
+    let spare = Spare { kept, written: Written::of(arrival, &call, &decision.requested) };
     let asked = async {
         let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
         drop(call);
-        if spare.is_some() && instead::is_failure(&served) {
+        if !spare.is_empty() && instead::is_failure(&served) {
             return Err(instead::failed(served));
         }
         told.answered(&served);
