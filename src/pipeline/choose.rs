@@ -158,9 +158,8 @@ pub fn choose(
     let mut trace = is_watched.then(|| {
         let stamp = stamp(&case, &evidence, route, talk);
         let warm = before.as_ref().filter(|_| !case.is_housekeeping).map_or(0, |place| place.warm(arrival.at_ms));
-        let model = model.as_ref().filter(|_| is_open && is_followed);
-        let compare = model.map(|model| Compare { model: model.clone(), warm });
-        Trace::new(app, stamp, talk, call, compare)
+        let compared = model.clone().filter(|_| is_open && is_followed);
+        Trace::new(app, stamp, talk, call, compared.map(|model| Compare { model, warm }))
     });
     let may_ask = policy.classifier != Classifier::Local && is_followed && verdict == Verdict::NotAsked;
     let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
