@@ -31,6 +31,7 @@ pub mod reconcile;
 mod reload;
 mod page;
 mod alerts;
+pub mod cache;
 pub mod caps;
 mod feedback;
 mod upstreams;
@@ -85,6 +86,8 @@ enum Route<'a> {
     Key(&'a str),
     KeyRotation(&'a str),
     Reconcile,
+    Cache,
+    CachePurge,
     OpenApi,
 }
 
@@ -114,6 +117,12 @@ pub const KEYS: &str = "/admin/v1/keys";
 
 /// Where it is compared with a provider's export.
 pub const RECONCILE: &str = "/admin/v1/ledger/reconcile";
+
+/// Where the cache is looked at.
+pub const CACHE: &str = "/admin/v1/cache";
+
+/// Where answers are forgotten.
+pub const CACHE_PURGE: &str = "/admin/v1/cache/purge";
 
 /// Where the config is read again.
 pub const RELOAD: &str = "/admin/v1/reload";
@@ -166,6 +175,8 @@ where
         Route::Alerts => alerts::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
+        Route::Cache => cache::stats(app),
+        Route::CachePurge => cache::purge(app, &body),
         Route::OpenApi => open_api(),
     }
 }
@@ -186,6 +197,8 @@ impl<'a> Route<'a> {
             TOP_UPS => Self::TopUps,
             ACTIONS => Self::Actions,
             RECONCILE => Self::Reconcile,
+            CACHE => Self::Cache,
+            CACHE_PURGE => Self::CachePurge,
             "/admin/v1/config" => Self::Config,
             RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
@@ -216,6 +229,7 @@ impl<'a> Route<'a> {
     const fn takes(self) -> &'static str {
         match self {
             Self::Adjustments
+            | Self::CachePurge
             | Self::TopUps
             | Self::Feedback
             | Self::Reconcile
@@ -234,6 +248,7 @@ impl<'a> Route<'a> {
             | Self::Alerts
             | Self::Config
             | Self::Verify
+            | Self::Cache
             | Self::OpenApi => "GET, HEAD",
         }
     }

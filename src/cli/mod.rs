@@ -13,6 +13,7 @@ mod sheet;
 pub mod reload;
 pub mod report;
 pub mod ledger;
+pub mod cache;
 pub mod keys;
 pub mod explain;
 mod reconcile;

@@ -48,6 +48,7 @@ pub mod deliver;
 pub mod tap;
 pub mod flow;
 pub mod abandon;
+pub mod end;
 pub mod settle;
 pub mod respond;
 pub mod body;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::end::End;
 use super::metered::Metered;
 use crate::app::Snapshot;
 use crate::bank::Bank;
@@ -16,7 +17,7 @@ use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::price::{self, Context, Model};
-use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::protocol::meter::Seen;
@@ -33,32 +34,8 @@ const DEEPSEEK: &str = "deepseek";
 const GROQ_SECONDS_MIN: u64 = 10;
 const GROQ: &str = "groq";
 
-/// What is said of a stream that is cut and cannot be ended properly.
-const OUT_OF_MONEY: &str = "the spend cap has no room for the rest of this answer";
-
 /// The reason in the ledger of a stream that was cut.
 const CUT: &str = "metered_cut";
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The upstream's answer came to its end.
-    Complete,
-    /// The client left; what could be read of the rest has been read.
-    ClientLeft,
-    /// The client left before a byte of its request was sent on: nothing can be billed.
-    Withdrawn,
-    /// The upstream broke off, after it had taken at least a part of the request.
-    BrokenOff,
-    /// The upstream was silent for too long, or has not come to the end of a whole answer in time.
-    Silent,
-    /// This process ends.
-    Cut,
-    /// A metered cap has no room for the rest of the stream.
-    OutOfMoney,
-    /// No connection, or none that took a byte: nothing can be billed.
-    Unreachable,
-}
 
 /// What is owed for one attempt, and how it is priced.
 #[derive(Debug)]
@@ -114,46 +91,6 @@ struct Owed {
     cost: Option<Usd>,
     /// The model whose rates were taken.
     model: Option<Arc<Model>>,
-}
-
-impl End {
-    /// What the client of a stream is told.
-    #[must_use]
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Silent => "the upstream was silent for too long",
-            Self::Cut => "tollgate is shutting down",
-            Self::OutOfMoney => OUT_OF_MONEY,
-            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff | Self::Unreachable => {
-                "the upstream broke off its answer"
-            }
-        }
-    }
-
-    /// What a client is told that has not got a head yet.
-    #[must_use]
-    pub fn refusal(self) -> Refusal {
-        match self {
-            Self::Silent => Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"),
-            Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down"),
-            Self::OutOfMoney => Refusal::new(Cause::CapExceeded, OUT_OF_MONEY),
-            Self::Unreachable => Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached"),
-            Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff => {
-                Refusal::new(Cause::UpstreamUnreachable, "the upstream broke off its answer")
-            }
-        }
-    }
-
-    /// The status of a request that got no answer because of this.
-    const fn status_without_answer(self) -> u16 {
-        match self {
-            Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
-            Self::OutOfMoney => 400,
-            Self::Cut => 503,
-            Self::Silent => 504,
-            Self::ClientLeft | Self::Withdrawn => STATUS_CLIENT_LEFT,
-        }
-    }
 }
 
 impl Bill {

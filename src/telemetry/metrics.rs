@@ -62,6 +62,8 @@ struct Entries {
     spends: Family<Spend>,
     cache: Family<u64>,
     cache_checks: Family<u64>,
+    /// By the place of the word in [`CacheUse::ALL`].
+    cache_counts: [u64; CacheUse::ALL.len()],
     saved: Family<Usd>,
     unpriced: u64,
     estimated: Usd,
@@ -141,6 +143,12 @@ impl Metrics {
         *lock(&self.judged).at(&[Label::Known(result)]) += 1;
     }
 
+    /// Requests by what the cache did for them, in the order of [`CacheUse::ALL`].
+    #[must_use]
+    pub fn cache_counts(&self) -> [u64; CacheUse::ALL.len()] {
+        self.entries().cache_counts
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -218,6 +226,7 @@ impl Entries {
             durations: Family::new(&["dialect", "operation"]),
             spends: Family::new(&["model", "team"]),
             cache: Family::new(&["result", "model", "team"]),
+            cache_counts: [0; CacheUse::ALL.len()],
             cache_checks: Family::new(&["result", "operation", "upstream", "model"]),
             saved: Family::new(&["by", "model", "team"]),
             unpriced: 0,
@@ -243,6 +252,8 @@ impl Entries {
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
         }
+        let at = CacheUse::ALL.iter().position(|known| *known == entry.cache);
+        at.into_iter().for_each(|at| self.cache_counts[at] += times);
         match entry.cache {
             CacheUse::Confirmed | CacheUse::FalseHit => {
                 let labels = [Label::Known(entry.cache.name()), operation, Label::Known(&entry.upstream), model];
