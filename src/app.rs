@@ -7,6 +7,7 @@ pub mod judge;
 mod open;
 mod recalled;
 pub mod pins;
+pub mod routes;
 pub mod reload;
 
 pub use open::{AppError, Surroundings};
@@ -30,6 +31,7 @@ use crate::domain::routing::{Contender, Kit, Lineup};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
+use crate::limits::queue::Queue;
 use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
@@ -66,8 +68,8 @@ pub struct App {
     pub drain: Drain,
     /// Open client connections.
     pub connections: Gate,
-    /// Requests in flight.
-    pub requests: Gate,
+    /// Requests in flight, and those that wait for a place.
+    pub requests: Queue,
     /// Requests and tokens a minute, and the like.
     pub limiter: Limiter,
     /// Answers that are kept.
@@ -83,7 +85,9 @@ pub struct App {
     /// Makes the name of a caller whose credential passes through.
     pub pepper: ring::hmac::Key,
     /// Which model each conversation is on.
-    pub pins: pins::Pins,
+    pub pins: Arc<pins::Pins>,
+    /// What was learned of routes.
+    pub routes: Arc<routes::Routes>,
     /// What is remembered of judges.
     pub judge: judge::Judge,
     /// What the admin interface asks for, over TCP.
@@ -105,6 +109,14 @@ impl App {
                 .iter()
                 .filter_map(|standing| config.policy_of(&standing.scope).map(|policy| (standing, &policy.alerts[..]))),
         );
+    }
+
+    /// Writes down what answers have hinted at of their routes.
+    pub fn keep_lessons(&self) {
+        for lesson in self.routes.take(self.clock.now_ms()) {
+            // What the journal cannot take is known until the process ends.
+            let _seat = self.bank.learn(&lesson);
+        }
     }
 
     /// What the ledger says, with what has ended so far.

@@ -27,7 +27,7 @@ fn run(command: Command) -> u8 {
         Command::Keys(args) => wait_for(keys::run(&args)),
         Command::Ledger(args) => wait_for(ledger::run(&args)),
         Command::Cache(args) => wait_for(cache::run(&args)),
-        Command::Explain(args) => explain::run(&args),
+        Command::Explain(args) => wait_for(explain::run(&args)),
         Command::Health(args) => wait_for(health::run(&args)),
     }
 }

@@ -6,6 +6,7 @@
     python3 config/build/weights.py train DATA     writes config/routing-weights.json
     python3 config/build/weights.py check DATA     the folds through the binary, graded by DATA/score.py
     python3 config/build/weights.py adds  DATA     what each trait adds, with folds over families and over sources
+    python3 config/build/weights.py live DATA      the same through a server: 20 requests and feedback calls a route, then explain
     python3 config/build/weights.py routes DATA    the same score drawn towards 20 outcomes of a route (source, subject)
 
 DATA is a folder with routing.jsonl.gz, score.py and metrics.py (what TOLLGATE_DATA names). TOLLGATE names the binary
@@ -285,8 +286,75 @@ def routes(data):
         print(f'{labels:3} outcomes a route: APGR {np.mean(found):.3f} (from {min(found):.3f} to {max(found):.3f})')
 
 
+def live(data):
+    """A demo is started, each route is a system prompt, 20 of its rows are asked of the small model and told of by
+    feedback, and the rest is scored by `explain` while it runs; the prior of a family has not seen that family."""
+    import http.client
+    labels, small = 20, 'gpt-6-luna'
+    data.load_traits()
+    route = np.array([f'{s}/{t}' for s, t in zip(data.source, data.subject)])
+    lots, rest, told = np.random.RandomState(0).rand(len(route)), np.ones(len(route), bool), []
+    for name in sorted(set(route)):
+        of = np.flatnonzero(route == name)
+        told.extend(of[np.argsort(lots[of])][:labels])
+    rest[told] = False
+
+    def body(number):
+        row = data.rows[number]
+        asked = {'model': small, 'max_tokens': 16, 'messages': [
+            {'role': 'system', 'content': f'You do one kind of task: {route[number]}.'},
+            {'role': 'user', 'content': row['prompt']}]}
+        return asked | ({'tools': json.loads(row['tools'])} if row['tools'] is not None else {})
+
+    def call(address, path, sent, headers={}):
+        connection = http.client.HTTPConnection(address, timeout=60)
+        connection.request('POST', path, json.dumps(sent), {'content-type': 'application/json', **headers})
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, (answer.status, text)
+        return answer.headers
+
+    with tempfile.TemporaryDirectory() as folder:
+        client, admin = '127.0.0.1:4402', '127.0.0.1:4403'
+        command = [str(pathlib.Path(BINARY).resolve()), 'demo', '--listen', client, '--admin-listen', admin]
+        demo = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
+        try:
+            for line in demo.stdout:
+                if b'Ctrl-C stops' in line:
+                    break
+            store = pathlib.Path(folder) / 'data/demo'
+            token = {'authorization': 'Bearer ' + (store / 'admin-token').read_text().strip()}
+            for number in told:
+                id = call(client, '/v1/chat/completions', body(number))['x-tollgate-request-id']
+                score = float(data.weak[number])
+                said = {'request_id': id, 'outcome': 'good' if score >= .5 else 'bad', 'score': score}
+                call(admin, '/admin/v1/feedback', said, token)
+            print(f'{len(told)} rows of {len(set(route))} routes were asked and told of')
+            score, unknown = np.full(len(route), np.nan), 0
+            for name in sorted(set(data.family)):
+                of = np.flatnonzero((data.family == name) & rest)
+                batch, fold = pathlib.Path(folder) / 'batch.jsonl', pathlib.Path(folder) / 'fold.json'
+                fold.write_text(json.dumps(model(data, data.family != name, 'fold')))
+                with open(batch, 'w') as out:
+                    for number in map(int, of):
+                        line = {'id': number, 'path': '/v1/chat/completions', 'body': body(number) | {'model': 'auto'}}
+                        out.write(json.dumps(line) + '\n')
+                flags = ['--weights', str(fold), '--set', f'store.path={store}']
+                for line in run_binary(batch, flags):
+                    unknown += line['route'] is None
+                    score[line['id']] = line['score']
+        finally:
+            demo.terminate()
+            demo.wait()
+    sizes = collections.Counter(data.family[rest])
+    even = np.array([1 / sizes[f] for f in data.family[rest]])
+    found = data.metrics.metrics(score[rest], data.weak[rest], data.strong[rest], even)[0]
+    print(f'drawn towards {labels} outcomes a route, on the {int(rest.sum())} other rows: APGR {found:.3f}; of {unknown} rows nothing '
+          'was known, since their tools were not those of any row before')
+
+
 if __name__ == '__main__':
-    commands = {'train': train, 'check': check, 'adds': adds, 'routes': routes}
+    commands = {'train': train, 'check': check, 'adds': adds, 'routes': routes, 'live': live}
     if len(sys.argv) != 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](Data(sys.argv[2]))

@@ -60,6 +60,7 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
             | Route::Lookup(_)
             | Route::Caps
             | Route::Alerts
+            | Route::Routes
             | Route::Feedback
             | Route::Config
             | Route::Reload

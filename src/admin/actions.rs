@@ -62,6 +62,7 @@ pub fn list(folder: &Path, range: &Range) -> Result<String, ReadError> {
                 | Record::Close(_)
                 | Record::Entry(_)
                 | Record::Rate(_)
+                | Record::Lesson(_)
                 | Record::Start(_)
                 | Record::Unsettled(_)
                 | Record::Dropped(_) => {}

@@ -5,7 +5,7 @@
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
 //! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
 //! [`adjust`] how it is corrected, [`top_up`] how prepaid caps are raised, [`actions`] what operators did, [`keys`] who may call, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
-//! read again, and `page` what a browser gets.
+//! read again, and `page` what a browser gets; [`routes`] what was learned of routes.
 //!
 //! Invariant: who may come in is decided from the raw path before anything else is looked at, and a path that does not
 //! exist is as closed as one that does.
@@ -34,6 +34,7 @@ mod alerts;
 pub mod cache;
 pub mod caps;
 mod feedback;
+pub mod routes;
 mod upstreams;
 
 use std::net::IpAddr;
@@ -76,6 +77,7 @@ enum Route<'a> {
     Caps,
     Alerts,
     Feedback,
+    Routes,
     Config,
     Reload,
     Verify,
@@ -123,6 +125,9 @@ pub const CACHE: &str = "/admin/v1/cache";
 
 /// Where answers are forgotten.
 pub const CACHE_PURGE: &str = "/admin/v1/cache/purge";
+
+/// What was learned of routes.
+pub const ROUTES: &str = "/admin/v1/routes";
 
 /// Where the config is read again.
 pub const RELOAD: &str = "/admin/v1/reload";
@@ -173,6 +178,7 @@ where
         Route::Lookup(id) => lookup::answer(app, id).await,
         Route::Caps => caps::answer(app),
         Route::Alerts => alerts::answer(app),
+        Route::Routes => routes::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
         Route::Cache => cache::stats(app),
@@ -192,6 +198,7 @@ impl<'a> Route<'a> {
             CAPS => Self::Caps,
             "/admin/v1/alerts" => Self::Alerts,
             "/admin/v1/feedback" => Self::Feedback,
+            ROUTES => Self::Routes,
             VERIFY => Self::Verify,
             ADJUSTMENTS => Self::Adjustments,
             TOP_UPS => Self::TopUps,
@@ -246,6 +253,7 @@ impl<'a> Route<'a> {
             | Self::Caps
             | Self::Actions
             | Self::Alerts
+            | Self::Routes
             | Self::Config
             | Self::Verify
             | Self::Cache

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, alerts, caps, keys, reload, reply, upstreams};
+use super::{Answer, alerts, caps, keys, reload, reply, routes, upstreams};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
@@ -79,11 +79,13 @@ pub fn metrics(app: &App) -> String {
     app.metrics.index_bytes.set(index.index_bytes);
     app.metrics.archive_bytes.set(index.archive_bytes);
     app.metrics.connections.set(app.connections.used() as u64);
+    app.metrics.waiting.set(app.requests.waiting() as u64);
     let mut out = app.metrics.render();
     caps::write_metrics(app, &mut out);
     keys::write_metrics(app, &mut out);
     alerts::write_metrics(app, &mut out);
     reload::write_metrics(app, &mut out);
     upstreams::write_metrics(app, &mut out);
+    routes::write_metrics(app, &mut out);
     out
 }

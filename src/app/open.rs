@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::reload::Reloads;
+use super::routes::{Routes, fingerprint_key};
 use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::alerts::Alerts;
 use crate::bank::Bank;
@@ -20,6 +21,7 @@ use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
 use crate::limits::Limiter;
 use crate::limits::gate::Gate;
+use crate::limits::queue::Queue;
 use crate::store::clerk;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Clerk, Journal, OpenError, Options, ReadError, Record, Recovered, Start, StoreError};
@@ -86,7 +88,7 @@ impl App {
         let boot_id = start.boot_id.clone();
         journal.post(&Record::Start(start))?;
         let mint = Mint::random().map_err(|_| AppError::NoRandomness)?;
-        let pepper = kept::pepper(&folder.join("pepper"), &mint)?;
+        let pepper = super::keys::pepper(&folder, &mint)?;
         tell_unusable(&config.ring.fill(recovered.keys.clone()));
         let admin_token = match &config.server.admin_token {
             Some(token) => token.clone(),
@@ -119,7 +121,7 @@ impl App {
             clock,
             mint,
             connections: Gate::new(server.connections_max),
-            requests: Gate::new(server.in_flight_max.unwrap_or(usize::MAX)),
+            requests: Queue::new(server.in_flight_max.unwrap_or(usize::MAX)),
             body_memory: Gate::new(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX)),
             drains: Gate::new(DRAINS_MAX),
             decoders: Arc::new(Semaphore::new(cores())),
@@ -131,9 +133,10 @@ impl App {
             alerts,
             scribe,
             drain: Drain::default(),
-            pins: super::pins::Pins::default(),
+            pins: Arc::default(),
+            routes: Arc::new(Routes::new(fingerprint_key(&pepper), recovered.lessons)),
             judge: super::judge::Judge::default(),
-            pepper: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &pepper),
+            pepper,
             admin_token: ArcSwap::from_pointee(admin_token),
             reloads: Reloads::new(now_ms),
         })

@@ -43,6 +43,10 @@ pub struct Place {
     pub at_ms: u64,
     /// For how long its prompt is cached, in seconds; 0 is the provider's default.
     pub ttl_s: u32,
+    /// The tier whose answer has failed, until the conversation goes on.
+    pub failed: Option<Tier>,
+    /// A hash of what was asked last.
+    pub asked: u64,
 }
 
 impl Default for Pins {
@@ -52,14 +56,19 @@ impl Default for Pins {
 }
 
 impl Pins {
-    /// The model of a conversation, if it is remembered.
+    /// Where a conversation is, if it is remembered.
     #[must_use]
-    pub fn get(&self, conversation: u64, now_ms: u64) -> Option<Pin> {
+    pub fn get(&self, conversation: u64, now_ms: u64) -> Option<Place> {
         let shard = self.shard(conversation).lock().unwrap_or_else(PoisonError::into_inner);
-        let place = shard.get(&conversation).filter(|place| !place.is_over(now_ms))?;
-        let is_warm = now_ms.saturating_sub(place.at_ms) <= place.cached_ms();
-        let cached = if is_warm { place.prompt_tokens } else { 0 };
-        Some(Pin { model: place.model.clone(), tier: place.tier, cached })
+        shard.get(&conversation).filter(|place| !place.is_over(now_ms)).cloned()
+    }
+
+    /// Changes what is remembered of a conversation, if anything is.
+    pub fn tell(&self, conversation: u64, change: impl FnOnce(&mut Place)) {
+        let mut shard = self.shard(conversation).lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = shard.get_mut(&conversation) {
+            change(place);
+        }
     }
 
     /// Remembers where a conversation is.
@@ -96,6 +105,14 @@ impl Pins {
 }
 
 impl Place {
+    /// The model, and what its provider's prompt cache holds by now.
+    #[must_use]
+    pub fn pin(&self, now_ms: u64) -> Pin {
+        let is_warm = now_ms.saturating_sub(self.at_ms) <= self.cached_ms();
+        let cached = if is_warm { self.prompt_tokens } else { 0 };
+        Pin { model: self.model.clone(), tier: self.tier, cached }
+    }
+
     const fn cached_ms(&self) -> u64 {
         let asked_ms = self.ttl_s as u64 * 1000;
         if asked_ms > CACHED_MS { asked_ms } else { CACHED_MS }
@@ -111,17 +128,17 @@ mod tests {
     use super::*;
 
     fn place(at_ms: u64) -> Place {
-        Place { model: "m".into(), tier: Tier::Simple, prompt_tokens: 900, at_ms, ttl_s: 0 }
+        Place { model: "m".into(), tier: Tier::Simple, prompt_tokens: 900, at_ms, ttl_s: 0, failed: None, asked: 0 }
     }
 
     #[test]
     fn a_pin_outlives_its_cache_and_then_goes() {
         let pins = Pins::default();
         pins.set(7, place(1_000));
-        let cached = |at_ms| pins.get(7, at_ms).map(|pin| pin.cached);
+        let cached = |at_ms| pins.get(7, at_ms).map(|place| place.pin(at_ms).cached);
         assert_eq!((cached(301_000), cached(301_001), cached(3_601_001)), (Some(900), Some(0), None));
         pins.set(8, Place { ttl_s: 7_200, ..place(1_000) });
-        assert_eq!(pins.get(8, 7_201_000).map(|pin| pin.cached), Some(900));
+        assert_eq!(pins.get(8, 7_201_000).map(|place| place.pin(7_201_000).cached), Some(900));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::domain::cap::Capped;
 use crate::domain::entry::{Entry, Outcome, PriceRef};
 use crate::domain::ids::RequestId;
 use crate::domain::key::{KeyEvent, KeyFault};
+use crate::domain::lesson::Lesson;
 use crate::domain::money::Usd;
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
@@ -249,6 +250,22 @@ impl Bank {
         let seat = self.journal.post(&record)?;
         rebuild::adjust(&self.local, config, adjustment);
         self.journal.synced(seat).await
+    }
+
+    /// Writes down what was learned of a route; a moment later it survives this process.
+    ///
+    /// # Errors
+    /// The journal has failed, or is too far behind.
+    pub fn learn(&self, lesson: &Lesson) -> Result<Seat, StoreError> {
+        self.journal.post(&crate::store::Record::Lesson(*lesson))
+    }
+
+    /// Waits until what was posted survives this process.
+    ///
+    /// # Errors
+    /// Writing has failed.
+    pub async fn written(&self, seat: Seat) -> Result<(), StoreError> {
+        self.journal.written(seat).await
     }
 
     /// Raises a total cap, once that is durable: a loss of power must not take the line and leave what was spent on it.

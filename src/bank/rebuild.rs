@@ -70,6 +70,7 @@ pub(super) fn count(local: &Local, config: &Config, record: Record) {
         | Record::Dropped(_)
         | Record::Key(_)
         | Record::TopUp(_)
+        | Record::Lesson(_)
         | Record::Reloaded(_) => {}
     }
 }

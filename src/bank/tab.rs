@@ -12,7 +12,7 @@ use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 use crate::limits::Grant;
-use crate::limits::gate::Place;
+use crate::limits::queue::Place;
 use crate::store::{Close, Open, StoreError};
 use crate::telemetry::family;
 use crate::telemetry::line::ToolResult;
@@ -41,7 +41,7 @@ struct Line {
     unwritten: Option<Usd>,
     /// By which caps it is held; whichever are in force, where nobody has asked.
     mark: Option<u64>,
-    _presence: Presence,
+    presence: Presence,
 }
 
 /// Why an attempt was not opened.
@@ -62,8 +62,8 @@ pub enum NotOpened {
 pub struct Presence {
     /// Its share of the gauge.
     pub gauge: family::Presence,
-    /// Its place among the requests at once.
-    pub place: Place,
+    /// Its place among the requests at once, once it has one.
+    pub place: Option<Place>,
 }
 
 impl Tab {
@@ -79,7 +79,7 @@ impl Tab {
             is_written: false,
             unwritten: Some(Usd::ZERO),
             mark: None,
-            _presence: presence,
+            presence,
         }))
     }
 
@@ -108,6 +108,11 @@ impl Tab {
     /// Keeps what the request has taken of rate limits until it is settled.
     pub fn limit(&mut self, grant: Grant) {
         self.0.grant = Some(grant);
+    }
+
+    /// The request has got its place among those at once.
+    pub fn enter(&mut self, place: Place) {
+        self.0.presence.place = Some(place);
     }
 
     /// The caps that a hold counts in are asked for at this [`Bank::mark`].

@@ -4,6 +4,7 @@
 
 pub mod acts;
 pub mod cache;
+pub mod explain;
 pub mod keys;
 
 use std::ffi::OsString;
@@ -61,8 +62,8 @@ pub enum Command {
     #[command(subcommand)]
     Cache(cache::Cache),
     /// Say what would happen to a request, without sending it
-    #[command(after_help = EXPLAIN_EXAMPLES)]
-    Explain(Explain),
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
     /// Exit 0 if a Tollgate is live: the HEALTHCHECK of a container, where there is no curl
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(Health),
@@ -250,27 +251,6 @@ pub struct Show {
     pub id: RequestId,
 }
 
-/// `tollgate explain`
-#[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("input").required(true).args(["request", "batch"])))]
-pub struct Explain {
-    /// A file with one request: {"id": ..., "path": ..., "body": ...}
-    #[arg(long, value_name = "FILE")]
-    pub request: Option<PathBuf>,
-    /// A file with a request on each line
-    #[arg(long, value_name = "FILE")]
-    pub batch: Option<PathBuf>,
-    /// Classify with these weights instead of those in the binary
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Print what the classifier looks at, for training, and nothing else
-    #[arg(long, hide = true)]
-    pub traits: bool,
-    /// The config.
-    #[command(flatten)]
-    pub config: ConfigArgs,
-}
-
 /// `tollgate health`
 #[derive(Debug, clap::Args)]
 pub struct Health {
@@ -394,15 +374,6 @@ An adjustment counts at the time at which it is posted, so that reports of the p
 Examples:
   tollgate ledger adjust credit 12.50 --actor ada --reason \"refund 4711\" --upstream openai
   tollgate ledger adjust charge 0.02 --actor ada --reason \"billed twice\" --request 01kam3v2x8e9qh5t7c4rwz0ybn";
-
-const EXPLAIN_EXAMPLES: &str = "\
-Prints a JSON line for each request. \"score\" is how likely a small model fails, from 0 to 1; \"top\" is what weighs most
-in it, as logarithms of odds.
-
-Examples:
-  tollgate explain --request ask.json
-    where ask.json is {\"id\": 1, \"path\": \"/v1/chat/completions\", \"body\": {\"model\": \"auto\", \"messages\": [...]}}
-  tollgate explain --batch asks.jsonl | jq -c '{id, tier, score}'";
 
 const RECONCILE_EXAMPLES: &str = "\
 Known are the usage and cost exports of OpenAI and Anthropic, as JSON of their administration interfaces and as CSV of

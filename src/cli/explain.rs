@@ -6,17 +6,30 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::args::{EXIT_FAILED, EXIT_OK, Explain};
+use super::args::explain::Explain;
+use super::args::{EXIT_FAILED, EXIT_OK};
+use super::past::learned;
 use super::{load_without_secrets, tell};
+use crate::admin::routes::write_outcomes;
+use crate::app::routes::Routes;
 use crate::cache::{Key, KeyMaker, Namespace};
+use crate::clock::Clock;
+use crate::config::{Config, Permit};
+use crate::domain::account::Account;
 use crate::domain::classify::{self, Part, Score, Traits, Weights};
+use crate::domain::evidence::{Outcomes, drawn};
 use crate::domain::json_text::Object;
 use crate::domain::operation::Operation;
+use crate::limits::gate::Gate;
+use crate::pipeline::identify::Caller;
+use crate::pipeline::learn::route_of;
+use crate::pipeline::read::Call;
 use crate::protocol::ask::{Ask, Reader};
 use crate::protocol::canonical::canonical;
 use crate::protocol::endpoint::{Endpoint, Hints};
@@ -41,17 +54,28 @@ struct Explained {
     traits: Traits,
     score: Score,
     top: [Part; 3],
+    route: u64,
+    learned: Option<[Outcomes; 3]>,
     /// What its answer would be kept under, apart from caller and upstream; and for the same question in other words.
     keys: [Option<Key>; 2],
 }
 
+/// What requests are explained by.
+struct Desk {
+    weights: Weights,
+    caller: Caller,
+    routes: Routes,
+    now_ms: u64,
+}
+
 /// Explains, and returns the exit code.
 #[must_use]
-pub fn run(args: &Explain) -> u8 {
-    if let Err(exit) = load_without_secrets(&args.config) {
-        return exit;
-    }
-    match weights(args.weights.as_deref()).and_then(|weights| all(args, &weights)) {
+pub async fn run(args: &Explain) -> u8 {
+    let config = match load_without_secrets(&args.config) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    match desk(args, &config).await.and_then(|desk| all(args, &desk)) {
         Ok(true) => EXIT_OK,
         Ok(false) => EXIT_FAILED,
         Err(message) => {
@@ -59,6 +83,29 @@ pub fn run(args: &Explain) -> u8 {
             EXIT_FAILED
         }
     }
+}
+
+async fn desk(args: &Explain, config: &Config) -> Result<Desk, String> {
+    let (weights, caller) = (weights(args.weights.as_deref())?, caller(args, config)?);
+    let now_ms = Clock::system().now_ms();
+    let routes = learned(&config.store.path, now_ms).await?;
+    Ok(Desk { weights, caller, routes, now_ms })
+}
+
+/// As whom the requests are explained.
+fn caller(args: &Explain, config: &Config) -> Result<Caller, String> {
+    let known = args.key.as_deref().map(|name| config.keys.get(name).ok_or(format!("the config has no key {name:?}")));
+    let (mut account, policy) = match known.transpose()? {
+        Some(key) => (key.account.clone(), key.permit()),
+        None => {
+            let account = Account { key: "local".into(), user: None, team: None, tags: Arc::default() };
+            (account, Permit::new(None, config.default_rights.key.clone()))
+        }
+    };
+    if let Some(team) = &args.team {
+        account.team = Some(team.as_str().into());
+    }
+    Ok(Caller { account, is_trusted: true, policy })
 }
 
 /// The weights of a file, or those inside the binary.
@@ -69,11 +116,11 @@ fn weights(file: Option<&Path>) -> Result<Weights, String> {
 }
 
 /// Explains every line; whether each could be read.
-fn all(args: &Explain, weights: &Weights) -> Result<bool, String> {
+fn all(args: &Explain, desk: &Desk) -> Result<bool, String> {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut good = true;
     let mut explain = |line: &[u8]| {
-        let (text, is_good) = answer(line, weights, args.traits);
+        let (text, is_good) = answer(line, desk, args.traits);
         good &= is_good;
         out.write_all(text.as_bytes())
     };
@@ -106,12 +153,12 @@ fn each_line(mut input: impl BufRead, mut explain: impl FnMut(&[u8]) -> io::Resu
 }
 
 /// The line for a request, and whether the request could be read.
-fn answer(line: &[u8], weights: &Weights, shows_traits: bool) -> (String, bool) {
+fn answer(line: &[u8], desk: &Desk, shows_traits: bool) -> (String, bool) {
     let mut text = String::with_capacity(512);
     let mut object = Object::open(&mut text);
     let line = serde_json::from_slice::<Line<'_>>(line);
     object.number("id", line.as_ref().ok().and_then(|line| line.id).map_or("null", RawValue::get));
-    let explained = line.map_err(|error| error.to_string()).and_then(|line| explained(&line, weights));
+    let explained = line.map_err(|error| error.to_string()).and_then(|line| explained(&line, desk));
     match &explained {
         Ok(explained) if shows_traits => write_traits(explained, &mut object),
         Ok(explained) => write(explained, &mut object),
@@ -124,7 +171,7 @@ fn answer(line: &[u8], weights: &Weights, shows_traits: bool) -> (String, bool) 
     (text, explained.is_ok())
 }
 
-fn explained(line: &Line<'_>, weights: &Weights) -> Result<Explained, String> {
+fn explained(line: &Line<'_>, desk: &Desk) -> Result<Explained, String> {
     let endpoint = Endpoint::of("POST", &line.path, Hints::default())
         .map_err(|_| format!("{:?} is no path that takes requests", line.path))?;
     let body = match serde_json::from_str::<String>(line.body.get()) {
@@ -136,7 +183,12 @@ fn explained(line: &Line<'_>, weights: &Weights) -> Result<Explained, String> {
     let ask = reader.finish().map_err(|error| error.to_string())?;
     let traits = traits_of(std::slice::from_ref(&body), &ask);
     let keys = keys(&line.path, endpoint.operation, &body, &ask);
-    Ok(Explained { traits, score: weights.score(&traits), top: weights.top(&traits), keys })
+    let call = Call { pieces: vec![body], plain: None, ask: Box::new(ask), memory: Gate::new(0).empty() };
+    let route = route_of(&desk.routes, &desk.caller, &call);
+    let learned = desk.routes.of(route, desk.now_ms).filter(|_| route != 0);
+    let score = desk.weights.score(&traits);
+    let score = learned.map_or(score, |learned| drawn(score, &learned));
+    Ok(Explained { traits, score, top: desk.weights.top(&traits), route, learned, keys })
 }
 
 /// Who asks and which upstream answers is not known here, so that these keys can be compared with one another only.
@@ -180,10 +232,24 @@ fn write(explained: &Explained, object: &mut Object<'_>) {
     }
     drop(tiers);
     object.truth("sure", score.is_sure);
+    match explained.learned {
+        Some(learned) => write_learned(explained.route, &learned, object),
+        None => {
+            object.null("route");
+        }
+    }
     object.list("candidates");
     object.null("quote_usd");
     for (name, key) in ["cache_key", "near_key"].into_iter().zip(&explained.keys) {
         object.text_or_null(name, key.map(|key| key.to_string()).as_deref());
+    }
+}
+
+fn write_learned(route: u64, learned: &[Outcomes; 3], object: &mut Object<'_>) {
+    let mut of = object.object("route");
+    of.text("id", &format!("{route:012x}"));
+    for (name, outcomes) in ["simple", "medium", "complex"].into_iter().zip(learned) {
+        write_outcomes(&mut of, name, *outcomes);
     }
 }
 

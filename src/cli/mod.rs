@@ -8,6 +8,7 @@
 pub mod args;
 mod out;
 mod control;
+mod past;
 pub mod check;
 mod sheet;
 pub mod reload;

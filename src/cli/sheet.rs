@@ -215,9 +215,10 @@ fn described_secret(secret: &Secret) -> String {
 }
 
 fn described(upstream: &Upstream) -> String {
-    let credential = match &upstream.api_key {
-        Some(secret) => format!("api_key from {}", secret.origin()),
-        None => "no api_key: callers send their own provider key as well".to_owned(),
+    let origins: Vec<&str> = upstream.api_keys.iter().map(|key| key.secret.origin()).collect();
+    let credential = match origins.is_empty() {
+        true => "no api_key: callers send their own provider key as well".to_owned(),
+        false => format!("api_key from {}", origins.join(" or ")),
     };
     let models: Vec<&str> = upstream.models.iter().map(|glob| glob.as_str()).collect();
     let models = match models.is_empty() {

@@ -44,7 +44,7 @@ pub use parts::{
     Anonymous, BaseUrl, Config, IncludeUsage, Key, Log, LogFormat, LogLevel, Money, OnClientAbort, Server, Store,
     TAG_BYTES_MAX, TAGS_MAX, UnknownPaths, Upstream,
 };
-pub use resilience::{Breaking, Fallback, Fallbacks, Patience, Retries};
+pub use resilience::{ApiKey, Balance, Breaking, Fallback, Fallbacks, Patience, Retries, Sharing};
 pub use rights::{DefaultRights, Permit, Rights};
 pub use routing::{Judge, Routing};
 pub use secret::{Secret, Secrets};

@@ -18,7 +18,7 @@ use super::caps::Caps;
 use super::connections::{Listen, Network, ServerTls, Way};
 use super::glob::Glob;
 use super::limits::LimitBook;
-use super::resilience::{Breaking, Fallbacks, Patience, Retries};
+use super::resilience::{ApiKey, Breaking, Fallbacks, Patience, Retries, Sharing};
 use super::rights::{DefaultRights, Permit, Rights};
 use super::routing::Routing;
 use super::secret::{Digest, Secret, digest_of};
@@ -111,6 +111,10 @@ pub struct Server {
     pub connections_max: usize,
     /// Requests at once; nothing is no limit.
     pub in_flight_max: Option<usize>,
+    /// Requests that may wait for one of those to end.
+    pub queue_max: usize,
+    /// How long each of them may wait.
+    pub queue_wait: Duration,
     /// Longest wait for a whole request head, on a new connection or one kept alive: slow heads and idle time.
     pub header_timeout: Duration,
     /// Bytes of a request head.
@@ -232,8 +236,8 @@ pub struct Upstream {
     pub dialect: Dialect,
     /// Where it is.
     pub base_url: BaseUrl,
-    /// Our credential; without one, the client's own passes through.
-    pub api_key: Option<Secret>,
+    /// Our credentials; without one, the client's own passes through.
+    pub api_keys: Vec<ApiKey>,
     /// Requested models that are served here.
     pub models: Vec<Glob>,
     /// Whether `stream_options.include_usage` is added to streams that do not say.
@@ -262,6 +266,8 @@ pub struct Upstream {
     pub retries: Retries,
     /// When it is left alone.
     pub breaking: Breaking,
+    /// How it shares work with its equals, and its credentials with each other.
+    pub sharing: Sharing,
 }
 
 /// Whether `stream_options.include_usage` is added where a client did not say.

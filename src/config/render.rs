@@ -13,7 +13,7 @@ use super::connections::{Authorities, Network, ServerTls};
 use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
-use super::resilience::{Fallback, Fallbacks};
+use super::resilience::{ApiKey, Fallback, Fallbacks};
 use super::resolve::words;
 use super::rights::Rights;
 use super::routing::Routing;
@@ -84,6 +84,8 @@ impl Page<'_> {
         self.line("body_timeout_s", server.body_timeout.as_secs())?;
         self.line("connections_max", server.connections_max)?;
         self.line("in_flight_max", server.in_flight_max.unwrap_or(0))?;
+        self.line("queue_max", server.queue_max)?;
+        self.line("queue_wait_s", server.queue_wait.as_secs())?;
         self.line("header_timeout_s", server.header_timeout.as_secs())?;
         self.line("header_bytes_max", server.header_bytes_max)?;
         self.line("http2_streams_max", server.http2_streams_max)?;
@@ -136,7 +138,7 @@ impl Page<'_> {
         self.head("upstreams", &upstream.name)?;
         self.line("dialect", quoted(upstream.dialect.name()))?;
         self.line("base_url", quoted(&upstream.base_url))?;
-        self.secret("api_key", upstream.api_key.as_ref())?;
+        self.api_keys(&upstream.api_keys)?;
         let models: Vec<String> = upstream.models.iter().map(|glob| quoted(glob.as_str())).collect();
         self.line("models", format_args!("[{}]", models.join(", ")))?;
         self.line("include_usage", word(&words::INCLUDE_USAGE, upstream.include_usage))?;
@@ -167,7 +169,27 @@ impl Page<'_> {
         self.line("retry_unanswered", retries.unanswered)?;
         self.line("breaker_failures", breaking.failures)?;
         self.line("breaker_window_s", seconds(breaking.window))?;
-        self.line("breaker_cooldown_s", seconds(breaking.cooldown))
+        self.line("breaker_cooldown_s", seconds(breaking.cooldown))?;
+        let sharing = &upstream.sharing;
+        self.maybe("group", sharing.group.as_deref().map(quoted))?;
+        self.maybe("weight", sharing.group.as_ref().map(|_| sharing.weight))?;
+        self.line("balance", word(&words::BALANCE, sharing.balance))?;
+        self.line("credential_cooldown_s", seconds(sharing.cooldown))
+    }
+
+    fn api_keys(&mut self, keys: &[ApiKey]) -> fmt::Result {
+        match keys {
+            [] => Ok(()),
+            [only] if only.weight == 1 => self.secret("api_key", Some(&only.secret)),
+            several => {
+                let weights: Vec<String> = several
+                    .iter()
+                    .map(|key| format!("{{ env = \"{}\", weight = {} }}", key.secret, key.weight))
+                    .collect();
+                let origins: Vec<&str> = several.iter().map(|key| key.secret.origin()).collect();
+                self.line("api_keys", format_args!("[{}]  # {}", weights.join(", "), origins.join(", ")))
+            }
+        }
     }
 
     fn key(&mut self, id: &str, key: &Key) -> fmt::Result {

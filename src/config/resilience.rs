@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::glob::Glob;
 use super::parts::Config;
+use super::secret::Secret;
 use crate::domain::operation::Operation;
 
 /// How often an upstream is asked again.
@@ -32,6 +33,37 @@ pub struct Patience {
     pub other: Duration,
     /// The silence of a stream after which its client gets a keep-alive; nothing: never.
     pub keep_alive: Option<Duration>,
+}
+
+/// One of an upstream's own credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The credential.
+    pub secret: Secret,
+    /// Its share among the others.
+    pub weight: u32,
+}
+
+/// How work is shared among credentials and among equal upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// The upstreams of this dialect with the same word are equals: one of them is asked, and the others instead of it.
+    pub group: Option<Arc<str>>,
+    /// Its share among them.
+    pub weight: u32,
+    /// Who of several is asked.
+    pub balance: Balance,
+    /// How long a credential is left alone that is turned down or has no money.
+    pub cooldown: Duration,
+}
+
+/// Who of several equals is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Whoever has the fewest requests in flight for its weight.
+    LeastBusy,
+    /// Each in its turn, by weight.
+    Weighted,
 }
 
 /// When an upstream's model is left alone.

@@ -57,6 +57,8 @@ pub(super) const SERVER: Keys = Keys {
         "body_timeout_s",
         "connections_max",
         "in_flight_max",
+        "queue_max",
+        "queue_wait_s",
         "header_timeout_s",
         "header_bytes_max",
         "http2_streams_max",
@@ -98,6 +100,11 @@ pub(super) const UPSTREAM: Keys = Keys {
         "dialect",
         "base_url",
         "api_key",
+        "api_keys",
+        "group",
+        "weight",
+        "balance",
+        "credential_cooldown_s",
         "models",
         "include_usage",
         "provider",
@@ -275,6 +282,9 @@ pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], lat
 
 /// What a team or a route may narrow.
 pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
+
+/// One of several credentials of an upstream.
+pub(super) const API_KEY: Keys = Keys { now: &["env", "file", "command", "timeout_s", "weight"], later: &[] };
 
 pub(super) const SECRET: Keys = Keys { now: &["env", "file", "command", "timeout_s"], later: &[] };
 

@@ -134,7 +134,8 @@ impl Vault<'_> {
         }
     }
 
-    fn fetch(&self, section: &Section<'_>, key: &str, table: &Section<'_>) -> Option<Secret> {
+    /// The secret that `table` names, for `key` of `section`; complains and returns nothing if it cannot be had.
+    pub(super) fn fetch(&self, section: &Section<'_>, key: &str, table: &Section<'_>) -> Option<Secret> {
         let command = table.find("command").map(|_| table.texts("command"));
         match (table.text("env"), table.text("file"), command) {
             (Some(name), None, None) | (None, Some(name), None) if self.secrets == Secrets::LeftOut => {

@@ -28,6 +28,29 @@ pub const FAILURE_MAX_PPM: u32 = 250_000;
 /// All of something, in millionths.
 const ALL_PPM: u32 = 1_000_000;
 
+/// What an answer, or the request that follows it, says of the model that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The schema was not kept, or a tool's arguments cannot be read.
+    BadForm,
+    /// JSON was asked for, and came.
+    GoodForm,
+    /// The tool that it called failed.
+    ToolFailed,
+    /// It worked.
+    ToolWorked,
+    /// It calls the same tool with the same arguments again and again.
+    Repeated,
+    /// It, or a filter, refused.
+    Refused,
+    /// It was cut off at a limit that the client did not set.
+    Cut,
+    /// It said nothing.
+    Empty,
+    /// The same was asked again at once.
+    AskedAgain,
+}
+
 /// What became of requests, in 256ths of an outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
@@ -37,15 +60,37 @@ pub struct Outcomes {
     pub bad: u32,
 }
 
+impl Sign {
+    /// What counts as good and as bad, in 256ths of an outcome: as much as feedback only where nothing else can be meant.
+    #[must_use]
+    pub const fn weights(self) -> (u32, u32) {
+        match self {
+            Self::BadForm | Self::Empty => (0, WHOLE),
+            Self::GoodForm => (WHOLE / 4, 0),
+            Self::Repeated | Self::Refused | Self::Cut | Self::AskedAgain => (0, WHOLE / 2),
+            // Tools fail for many reasons, and most of them are not the model.
+            Self::ToolFailed => (0, WHOLE / 4),
+            Self::ToolWorked => (WHOLE / 8, 0),
+        }
+    }
+
+    /// Whether the conversation should go on one tier up.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::BadForm | Self::Repeated | Self::Refused | Self::Cut | Self::Empty => true,
+            Self::GoodForm | Self::ToolFailed | Self::ToolWorked | Self::AskedAgain => false,
+        }
+    }
+}
+
 impl Outcomes {
-    /// Notes an outcome of this weight, at most [`WHOLE`]. Feedback of a caller is whole; a schema that was not kept, a
-    /// tool that failed, an answer cut off or asked for again are as much as their caller thinks they tell.
-    pub fn note(&mut self, is_good: bool, weight: u32) {
+    /// Adds what became of several, in 256ths of an outcome.
+    pub fn add(&mut self, good: u32, bad: u32) {
         if self.count() >= OUTCOMES_MAX {
             self.age();
         }
-        let side = if is_good { &mut self.good } else { &mut self.bad };
-        *side = side.saturating_add(weight.min(WHOLE));
+        (self.good, self.bad) = (self.good.saturating_add(good), self.bad.saturating_add(bad));
     }
 
     /// Forgets half.
@@ -150,8 +195,8 @@ mod tests {
     #[test]
     fn old_outcomes_are_forgotten() {
         let mut seen = Outcomes::default();
-        (0..5_000).for_each(|_| seen.note(true, WHOLE));
-        (0..2_000).for_each(|_| seen.note(false, WHOLE));
+        (0..5_000).for_each(|_| seen.add(WHOLE, 0));
+        (0..2_000).for_each(|_| seen.add(0, WHOLE));
         assert!(seen.count() <= OUTCOMES_MAX && seen.failure_ppm(0) > 900_000, "{seen:?}");
     }
 

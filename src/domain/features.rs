@@ -5,14 +5,17 @@
 //!
 //! Layout, version 1: byte 0 is the version; bytes 1 to 16 are [`Features::sizes`] in their order on a logarithmic
 //! scale of eight steps an octave; byte 17 and 18 are flags, lowest bit first, in the order of [`Features::flags`];
-//! the rest is zero.
+//! the rest is zero, or in version 2 a [`Stamp`](super::stamp::Stamp).
 //!
 //! Invariant: reading what was written and writing it again gives the same bytes.
 
 use super::entry::FEATURE_BYTES;
 
-/// The layout that is written today.
+/// The layout without a stamp.
 pub const VERSION: u8 = 1;
+
+/// The same with what routing saw: see `stamp`.
+pub const VERSION_STAMPED: u8 = 2;
 
 /// Where the flags stand.
 const FLAGS_AT: usize = 17;
@@ -135,7 +138,7 @@ impl Features {
     /// What the bytes of an entry say: each size as the smallest of its step. `None` for an unknown version.
     #[must_use]
     pub fn read(bytes: &[u8; FEATURE_BYTES]) -> Option<Self> {
-        if bytes[0] != VERSION {
+        if !matches!(bytes[0], VERSION | VERSION_STAMPED) {
             return None;
         }
         let size = |number: usize| size(bytes[1 + number]);

@@ -8,6 +8,7 @@
 //! One mutex over integers does both, in less than a microsecond.
 
 pub mod gate;
+pub mod queue;
 mod window;
 mod tally;
 mod local;

@@ -53,7 +53,8 @@ pub fn ask(app: &Arc<App>, mut arrival: Arrival, caller: &Caller, call: Call, mu
     let Boarding::Lead(lead, seat) = app.flights.board(afresh.name, bytes_max) else { return };
     (arrival.at_ms, arrival.at_us) = (app.clock.now_ms(), app.clock.ticks_us());
     arrival.id = app.mint.request_id(arrival.at_ms);
-    let mut tab = open_tab(app, &arrival, caller, Presence { gauge: app.metrics.in_flight.enter(), place });
+    let mut tab =
+        open_tab(app, &arrival, caller, Presence { gauge: app.metrics.in_flight.enter(), place: Some(place) });
     describe(&call, &mut tab);
     decision.first.reason = Cow::Borrowed(afresh.reason);
     let entry = tab.entry();

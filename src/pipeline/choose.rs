@@ -9,19 +9,24 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName};
 
 use super::arrive::Arrival;
-use super::conversation::conversation;
+use super::conversation::{asked, conversation};
+use super::course::is_repeated;
 use super::identify::Caller;
+use super::learn::{Trace, route_of};
 use super::read::Call;
 use crate::app::App;
 use crate::app::pins::Place;
 use crate::domain::classify::Weights;
 use crate::domain::entry::Tier;
+use crate::domain::evidence::{Sign, drawn};
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::price::{Cap, Caps, Context};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::routing::{
-    self, AUTO, Case, Classifier, Decision, Evidence, Extras, Judged, Kit, Lack, Mode, Needs, Rule, Verdict,
+    self, AUTO, Case, Classifier, Decision, Evidence, Extras, Judged, Kit, Lack, Mode, Needs, NoCandidate, Rule,
+    Verdict,
 };
+use crate::domain::stamp::{Stamp, TALK_BITS};
 use crate::protocol::excerpt::traits_of;
 use crate::upstream::provider::Provider;
 
@@ -46,6 +51,9 @@ const HARMLESS_BETAS: [&str; 7] = [
 /// How coding agents name themselves (PROTOCOLS, "Clients").
 const AGENTS: [&str; 6] = ["claude-cli", "claude-code", "codex", "geminicli", "opencode", "cursor"];
 
+/// Whoever asks the same within this time, in milliseconds, was not content with the answer.
+const AT_ONCE_MS: u64 = 60_000;
+
 /// An OpenAI model of one's own.
 const FINE_TUNED: &str = "ft:";
 
@@ -58,6 +66,8 @@ pub struct Choice {
     pub tier: Option<Tier>,
     /// The rule that chose, for header, ledger and log.
     pub reason: Cow<'static, str>,
+    /// What will be learned of it.
+    pub trace: Option<Arc<Trace>>,
     /// Whether a judge's word could still change it.
     pub asks_judge: bool,
 }
@@ -126,39 +136,52 @@ pub fn choose(
     // What costs time is asked only where it can matter.
     let is_followed = is_auto || policy.mode == Mode::Enforce;
     let is_open = routing::explicit(&case, &policy).is_none();
+    // Also whoever names a model teaches how well it does.
+    let is_watched = is_auto || policy.mode != Mode::Off;
     let talk = (is_open && is_followed).then(|| conversation(&app.pins, headers, caller, call));
+    let before = talk.and_then(|talk| app.pins.get(talk, arrival.at_ms));
+    let route = if is_watched { route_of(&app.routes, caller, call) } else { 0 };
     let evidence = match is_open {
         true => Evidence {
-            judged: (policy.classifier != Classifier::Llm || !is_followed).then(|| judged(call)),
+            judged: (policy.classifier != Classifier::Llm || !is_followed)
+                .then(|| judged(app, call, route, arrival.at_ms)),
             judge: verdict.tier(),
-            pin: talk.and_then(|talk| app.pins.get(talk, arrival.at_ms)),
-            ..Evidence::default()
+            pin: before.as_ref().map(|place| place.pin(arrival.at_ms)),
+            failed: before.as_ref().and_then(|place| place.failed),
         },
         false => Evidence::default(),
     };
+    let mut trace = is_watched.then(|| {
+        let stamp = stamp(&case, &evidence, route, talk);
+        Trace::new(&app.routes, &app.pins, stamp, talk, call)
+    });
     let may_ask = policy.classifier != Classifier::Local && is_followed && verdict == Verdict::NotAsked;
     let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
-    match routing::decide(&case, &evidence, &policy, lineup) {
-        Ok(decision) => {
-            let choice = told(decision, is_followed, requested).map(|choice| Choice { asks_judge, ..choice });
-            let is_last = !case.is_housekeeping && !asks_judge;
-            if let (Some(talk), Some(choice)) = (talk.filter(|_| is_last), &choice) {
-                let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
-                let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
-                let place = Place { model: choice.model.clone(), tier, prompt_tokens, at_ms: arrival.at_ms, ttl_s };
-                app.pins.set(talk, place);
-            }
-            Ok(choice)
+    let decision = routing::decide(&case, &evidence, &policy, lineup).map_err(refused)?;
+    let mut choice = told(decision, is_watched, is_followed, requested);
+    let is_last = !case.is_housekeeping && !asks_judge;
+    if let (Some(talk), Some(choice)) = (talk.filter(|_| is_last), &choice) {
+        let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
+        let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
+        let (model, at_ms, asked) = (choice.model.clone(), arrival.at_ms, asked(&app.pins, call));
+        if let Some(trace) = trace.as_mut().filter(|_| case.has_history()) {
+            trace.signs.extend(asked_again(before.as_ref(), asked, arrival));
         }
-        Err(none) => {
-            let cause = match none.0 {
-                Lack::Absent => Cause::NoUpstream,
-                Lack::Forbidden => Cause::Forbidden,
-                Lack::Cap(_) | Lack::Context | Lack::Output | Lack::Endpoint | Lack::Special(_) => Cause::Malformed,
-            };
-            Err(Refusal::new(cause, none.to_string()).about("model"))
-        }
+        app.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked });
     }
+    if let Some(choice) = &mut choice {
+        (choice.trace, choice.asks_judge) = (trace.map(Arc::new), asks_judge);
+    }
+    Ok(choice)
+}
+
+fn refused(none: NoCandidate) -> Refusal {
+    let cause = match none.0 {
+        Lack::Absent => Cause::NoUpstream,
+        Lack::Forbidden => Cause::Forbidden,
+        Lack::Cap(_) | Lack::Context | Lack::Output | Lack::Endpoint | Lack::Special(_) => Cause::Malformed,
+    };
+    Refusal::new(cause, none.to_string()).about("model")
 }
 
 /// Why `model` of `provider` is not known to be able to take the place of the model that a request names; none if it is.
@@ -178,9 +201,9 @@ pub fn lack(arrival: &Arrival, call: &Call, provider: &Provider, model: &str) ->
 }
 
 /// What a decision means for the request: where it is only observed, the model stays and the ledger says what it would be.
-fn told(decision: Decision, is_followed: bool, requested: &Arc<str>) -> Option<Choice> {
+fn told(decision: Decision, is_watched: bool, is_followed: bool, requested: &Arc<str>) -> Option<Choice> {
     let rule = decision.rule.name();
-    if decision.rule == Rule::Requested {
+    if decision.rule == Rule::Requested && !is_watched {
         return None;
     }
     let (model, reason) = match decision.model {
@@ -189,12 +212,38 @@ fn told(decision: Decision, is_followed: bool, requested: &Arc<str>) -> Option<C
         None if is_followed || decision.tier.is_none() => (requested.clone(), rule.into()),
         None => (requested.clone(), Rule::Requested.name().into()),
     };
-    Some(Choice { model, tier: decision.tier, reason, asks_judge: false })
+    Some(Choice { model, tier: decision.tier, reason, trace: None, asks_judge: false })
 }
 
-/// What the local classifier says of the last human ask.
-fn judged(call: &Call) -> Judged {
+/// What routing saw, for the ledger.
+fn stamp(case: &Case<'_>, evidence: &Evidence, route: u64, talk: Option<u64>) -> Stamp {
+    Stamp {
+        route,
+        talk: talk.map_or(0, |talk| (talk >> (64 - TALK_BITS)).max(1)),
+        score: evidence.judged.map_or(0, |judged| judged.score),
+        judged: evidence.judged.map(|judged| (judged.tier, judged.is_sure)),
+        is_agent: case.is_agent,
+        is_housekeeping: case.is_housekeeping,
+        sampling: case.needs.caps.has(Cap::Sampling),
+        parallel_tools: case.needs.caps.has(Cap::ParallelTools),
+        special: case.needs.special.is_some(),
+    }
+}
+
+/// Whether somebody asks the same again at once, and not a program of its own accord.
+fn asked_again(before: Option<&Place>, asked: u64, arrival: &Arrival) -> Option<Sign> {
+    let place = before.filter(|place| place.asked == asked)?;
+    let is_at_once = arrival.at_ms.saturating_sub(place.at_ms) <= AT_ONCE_MS;
+    (is_at_once && !is_repeated(&arrival.head.headers)).then_some(Sign::AskedAgain)
+}
+
+/// What the local classifier says of the last human ask, drawn towards what was learned of the route.
+fn judged(app: &App, call: &Call, route: u64, now_ms: u64) -> Judged {
     let score = Weights::builtin().score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
+    let score = match app.routes.of(route, now_ms).filter(|_| route != 0) {
+        Some(learned) => drawn(score, &learned),
+        None => score,
+    };
     let thousandths = u16::try_from(score.failure_ppm / 1_000).unwrap_or(u16::MAX);
     Judged { tier: score.tier, score: thousandths, is_sure: score.is_sure }
 }

@@ -40,6 +40,15 @@ pub fn conversation(pins: &Pins, headers: &HeaderMap, caller: &Caller, call: &Ca
     hasher.finish()
 }
 
+/// A hash of what is asked now, to notice that it is asked again.
+pub fn asked(pins: &Pins, call: &Call) -> u64 {
+    let mut hasher = pins.hash.build_hasher();
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    call.ask.features.messages.hash(&mut hasher);
+    call.ask.spoken.ask.iter().for_each(|span| hash_text(rope, span, &mut hasher));
+    hasher.finish()
+}
+
 fn hash_text(rope: &[Bytes], span: &Range<usize>, hasher: &mut impl Hasher) {
     span.len().hash(hasher);
     let (mut at, end) = (0, span.end.min(span.start + TEXT_BYTES_MAX));

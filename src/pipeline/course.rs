@@ -1,7 +1,7 @@
 //! Course: who is asked first, who is asked again, and who instead.
 //!
-//! The same upstream is asked again where that may help, is allowed and fits the time; then the next candidate, whose
-//! upstream is not known to fail. Nothing is asked again of which a byte has reached the client, since that is decided
+//! Another credential of the same upstream is used where one is limited or turned down; the same upstream is asked again where
+//! that may help, is allowed and fits the time; then the next candidate, whose upstream is not known to fail. Nothing is asked again of which a byte has reached the client, since that is decided
 //! before its head goes out.
 //!
 //! Invariant: what was sent and got no answer is not sent again, unless config says so: both could be billed.
@@ -20,6 +20,7 @@ use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
 use crate::protocol::again::{Advice, backoff_ms};
 use crate::upstream::breaker::Probe;
+use crate::upstream::credentials::{Lease, Tried};
 
 /// An SDK's own repetitions, counted by itself (OpenAI's and Anthropic's).
 const OWN_RETRIES: HeaderName = HeaderName::from_static("x-stainless-retry-count");
@@ -35,6 +36,8 @@ pub struct Course<'d, 'a> {
     at: usize,
     /// How often it was asked again.
     retries: u32,
+    /// Its credentials that were used.
+    tried: Tried,
     /// Who is asked in the place of that candidate, since a cap has no room for it.
     lowered: Option<&'d Candidate>,
     /// Whether the request can be sent a second time at all.
@@ -55,6 +58,8 @@ pub struct Leg<'a> {
     pub wait: Duration,
     /// Whether it is to find out if the upstream is back.
     pub probe: Option<Probe>,
+    /// Our credential that is used, if we have one.
+    pub lease: Option<Lease>,
 }
 
 impl<'d, 'a> Course<'d, 'a> {
@@ -70,6 +75,7 @@ impl<'d, 'a> Course<'d, 'a> {
             decision,
             at: 0,
             retries: 0,
+            tried: Tried::default(),
             lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
             is_repeated: is_repeated(&arrival.head.headers),
@@ -81,7 +87,10 @@ impl<'d, 'a> Course<'d, 'a> {
                 leg.candidate.provider.budget.earn();
                 Ok((course, leg))
             }
-            Err(wait_us) => course.elsewhere().map_or_else(|| Err(down(wait_us)), Ok).map(|leg| (course, leg)),
+            Err(_) => match course.elsewhere() {
+                Some(leg) => Ok((course, leg)),
+                None => course.in_spite_of_rests().map(|leg| (course, leg)),
+            },
         }
     }
 
@@ -99,6 +108,16 @@ impl<'d, 'a> Course<'d, 'a> {
             return None;
         }
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(lease) = answer.bill.lease().filter(|_| matches!(status, 401 | 402 | 429)) {
+            lease.note(&mut self.tried);
+            if let Some(leg) = self.with_another_credential() {
+                return Some(leg);
+            }
+            if status != 429 {
+                // It is ours, so that the client can do nothing about it.
+                return self.after(Advice::default());
+            }
+        }
         let advice = Advice::of(status, self.app.clock.now_ms(), header)?;
         self.after(advice)
     }
@@ -119,24 +138,39 @@ impl<'d, 'a> Course<'d, 'a> {
         self.elsewhere()
     }
 
+    fn may_go_on(&self) -> bool {
+        self.is_repeatable && self.app.drain.phase() != Phase::Cutting && Instant::now() < self.deadline
+    }
+
+    /// The same candidate at once, with a credential that has not been tried and does not rest.
+    fn with_another_credential(&self) -> Option<Leg<'d>> {
+        let candidate = self.candidate();
+        if !self.may_go_on() || !candidate.provider.credentials.has_choice() {
+            return None;
+        }
+        let leg = self.leg(Duration::ZERO).ok()?;
+        self.app.metrics.note_again(&candidate.provider.config.name, "credential");
+        Some(leg)
+    }
+
     /// A cheaper candidate in the place of the one that a cap has no room for.
     ///
     /// # Errors
     /// Its upstream is known to fail.
     pub fn lower(&mut self, candidate: &'d Candidate) -> Result<Leg<'d>, Refusal> {
-        (self.lowered, self.retries) = (Some(candidate), 0);
-        self.leg(Duration::ZERO).map_err(down)
+        (self.lowered, self.retries, self.tried) = (Some(candidate), 0, Tried::default());
+        self.leg_anyway(Duration::ZERO).map_err(down)
     }
 
     /// The attempt is held for.
     pub fn note_held(&self) {
-        if self.lowered.is_some() && self.retries == 0 {
+        if self.lowered.is_some() && self.retries == 0 && self.tried == Tried::default() {
             self.app.bank.note_downgrade();
         }
     }
 
     fn after(&mut self, advice: Advice) -> Option<Leg<'d>> {
-        if !self.is_repeatable || self.app.drain.phase() == Phase::Cutting || Instant::now() >= self.deadline {
+        if !self.may_go_on() {
             return None;
         }
         self.again(advice).or_else(|| self.elsewhere())
@@ -155,7 +189,7 @@ impl<'d, 'a> Course<'d, 'a> {
         if wait > policy.wait_max || Instant::now() + wait >= self.deadline || (has_other && wait_ms > PATIENCE_MS) {
             return None;
         }
-        let leg = self.leg(wait).ok()?;
+        let leg = self.leg_anyway(wait).ok()?;
         if !candidate.provider.budget.spend() {
             self.app.metrics.note_again(&candidate.provider.config.name, "budget");
             return None;
@@ -168,7 +202,7 @@ impl<'d, 'a> Course<'d, 'a> {
     /// The next candidate whose upstream is not known to fail.
     fn elsewhere(&mut self) -> Option<Leg<'d>> {
         while self.is_repeatable && self.at < self.decision.others.len() {
-            (self.at, self.retries, self.lowered) = (self.at + 1, 0, None);
+            (self.at, self.retries, self.tried, self.lowered) = (self.at + 1, 0, Tried::default(), None);
             if let Ok(leg) = self.leg(Duration::ZERO) {
                 self.app.metrics.note_again(&leg.candidate.provider.config.name, "fallback");
                 return Some(leg);
@@ -187,14 +221,45 @@ impl<'d, 'a> Course<'d, 'a> {
         }
     }
 
+    /// The candidate that comes first of those whose credentials rest, where nobody else is there.
+    fn in_spite_of_rests(&mut self) -> Result<Leg<'d>, Refusal> {
+        let mut wait_us = u64::MAX;
+        for at in 0..=self.decision.others.len() {
+            self.at = at;
+            match self.leg_anyway(Duration::ZERO) {
+                Ok(leg) => return Ok(leg),
+                Err(longer_us) => wait_us = wait_us.min(longer_us),
+            }
+        }
+        Err(down(wait_us))
+    }
+
+    /// An attempt at the candidate, or in how many microseconds one makes sense.
     fn leg(&self, wait: Duration) -> Result<Leg<'d>, u64> {
-        let candidate = self.candidate();
-        let probe = candidate.provider.breakers.ask(&candidate.model, self.app.clock.ticks_us())?;
-        Ok(Leg { candidate, wait, probe })
+        let (candidate, now_us) = (self.candidate(), self.app.clock.ticks_us());
+        let credentials = &candidate.provider.credentials;
+        if credentials.is_empty() {
+            return self.leg_anyway(wait);
+        }
+        let lease = credentials.lease(&candidate.model, self.decision.turn, self.tried, now_us);
+        let lease = Some(lease.ok_or_else(|| credentials.wait_us(&candidate.model, now_us))?);
+        let probe = candidate.provider.breakers.ask(&candidate.model, now_us)?;
+        Ok(Leg { candidate, wait, probe, lease })
+    }
+
+    /// The same with a credential that rests, if all do.
+    fn leg_anyway(&self, wait: Duration) -> Result<Leg<'d>, u64> {
+        let (candidate, now_us) = (self.candidate(), self.app.clock.ticks_us());
+        let (model, provider) = (&candidate.model, &candidate.provider);
+        let probe = provider.breakers.ask(model, now_us)?;
+        let free = provider.credentials.lease(model, self.decision.turn, self.tried, now_us);
+        let lease = free.or_else(|| provider.credentials.lease_anyway(model, now_us));
+        Ok(Leg { candidate, wait, probe, lease })
     }
 }
 
-fn is_repeated(headers: &HeaderMap) -> bool {
+/// Whether the client's library asks again by itself.
+pub fn is_repeated(headers: &HeaderMap) -> bool {
     let count = headers.get(OWN_RETRIES).and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
     count.is_some_and(|count| count > 0)
 }

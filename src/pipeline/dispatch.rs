@@ -29,6 +29,8 @@ use crate::bank::tab::Tab;
 use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
+use crate::protocol::quota::is_exhausted;
+use crate::upstream::credentials::Lease;
 
 /// The longest time that a body may take which is sent on as it arrives, besides the wait for its answer.
 const UPLOAD_MAX: Duration = Duration::from_secs(3600);
@@ -212,7 +214,7 @@ pub async fn dispatch<'a>(
             Err(denied) => return Err(Unserved::Denied(Box::new(denied))),
         };
         course.note_held();
-        bill.probe(leg.probe.take());
+        bill.equip(leg.probe.take(), leg.lease.take());
         attempts += 1;
         let due = course.due(bill.longest());
         match attempt(app, arrival, call, &decision.requested, candidate, bill, due).await {
@@ -252,7 +254,7 @@ async fn attempt(
     due: Option<Instant>,
 ) -> Result<Answer, Box<Failure>> {
     let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
-    let parcel = match pack(arrival, call, requested, candidate, bill.output_limit()) {
+    let parcel = match pack(arrival, call, requested, candidate, &bill) {
         Ok(parcel) => parcel,
         Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
     };
@@ -265,6 +267,7 @@ async fn attempt(
 /// Ends the attempt that `answer` came of, and reads the error in it, for the client if nobody answers better.
 async fn keep(app: &App, answer: Answer) -> Result<(Tab, Option<(Parts, Bytes)>), Refusal> {
     let (head, mut body) = answer.response.into_parts();
+    let lease = answer.bill.lease().map(Lease::again);
     // An error costs nothing, so that it is settled before its body is there.
     let Some(tab) = answer.bill.close(End::Complete, &Facts::default()) else {
         return Err(End::BrokenOff.refusal());
@@ -273,6 +276,11 @@ async fn keep(app: &App, answer: Answer) -> Result<(Tab, Option<(Parts, Bytes)>)
         read = tokio::time::timeout(KEPT_WAIT, read_error(&mut body)) => read.ok().flatten(),
         () = app.drain.reached(Phase::Cutting) => None,
     };
+    if let (Some(lease), Some(body)) = (&lease, &read)
+        && is_exhausted(head.status.as_u16(), body)
+    {
+        lease.exhaust(app.clock.ticks_us());
+    }
     Ok((tab, read.map(|body| (head, body))))
 }
 

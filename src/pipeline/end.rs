@@ -1,4 +1,4 @@
-//! [`End`]: how an attempt ended, and what its client is told.
+//! [`End`]: how an attempt ended, and what its client is told then.
 
 use crate::bank::tab::STATUS_CLIENT_LEFT;
 use crate::domain::refusal::{Cause, Refusal};
@@ -56,7 +56,8 @@ impl End {
     }
 
     /// The status of a request that got no answer because of this.
-    pub(super) const fn status_without_answer(self) -> u16 {
+    #[must_use]
+    pub const fn status_without_answer(self) -> u16 {
         match self {
             Self::Complete | Self::BrokenOff | Self::Unreachable => 502,
             Self::OutOfMoney => 400,

@@ -80,6 +80,7 @@ pub async fn fly(
     let flight = Flight { answer: provider.send(request), bill, sent, deadline };
     let waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
+    bill.learn(&response);
     if response.status() == StatusCode::UNAUTHORIZED && provider.has_credential() {
         reload::doubt(app, &provider.config.name);
     }

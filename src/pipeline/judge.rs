@@ -110,7 +110,7 @@ fn case(app: &App, arrival: &Arrival, caller: &Caller, call: &Call, decision: &D
         Some(model) => model.clone(),
         None => snapshot.config.routing.tiers.get(&provider.config.name)?[0].clone()?,
     };
-    let candidate = Candidate { provider: provider.clone(), model, reason: REASON.into() };
+    let candidate = Candidate { provider: provider.clone(), model, reason: REASON.into(), trace: None };
     permit::candidate(arrival, &caller.policy, &candidate).ok()?;
     let words = excerpt(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask.spoken.ask).text;
     let text = String::from_utf8_lossy(&words);
@@ -199,9 +199,11 @@ async fn ask(app: &Arc<App>, case: Case, mut tab: Tab) -> Asked {
         Ok(bill) => bill,
         Err(denied) => return silent("not affordable", denied.tab),
     };
+    let lease = candidate.provider.credentials.lease_any(&candidate.model, app.clock.ticks_us());
+    bill.equip(None, lease);
     bill.keep_from_breakers();
     let deadline = Instant::now() + arrival.snapshot.config.routing.judge.deadline;
-    let parcel = match pack(&mut arrival, &call, &candidate.model, &candidate, bill.output_limit()) {
+    let parcel = match pack(&mut arrival, &call, &candidate.model, &candidate, &bill) {
         Ok(parcel) => parcel,
         Err(_) => return silent("failed", bill.close(End::Unreachable, &crate::protocol::facts::Facts::default())),
     };

@@ -3,6 +3,7 @@
 //! ```text
 //! arrive    the head taken apart; one config for the whole request
 //! identify  whom to answer, whom to bill             -> from here on the request has exactly one ledger entry
+//! enter     a place among the requests at once, or one in the line before them
 //! permit    what the caller's key may be used for: by the head, by the body, and by what was decided
 //! read      the body, once, bounded, scanned
 //! admit     requests and tokens a minute, requests in flight: taken here, corrected when the request is settled
@@ -23,11 +24,14 @@ pub mod identify;
 mod credential;
 mod home;
 pub mod permit;
+pub mod enter;
 pub mod read;
 pub mod decode;
 pub mod admit;
 mod choose;
+pub mod learn;
 mod conversation;
+mod equals;
 pub mod route;
 pub mod judge;
 pub mod keep;
@@ -48,6 +52,7 @@ pub mod deliver;
 pub mod tap;
 pub mod flow;
 pub mod abandon;
+pub mod pricing;
 pub mod end;
 pub mod settle;
 pub mod respond;
@@ -88,11 +93,6 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         Err(turned) => return turn_away(&app, *turned).await,
     };
     let gauge = app.metrics.in_flight.enter();
-    let Some(place) = app.requests.take() else {
-        let refusal = Refusal::new(Cause::Overloaded, "too many requests are in flight; try again shortly").after(1);
-        unidentified(&app, arrival.id, arrival.endpoint.dialect, &refusal);
-        return unheard(&app, arrival, &refusal).await;
-    };
     let (id, dialect) = (arrival.id, arrival.endpoint.dialect);
     let caller = match identify::identify(&app, &arrival) {
         Ok(caller) => caller,
@@ -101,7 +101,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place });
+    let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place: None });
     let (call, admission, mut decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
@@ -172,6 +172,7 @@ async fn prepare(
     tab: &mut Tab,
 ) -> Result<(Call, Admission, Decision), Refusal> {
     permit::head(arrival, caller)?;
+    enter::enter(app, arrival, &caller.account, tab).await?;
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
@@ -278,7 +279,7 @@ pub fn unread(app: &App, cause: Cause) {
 /// A request that is turned away by its head alone: nobody is billed, so that there is no entry, only a line and a count.
 async fn turn_away(app: &App, mut turned: TurnedAway) -> Response<Body> {
     unidentified(app, turned.id, turned.dialect, &turned.refusal);
-    read_out(app, &mut turned.body).await;
+    read_out(app, &mut turned.body, read::UNKNOWN_BODY_BYTES_MAX).await;
     respond::refuse(&turned.refusal, turned.dialect, turned.id)
 }
 
@@ -287,15 +288,17 @@ async fn unheard(app: &App, mut arrival: Arrival, refusal: &Refusal) -> Response
     if !matches!(refusal.cause, Cause::BodyTimeout | Cause::Draining)
         && let Some(body) = &mut arrival.body
     {
-        read_out(app, body).await;
+        let is_brief = matches!(refusal.cause, Cause::Unauthorized | Cause::Overloaded);
+        let bytes_max = if is_brief { read::UNKNOWN_BODY_BYTES_MAX } else { read::REFUSED_BODY_BYTES_MAX };
+        read_out(app, body, bytes_max).await;
     }
     respond::refuse(refusal, arrival.endpoint.dialect, arrival.id)
 }
 
 /// Reads what is left of a refused body, since a client in the middle of sending would see a reset and no refusal.
-async fn read_out(app: &App, body: &mut Incoming) {
+async fn read_out(app: &App, body: &mut Incoming, bytes_max: u64) {
     let silence_max = app.snapshot.load().config.server.body_timeout;
-    read::read_out(&app.drain, body, silence_max).await;
+    read::read_out(&app.drain, body, bytes_max, silence_max).await;
 }
 
 /// Tells log and metrics of a request whose caller is not known.

@@ -11,12 +11,13 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use super::arrive::Arrival;
 use super::read::{self, Call};
 use super::route::Candidate;
+use super::settle::Bill;
 use crate::config::{IncludeUsage, Upstream};
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::splice::{ChatLimit, Edit, ask_for_usage, set_model, set_output_limit, splice, splice_path};
 use crate::protocol::strip::UsageEvents;
-use crate::upstream::headers::scrub_request;
+use crate::upstream::headers::{drop_credentials, scrub_request};
 use crate::upstream::rope::{Rope, Sent};
 
 /// The price book's name for Azure, which serves the models of several makers behind one API.
@@ -41,8 +42,8 @@ struct Spliced {
     is_unpacked: bool,
 }
 
-/// Makes what is sent to `candidate` of a request that asked for the model `requested`, with the output limit that a cap
-/// imposes.
+/// Makes what is sent to `candidate` of a request that asked for the model `requested`, with the credential and the output limit
+/// of its `bill`.
 ///
 /// # Errors
 /// The body takes no limit or no other model, or the path cannot be joined to the upstream's address. Nothing can be sent then.
@@ -51,10 +52,11 @@ pub fn pack(
     call: &Call,
     requested: &str,
     candidate: &Candidate,
-    limit: Option<u64>,
+    bill: &Bill,
 ) -> Result<Parcel, Refusal> {
     let operation = arrival.endpoint.operation;
     let renames = *candidate.model != *requested;
+    let limit = bill.output_limit();
     // The hold counts on the limit, so that without it nothing may leave.
     let Some(Spliced { pieces, usage_events, is_unpacked }) = spliced(operation, call, candidate, renames, limit)
     else {
@@ -80,7 +82,12 @@ pub fn pack(
         headers.remove(CONTENT_ENCODING);
     }
     prepare(headers, operation);
-    candidate.provider.authorize(headers);
+    match bill.lease() {
+        Some(lease) => lease.authorize(headers),
+        // The client's never goes where one of ours belongs.
+        None if candidate.provider.has_credential() => drop_credentials(headers),
+        None => {}
+    }
     Ok(Parcel { request, sent, usage_events })
 }
 

@@ -28,6 +28,10 @@ const UPLOAD_BYTES_MAX: u64 = 512 << 20;
 /// Bytes of a refused body that are read and forgotten, so that the client reads the refusal instead of a reset.
 pub const REFUSED_BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// The same of somebody who is not known, or while there is too much to do: enough for nearly every prompt, and no work for a
+/// flood.
+pub const UNKNOWN_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Bytes a second that a body must keep up with over all its time, so that nobody sends one byte a minute for ever.
 const BODY_BYTES_A_SECOND_MIN: u64 = 1024;
 
@@ -112,9 +116,13 @@ pub fn cut_short(cut: Cut) -> Refusal {
 }
 
 /// Reads a refused body and forgets it.
-pub async fn read_out(drain: &Drain, body: &mut Incoming, silence_max: Duration) {
+pub async fn read_out(drain: &Drain, body: &mut Incoming, bytes_max: u64, silence_max: Duration) {
     let mut pace = Pace::new(silence_max);
-    while !body.is_end_stream() && pace.bytes <= REFUSED_BODY_BYTES_MAX {
+    // What is announced as too long is not begun with.
+    if body.size_hint().lower() > bytes_max {
+        return;
+    }
+    while !body.is_end_stream() && pace.bytes <= bytes_max {
         let Ok(Some(_)) = pace.next(drain, body).await else { return };
     }
 }

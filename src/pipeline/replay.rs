@@ -11,10 +11,10 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::arrive::Arrival;
 use super::body::Body;
+use super::pricing::Pricing;
 use super::read::Call;
 use super::respond::{Told, write_cost};
 use super::route::Candidate;
-use super::settle::Pricing;
 use crate::bank::tab::Tab;
 use crate::cache::Kept;
 use crate::domain::entry::{CacheUse, Outcome};
@@ -99,6 +99,7 @@ fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> 
         output_limit: None,
         claim: None,
         metered: None,
+        trace: None,
     };
     pricing.worth(&kept.facts, arrival.at_ms).unwrap_or_default()
 }

@@ -9,9 +9,10 @@ use http::HeaderName;
 use super::arrive::Arrival;
 use super::metered::Metered;
 use super::parcel::chat_limit;
+use super::pricing::Pricing;
 use super::read::Call;
 use super::route::Candidate;
-use super::settle::{Bill, Pricing};
+use super::settle::Bill;
 use crate::app::App;
 use crate::bank::booked::Claim;
 use crate::bank::tab::{NotOpened, Tab};
@@ -139,6 +140,7 @@ pub async fn reserve(
         output_limit: worst.and_then(|worst| worst.limit),
         claim,
         metered,
+        trace: candidate.trace.clone(),
     };
     Ok(Bill::new(debt, pricing, app.bank.clone()))
 }

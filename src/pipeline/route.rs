@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
-use super::choose;
 use super::identify::Caller;
+use super::learn::Trace;
 use super::read::Call;
+use super::{choose, equals};
 use crate::app::App;
 use crate::config::Permit;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::domain::routing::Verdict;
+use crate::domain::routing::{Rule, Verdict};
 use crate::protocol::ask::reads_json;
+use crate::upstream::credentials::Turn;
 use crate::upstream::provider::Provider;
 
 /// Where a request goes.
@@ -29,6 +31,8 @@ pub struct Decision {
     pub first: Candidate,
     /// Where it goes if that fails, in this order.
     pub others: Vec<Candidate>,
+    /// Which of our credentials it prefers.
+    pub turn: Turn,
     /// What its caller may ask for, where it goes elsewhere.
     pub whose: Whose,
     /// Where it goes since a cap has no room for its own model, and what is told if that does not help.
@@ -62,6 +66,8 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
+    /// What will be learned of the request.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// Chooses, with what a judge has said.
@@ -97,18 +103,24 @@ pub fn route(
     }
     let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
     let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
-    let (model, tier, reason) = match choice {
-        Some(choice) => (choice.model, choice.tier, choice.reason),
-        None => (requested.clone(), None, reason.into()),
+    let (model, tier, reason, trace) = match choice {
+        Some(choice) if choice.reason == Rule::Requested.name() => {
+            (choice.model, choice.tier, reason.into(), choice.trace)
+        }
+        Some(choice) => (choice.model, choice.tier, choice.reason, choice.trace),
+        None => (requested.clone(), None, reason.into(), None),
     };
-    let first = Candidate { provider: provider.clone(), model, reason };
+    let first = Candidate { provider: provider.clone(), model, reason, trace };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),
         None => others(arrival, caller, call, &first),
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
-    Ok(Decision { requested, tier, asks_judge, first, others, whose, lowered: OnceLock::new() })
+    let turn = Turn::Any;
+    let mut decision = Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() };
+    equals::share(app, arrival, caller, call, &mut decision);
+    Ok(decision)
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.
@@ -139,7 +151,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
             continue;
         }
         if *model == first.model || can_take(arrival, call, provider, model) {
-            others.push(Candidate { provider: provider.clone(), model: model.clone(), reason: "fallback".into() });
+            let (provider, model, trace) = (provider.clone(), model.clone(), first.trace.clone());
+            others.push(Candidate { provider, model, reason: "fallback".into(), trace });
         }
     }
     others
@@ -174,5 +187,8 @@ impl Candidate {
         entry.upstream = self.provider.config.name.clone();
         entry.model = self.model.clone();
         entry.reason = (*self.reason).into();
+        if let Some(trace) = &self.trace {
+            trace.note(entry);
+        }
     }
 }

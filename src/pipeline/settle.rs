@@ -5,9 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
+use hyper::body::Incoming;
+
 pub use super::end::End;
-use super::metered::Metered;
-use crate::app::Snapshot;
+use super::pricing::{Owed, Pricing};
 use crate::bank::Bank;
 use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
@@ -16,23 +18,16 @@ use crate::domain::entry::{CacheUse, Outcome};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
-use crate::domain::price::{self, Context, Model};
 use crate::domain::refusal::Refusal;
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::protocol::meter::Seen;
+use crate::upstream::balance::Busy;
 use crate::upstream::breaker::{Health, Probe};
-use crate::upstream::provider::Provider;
-
-/// Providers whose own word on the cost is the bill (PROTOCOLS: "trust reported cost").
-const REPORT_THEIR_COST: [&str; 3] = ["openrouter", "perplexity", "vercel"];
+use crate::upstream::credentials::Lease;
 
 /// Prices a request by the hour in which it ends (<https://api-docs.deepseek.com/quick_start/pricing>).
 const DEEPSEEK: &str = "deepseek";
-
-/// Bills at least so many seconds of audio (<https://console.groq.com/docs/speech-to-text>).
-const GROQ_SECONDS_MIN: u64 = 10;
-const GROQ: &str = "groq";
 
 /// The reason in the ledger of a stream that was cut.
 const CUT: &str = "metered_cut";
@@ -48,56 +43,19 @@ pub struct Bill {
     status: u16,
     /// Leave to find out whether the upstream is back.
     probe: Option<Probe>,
+    /// Our credential that is used for it, if we have one.
+    lease: Option<Lease>,
+    _busy: Option<Busy>,
     /// Whether it says nothing of how well the upstream is.
     is_kept_from_breakers: bool,
-}
-
-/// What a price depends on, kept from the request.
-#[derive(Debug)]
-pub struct Pricing {
-    /// The config and the price book that the request arrived under.
-    pub snapshot: Arc<Snapshot>,
-    /// Where it went.
-    pub provider: Arc<Provider>,
-    /// What was asked for.
-    pub operation: Operation,
-    /// The model that was sent.
-    pub model: Arc<str>,
-    /// Prompt tokens at the most.
-    pub input_bound: u64,
-    /// Whether reasoning may be billed that is never shown.
-    pub may_reason: bool,
-    /// Whether the price book says that the model thinks.
-    pub thinks: bool,
-    /// Whether the answer is streamed, so that a provider can stop in the middle of it.
-    pub is_stream: bool,
-    /// The service tier that was asked for.
-    pub service_tier: Option<Box<str>>,
-    /// Whether a scope with a cap pays: what is not known exactly costs the hold.
-    pub is_capped: bool,
-    /// The output limit that a cap imposed, in tokens.
-    pub output_limit: Option<u64>,
-    /// Leave to bill the batch whose results are fetched.
-    pub claim: Option<Claim>,
-    /// How the hold grows, where a metered cap pays for a stream.
-    pub metered: Option<Metered>,
-}
-
-/// Usage and its price.
-#[derive(Debug, Default)]
-struct Owed {
-    usage: Usage,
-    source: UsageSource,
-    cost: Option<Usd>,
-    /// The model whose rates were taken.
-    model: Option<Arc<Model>>,
 }
 
 impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        Self { debt, pricing: Box::new(pricing), bank, status: 0, probe: None, is_kept_from_breakers: false }
+        let (_busy, pricing) = (pricing.provider.begin(), Box::new(pricing));
+        Self { debt, pricing, bank, status: 0, probe: None, lease: None, _busy, is_kept_from_breakers: false }
     }
 
     /// The request is about to be sent.
@@ -111,9 +69,23 @@ impl Bill {
         self.debt.has_departed()
     }
 
-    /// The attempt is to find out whether the upstream is back.
-    pub fn probe(&mut self, probe: Option<Probe>) {
-        self.probe = probe;
+    /// The attempt is to find out whether the upstream is back, and is made with this credential.
+    pub fn equip(&mut self, probe: Option<Probe>, lease: Option<Lease>) {
+        (self.probe, self.lease) = (probe, lease);
+    }
+
+    /// Our credential that the attempt is made with.
+    #[must_use]
+    pub const fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// The upstream has answered with this head, which tells how its credential stands.
+    pub fn learn(&self, head: &Response<Incoming>) {
+        if let Some(lease) = &self.lease {
+            let now = (self.bank.now_ms(), self.bank.ticks_us());
+            lease.learn(&self.pricing.model, head.status().as_u16(), head.headers(), now);
+        }
     }
 
     /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.
@@ -249,6 +221,7 @@ impl Bill {
         let version = self.pricing.snapshot.book.version();
         let price = owed.model.as_ref().map(|model| self.bank.price_ref(&version, model));
         let unanswered = self.status == 0;
+        self.pricing.learn(end, self.status, facts, self.bank.now_ms());
         let booked = self.pricing.claim.as_mut().filter(|_| facts.batch && owed.source == UsageSource::Reported);
         let reason = match end {
             End::OutOfMoney => Some(CUT.into()),
@@ -356,70 +329,6 @@ impl Bill {
     fn priced_at_ms(&self) -> u64 {
         let is_by_end = &*self.pricing.provider.config.provider == DEEPSEEK;
         if is_by_end { self.bank.now_ms() } else { self.debt.at_ms() }
-    }
-}
-
-impl Pricing {
-    /// What an answer would cost whose provider bills it at `at_ms`; `None` where a part of it has no price.
-    #[must_use]
-    pub fn worth(&self, facts: &Facts, at_ms: u64) -> Option<Usd> {
-        if self.operation.is_free() { Some(Usd::ZERO) } else { self.reported(facts, at_ms).cost }
-    }
-
-    fn reported(&self, facts: &Facts, at_ms: u64) -> Owed {
-        let mut usage = facts.usage.clone().unwrap_or_default();
-        // What only the total tells was generated, where anything is.
-        let untold = if self.operation.generates() { &mut usage.output } else { &mut usage.input };
-        *untold = untold.saturating_add(facts.untold_tokens);
-        if facts.grounding_queries > 0 {
-            usage.add_server_tool("web_search_queries", facts.grounding_queries);
-        }
-        if usage.seconds > 0 && &*self.provider.config.provider == GROQ {
-            usage.seconds = usage.seconds.max(GROQ_SECONDS_MIN);
-        }
-        let source = UsageSource::Reported;
-        let model = self.model(facts.served_model.as_deref());
-        if let Some(cost) = facts.reported_cost.filter(|_| self.reports_cost()) {
-            let cost = Some(cost.plus(facts.reported_cost_elsewhere.unwrap_or_default()));
-            return Owed { usage, source, cost, model: None };
-        }
-        let cost = match facts.calls.is_empty() {
-            true => self.charge(model.as_deref(), &usage, facts, at_ms),
-            false => facts
-                .calls
-                .iter()
-                .map(|call| match &call.model {
-                    Some(name) => self.charge(self.model(Some(name)).as_deref(), &call.usage, facts, at_ms),
-                    None => self.charge(model.as_deref(), &call.usage, facts, at_ms),
-                })
-                .sum(),
-        };
-        Owed { usage, source, cost, model }
-    }
-
-    fn model(&self, served: Option<&str>) -> Option<Arc<Model>> {
-        self.snapshot.book.find(&self.provider.config.provider, served, &self.model)
-    }
-
-    /// What `usage` costs; `None` as soon as a part of it has no price.
-    fn charge(&self, model: Option<&Model>, usage: &Usage, facts: &Facts, at_ms: u64) -> Option<Usd> {
-        if self.provider.config.free {
-            return Some(Usd::ZERO);
-        }
-        let context = Context {
-            at_ms,
-            service_tier: if facts.batch { Some("batch") } else { facts.service_tier.as_deref() },
-            requested_service_tier: self.service_tier.as_deref(),
-            geo: facts.geo.as_deref(),
-            speed: facts.speed.as_deref(),
-            residency: self.provider.residency(),
-        };
-        let charge = price::charge(model?.row(), usage, &context).ok()?;
-        charge.unpriced.is_empty().then_some(charge.cost)
-    }
-
-    fn reports_cost(&self) -> bool {
-        REPORT_THEIR_COST.contains(&&*self.provider.config.provider)
     }
 }
 

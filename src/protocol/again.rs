@@ -48,7 +48,8 @@ pub const fn backoff_ms(nth: u32, dice: u64) -> u64 {
     dice % (1 + if doubled < WAIT_MS_MAX { doubled } else { WAIT_MS_MAX })
 }
 
-fn after_ms<'h>(now_ms: u64, header: &impl Fn(&str) -> Option<&'h str>) -> Option<u64> {
+/// After how many milliseconds an upstream wants to be asked again, if it says so.
+pub fn after_ms<'h>(now_ms: u64, header: &impl Fn(&str) -> Option<&'h str>) -> Option<u64> {
     if let Some(wait_ms) = header("retry-after-ms").and_then(|text| thousandths(text.trim())) {
         return Some(wait_ms / 1000);
     }

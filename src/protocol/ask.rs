@@ -16,6 +16,7 @@ use crate::domain::features::Features;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 
+mod calls;
 mod collect;
 mod kinds;
 mod notes;
@@ -27,6 +28,7 @@ mod values;
 
 pub(super) use kinds::runs_at_client;
 
+pub use calls::CallSpan;
 use collect::Collector;
 pub use spoken::Spoken;
 use tables::Table;
@@ -96,6 +98,12 @@ pub struct Ask {
     pub rare_effort: bool,
     /// Results of tools in the last turn, in order; at most 64.
     pub tool_results: Vec<ToolResult>,
+    /// The last calls of tools in the whole conversation, the latest at the end; at most six.
+    pub calls: Vec<CallSpan>,
+    /// Where the declarations of tools stand.
+    pub tools_at: Option<Range<usize>>,
+    /// Where it stands what form the answer must have.
+    pub format_at: Option<Range<usize>>,
     /// Sizes and kinds.
     pub features: Features,
     /// Where the last human ask stands, and what it stands in.

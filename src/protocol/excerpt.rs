@@ -90,7 +90,8 @@ pub fn traits_of(rope: &[Bytes], ask: &Ask) -> Traits {
 }
 
 /// The bytes at a span, copied only where they arrived in pieces.
-fn slice<'a>(rope: &'a [Bytes], span: &Range<usize>) -> Option<Cow<'a, [u8]>> {
+#[must_use]
+pub fn slice<'a>(rope: &'a [Bytes], span: &Range<usize>) -> Option<Cow<'a, [u8]>> {
     let (mut at, mut joined) = (0, Vec::new());
     for piece in rope {
         let (start, end) = (at, at + piece.len());

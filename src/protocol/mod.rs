@@ -18,6 +18,7 @@ pub mod error_body;
 pub mod sse;
 mod counts;
 pub mod again;
+pub mod quota;
 pub mod facts;
 mod shape;
 mod gather;

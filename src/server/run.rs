@@ -142,6 +142,7 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     control.abort();
     ticking.abort();
     telling.abort();
+    app.keep_lessons();
     let closed = app.bank.close().await;
     let keeping = app.clone();
     // It waits for a thread, which an async worker must not.
@@ -175,7 +176,11 @@ async fn tick(app: Arc<App>) {
         app.bank.tick();
         let looking = app.clone();
         // It may write a file.
-        let _looked = tokio::task::spawn_blocking(move || looking.look_at_caps()).await;
+        let _looked = tokio::task::spawn_blocking(move || {
+            looking.look_at_caps();
+            looking.keep_lessons();
+        })
+        .await;
     }
 }
 

@@ -14,6 +14,7 @@ use super::codec::{
     take_start,
 };
 use super::key_codec::{put_key_state, take_key_state};
+use super::lesson_codec::{put_lessons, take_lessons};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Start};
 use super::totals::{Total, Totals};
 use super::wire::{Put, Take};
@@ -21,12 +22,13 @@ use crate::domain::account::Scope;
 use crate::domain::entry::{Attempt, CacheUse, Entry, FEATURE_BYTES, Outcome};
 use crate::domain::ids::{AttemptId, RequestId};
 use crate::domain::key::KeyBook;
+use crate::domain::lesson::Lessons;
 use crate::domain::money::Usd;
 use crate::domain::tokens::{Usage, UsageSource};
 
 /// The version in which snapshots are written today. The first one knew no credits and dropped no files, the second no keys
-/// and no top-ups.
-const VERSION: u8 = 3;
+/// and no top-ups, the third nothing of routes.
+const VERSION: u8 = 4;
 
 /// A request that was dispatched and has no entry yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +56,8 @@ pub struct Books {
     pub keys: KeyBook,
     /// By how much total caps were raised.
     pub top_ups: BTreeMap<Scope, Usd>,
+    /// What was learned of routes.
+    pub lessons: Lessons,
     /// The requests whose entries came after the last snapshot.
     seen: HashSet<RequestId>,
 }
@@ -175,6 +179,10 @@ impl Books {
                 *sum = sum.plus(top_up.amount);
                 None
             }
+            Record::Lesson(lesson) => {
+                self.lessons.apply(&lesson);
+                None
+            }
             Record::Reloaded(_) => None,
         }
     }
@@ -222,6 +230,7 @@ impl Books {
             put_scope(&mut put, scope);
             put.amount(sum.pico());
         }
+        put_lessons(&mut put, &self.lessons);
     }
 
     /// Reads books and the time at which they were written down.
@@ -246,6 +255,9 @@ impl Books {
             books.keys = KeyBook(take.list(key)?.into_iter().collect());
             let top_up = |take: &mut Take<'_>| Ok((take_scope(take)?, Usd::from_pico(take.amount()?)));
             books.top_ups = take.list(top_up)?.into_iter().collect();
+        }
+        if version >= 4 {
+            books.lessons = take_lessons(&mut take)?;
         }
         take.end()?;
         Ok((books, made_ms))

@@ -14,6 +14,7 @@ use super::adjust_codec::{
 };
 use super::entry_codec::{put_entry, take_entry};
 use super::key_codec::{put_key_event, take_key_event};
+use super::lesson_codec::{put_lesson, take_lesson};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Reloaded, Start, Unsettled};
 use super::wire::{Put, Take};
 use crate::domain::account::{Account, Scope, Tag};
@@ -21,6 +22,7 @@ use crate::domain::adjustment::{Adjustment, TopUp};
 use crate::domain::entry::{CacheUse, Entry, Outcome, Tier};
 use crate::domain::ids::{AttemptId, RequestId};
 use crate::domain::key::KeyEvent;
+use crate::domain::lesson::Lesson;
 use crate::domain::money::Usd;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::tokens::UsageSource;
@@ -36,6 +38,7 @@ const ADJUSTMENT: u8 = 7;
 const KEY: u8 = 8;
 const DROPPED: u8 = 9;
 const TOP_UP: u8 = 10;
+const LESSON: u8 = 11;
 const RELOADED: u8 = 12;
 
 /// The version in which every kind is written today.
@@ -93,6 +96,8 @@ pub enum Line<'a> {
     Key(&'a KeyEvent),
     /// A total cap was raised.
     TopUp(&'a TopUp),
+    /// Something was learned of a route.
+    Lesson(&'a Lesson),
     /// Another config came into force.
     Reloaded(&'a Reloaded),
 }
@@ -110,6 +115,7 @@ impl<'a> From<&'a Record> for Line<'a> {
             Record::Dropped(dropped) => Self::Dropped(dropped),
             Record::Key(event) => Self::Key(event),
             Record::TopUp(top_up) => Self::TopUp(top_up),
+            Record::Lesson(lesson) => Self::Lesson(lesson),
             Record::Reloaded(reloaded) => Self::Reloaded(reloaded),
         }
     }
@@ -129,6 +135,7 @@ impl Line<'_> {
             Self::Dropped(dropped) => dropped.at_ms,
             Self::Key(event) => event.at_ms,
             Self::TopUp(top_up) => top_up.at_ms,
+            Self::Lesson(lesson) => lesson.at_ms,
             Self::Reloaded(reloaded) => reloaded.at_ms,
         }
     }
@@ -180,6 +187,10 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
             put.raw(&[TOP_UP, VERSION]);
             put_top_up(&mut put, top_up);
         }
+        Line::Lesson(lesson) => {
+            put.raw(&[LESSON, VERSION]);
+            put_lesson(&mut put, lesson);
+        }
         Line::Reloaded(reloaded) => {
             put.raw(&[RELOADED, VERSION]);
             put_reloaded(&mut put, reloaded);
@@ -191,7 +202,7 @@ pub fn encode(line: Line<'_>, bytes: &mut Vec<u8>) {
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     let mut take = Take(bytes);
     let [kind, version] = take.raw()?;
-    if !matches!(kind, OPEN..=TOP_UP | RELOADED) {
+    if !matches!(kind, OPEN..=RELOADED) {
         return Err(CodecError::UnknownKind(kind));
     }
     if version != VERSION {
@@ -207,6 +218,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         DROPPED => Record::Dropped(take_dropped(&mut take)?),
         KEY => Record::Key(Box::new(take_key_event(&mut take)?)),
         TOP_UP => Record::TopUp(Box::new(take_top_up(&mut take)?)),
+        LESSON => Record::Lesson(take_lesson(&mut take)?),
         RELOADED => Record::Reloaded(Box::new(take_reloaded(&mut take)?)),
         _ => Record::Unsettled(Unsettled {
             at_ms: take.number()?,

@@ -34,6 +34,7 @@ use super::writer::Writer;
 use crate::domain::account::Scope;
 use crate::domain::entry::Entry;
 use crate::domain::key::KeyBook;
+use crate::domain::lesson::Lessons;
 use crate::domain::money::Usd;
 
 /// How long the clerk waits before it looks again whether its record is durable.
@@ -82,6 +83,8 @@ pub struct Recovered {
     pub keys: KeyBook,
     /// By how much total caps were raised.
     pub top_ups: BTreeMap<Scope, Usd>,
+    /// What was learned of routes.
+    pub lessons: Lessons,
     /// The process that opened the journal before.
     pub last_start: Option<Start>,
     /// What an interrupted write had left, and is gone now.
@@ -110,6 +113,7 @@ impl Journal {
             rates: books.rates.values().cloned().collect(),
             keys: books.keys.clone(),
             top_ups: books.top_ups.clone(),
+            lessons: books.lessons.clone(),
             last_start: books.start.clone(),
             cut,
         };

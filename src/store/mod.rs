@@ -16,6 +16,7 @@ pub mod codec;
 mod entry_codec;
 mod adjust_codec;
 mod key_codec;
+mod lesson_codec;
 mod frame;
 mod segment;
 pub mod totals;

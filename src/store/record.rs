@@ -12,6 +12,7 @@ use crate::domain::adjustment::{Adjustment, TopUp};
 use crate::domain::entry::{Entry, Outcome};
 use crate::domain::ids::AttemptId;
 use crate::domain::key::KeyEvent;
+use crate::domain::lesson::Lesson;
 use crate::domain::money::Usd;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::tokens::UsageSource;
@@ -39,6 +40,8 @@ pub enum Record {
     Key(Box<KeyEvent>),
     /// A total cap was raised.
     TopUp(Box<TopUp>),
+    /// Something was learned of a route.
+    Lesson(Lesson),
     /// Another config came into force.
     Reloaded(Box<Reloaded>),
 }
@@ -157,6 +160,7 @@ impl Record {
             Self::Dropped(dropped) => dropped.at_ms,
             Self::Key(event) => event.at_ms,
             Self::TopUp(top_up) => top_up.at_ms,
+            Self::Lesson(lesson) => lesson.at_ms,
             Self::Reloaded(reloaded) => reloaded.at_ms,
         }
     }

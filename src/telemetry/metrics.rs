@@ -18,6 +18,8 @@ use crate::domain::tokens::Usage;
 pub struct Metrics {
     /// Requests between arrival and settlement.
     pub in_flight: Gauge,
+    /// Requests that wait for a place.
+    pub waiting: Gauge,
     /// Open connections of clients.
     pub connections: Gauge,
     /// Records that wait to be written to the journal.
@@ -48,6 +50,7 @@ pub struct Metrics {
     pub keep_alives: Counter,
     rate_limited: Mutex<Family<u64>>,
     again: Mutex<Family<u64>>,
+    queued: Mutex<Family<u64>>,
     judged: Mutex<Family<u64>>,
     started_ms: u64,
     entries: Mutex<Entries>,
@@ -101,6 +104,7 @@ impl Metrics {
         Self {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            waiting: Gauge::default(),
             journal_lag: Gauge::default(),
             journal_unsynced_bytes: Gauge::default(),
             journal_failed: Gauge::default(),
@@ -116,6 +120,7 @@ impl Metrics {
             keep_alives: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
             again: Mutex::new(Family::new(&["upstream", "kind"])),
+            queued: Mutex::new(Family::new(&["team", "how"])),
             judged: Mutex::new(Family::new(&["result"])),
             started_ms,
             entries: Mutex::new(Entries::new()),
@@ -136,6 +141,12 @@ impl Metrics {
     /// as `budget`, a retry that was not made because too many are.
     pub fn note_again(&self, upstream: &str, kind: &str) {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
+    }
+
+    /// Counts a request that found no place among those at once: whether it was `served` after a wait, came too `late`, or found
+    /// the line `full`.
+    pub fn note_queued(&self, team: Option<&str>, how: &str) {
+        *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
     }
 
     /// Counts a question to a judge, by what came of it.
@@ -159,6 +170,8 @@ impl Metrics {
         let again =
             counter("tollgate_attempts_again_total", "Attempts after the first, and retries that were left out");
         write_counts(again, &lock(&self.again), &mut out);
+        let queued = counter("tollgate_queued_total", "Requests that found no place at once, and what became of them");
+        write_counts(queued, &lock(&self.queued), &mut out);
         let judged =
             counter("tollgate_judge_total", "Questions to a judge of how hard a request is, by what came of it");
         write_counts(judged, &lock(&self.judged), &mut out);
@@ -173,6 +186,7 @@ impl Metrics {
         let gauge =
             |name, help, value: i64, out: &mut String| Title { name, kind: "gauge", help }.write_alone(value, out);
         gauge("tollgate_in_flight", "Requests between arrival and settlement", self.in_flight.get(), out);
+        gauge("tollgate_waiting", "Requests that wait for a place in flight", self.waiting.get(), out);
         gauge("tollgate_cache_answers", "Answers in the cache", self.cache_answers.get(), out);
         gauge("tollgate_cache_bytes", "Bytes of the answers in the cache", self.cache_bytes.get(), out);
         gauge("tollgate_connections", "Open connections of clients", self.connections.get(), out);

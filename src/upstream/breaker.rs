@@ -106,6 +106,17 @@ impl Breakers {
         }
     }
 
+    /// Whether an attempt may be made at `now_us`; who asks makes none.
+    #[must_use]
+    pub fn lets_through(&self, model: &str, now_us: u64) -> bool {
+        if self.troubled.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        let models = self.lock();
+        let open_until_us = models.get(model).and_then(|breaker| breaker.open_until_us);
+        open_until_us.is_none_or(|until_us| until_us <= now_us)
+    }
+
     /// Counts how an attempt went that has ended, or has been answered, at `now_us`.
     pub fn note(&self, model: &Arc<str>, health: Health, now_us: u64) {
         let is_quiet = self.troubled.load(Ordering::Relaxed) == 0;

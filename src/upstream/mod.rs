@@ -7,4 +7,6 @@ pub mod headers;
 pub mod rope;
 pub mod budget;
 pub mod breaker;
+pub mod balance;
+pub mod credentials;
 pub mod provider;

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
+use super::balance::{Busy, Load};
 use super::breaker::Breakers;
 use super::budget::Budget;
 use super::client::{Client, ClientOptions, ResponseFuture};
-use super::headers::{API_KEY, KEY_PREFIX, X_API_KEY, X_GOOG_API_KEY, drop_credentials, query_without_key};
+use super::credentials::Credentials;
+use super::headers::{API_KEY, KEY_PREFIX, X_API_KEY, X_GOOG_API_KEY, query_without_key};
 use super::rope::Rope;
-use crate::config::Upstream;
+use crate::config::{ApiKey, Upstream};
 use crate::domain::operation::Dialect;
 
 /// The price book's name for Azure, whose key stands in a header of its own.
@@ -25,9 +27,12 @@ pub struct Provider {
     /// Which of its models fail.
     pub breakers: Arc<Breakers>,
     /// How many requests may be sent again.
-    pub budget: Budget,
+    pub budget: Arc<Budget>,
+    /// Its credentials.
+    pub credentials: Credentials,
+    /// How busy it is, where it has equals.
+    pub load: Arc<Load>,
     client: Client,
-    credential: Option<(HeaderName, HeaderValue)>,
 }
 
 /// Why a request cannot be addressed.
@@ -41,7 +46,7 @@ impl Provider {
     /// A certificate or key that cannot be used, or the credential cannot stand in a header.
     pub fn new(config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let client = Client::new(options(&config), &config.base_url, &config.way)?;
-        Self::over(client, config)
+        Self::over(client, config, None)
     }
 
     /// The same upstream with another `config`, over the connections that there are if it is reached as before.
@@ -51,36 +56,62 @@ impl Provider {
     pub fn renewed(&self, config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let reached = |config: &Upstream| (options(config), config.base_url.clone(), config.way.clone());
         match reached(&self.config) == reached(&config) {
-            true => Self::over(self.client.clone(), config),
+            true => Self::over(self.client.clone(), config, Some(self)),
             false => Self::new(config),
         }
     }
 
-    fn over(client: Client, config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let credential = config.api_key.as_ref().map(|key| credential(&config, key.expose())).transpose()?;
-        let breakers = Arc::new(Breakers::new(config.name.clone(), config.breaking));
-        let budget = Budget::new(config.retries.budget_percent);
-        Ok(Self { config, breakers, budget, client, credential })
+    /// What was found out of the same upstream `before` stays known.
+    fn over(
+        client: Client,
+        config: Arc<Upstream>,
+        before: Option<&Self>,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let key = |key: &ApiKey| {
+            let header = credential(&config, key.secret.expose())?;
+            Ok::<_, http::header::InvalidHeaderValue>((header, key.secret.origin().into(), key.weight))
+        };
+        let (sharing, keys) = (&config.sharing, config.api_keys.iter().map(key).collect::<Result<Vec<_>, _>>()?);
+        let known = before.map(|before| &before.credentials);
+        let credentials = Credentials::new(&config.name, keys, sharing.balance, sharing.cooldown, known);
+        let breakers = match before.filter(|before| before.config.breaking == config.breaking) {
+            Some(before) => before.breakers.clone(),
+            None => Arc::new(Breakers::new(config.name.clone(), config.breaking)),
+        };
+        let percent = config.retries.budget_percent;
+        let budget = match before.filter(|before| before.config.retries.budget_percent == percent) {
+            Some(before) => before.budget.clone(),
+            None => Arc::new(Budget::new(percent)),
+        };
+        let load = match before.filter(|before| before.config.sharing.weight == sharing.weight) {
+            Some(before) => before.load.clone(),
+            None => Arc::new(Load::new(sharing.weight)),
+        };
+        Ok(Self { config, breakers, budget, credentials, load, client })
     }
 
     /// Whether it has a credential of its own, so that a client's never reaches it.
     #[must_use]
     pub const fn has_credential(&self) -> bool {
-        self.credential.is_some()
+        !self.credentials.is_empty()
+    }
+
+    /// Whether an attempt for `model` makes sense: it is not known to fail, and a credential does not rest.
+    #[must_use]
+    pub fn is_open(&self, model: &str, now_us: u64) -> bool {
+        self.breakers.lets_through(model, now_us) && self.credentials.wait_us(model, now_us) == 0
+    }
+
+    /// That the upstream works at a request, for its equals.
+    #[must_use]
+    pub fn begin(&self) -> Option<Busy> {
+        self.config.sharing.group.as_ref().map(|_| self.load.begin())
     }
 
     /// See [`Upstream::residency`].
     #[must_use]
     pub fn residency(&self) -> Option<&str> {
         self.config.residency()
-    }
-
-    /// Puts our credential in place of the client's, if we have one.
-    pub fn authorize(&self, headers: &mut HeaderMap) {
-        if let Some((name, value)) = &self.credential {
-            drop_credentials(headers);
-            headers.insert(name.clone(), value.clone());
-        }
     }
 
     /// The address of `path` (with its query) here.

@@ -122,7 +122,8 @@ async fn entry(world: &World, case: &str) -> Entry {
     assert_eq!((attempt.outcome, attempt.cost, attempt.status), (entry.outcome, entry.cost, close.status), "{case}");
     assert!(!entry.overrun && entry.cost.is_some(), "{case}: {entry:?}");
     until("all places are given back", || {
-        let used = [&world.app.requests, &world.app.drains, &world.app.body_memory].map(|gate| gate.used());
+        let gates = [&world.app.drains, &world.app.body_memory].map(|gate| gate.used());
+        let used = [world.app.requests.used(), gates[0], gates[1]];
         used == [0; 3] && world.app.metrics.in_flight.get() == 0
     })
     .await;

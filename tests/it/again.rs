@@ -17,7 +17,8 @@ use crate::world::{self, Answer, World};
 
 const WHOLE: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}]}"#;
 const JSON: &str = "content-type: application/json\r\n";
-const GOOD: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
+/// A whole answer of OpenAI's.
+pub const GOOD: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
 
 /// The config of another upstream for the same models, asked when the first has failed.
 pub fn backup(address: SocketAddr) -> String {

@@ -215,14 +215,14 @@ async fn connections_beyond_the_limit_are_closed_at_once_and_operators_get_in() 
 
 #[tokio::test]
 async fn requests_beyond_the_limit_are_told_to_come_again() {
-    let world = World::start("server.in_flight_max = 1").await;
+    let world = World::start("server.in_flight_max = 1\nserver.queue_max = 0").await;
     let mut request = world.post("/v1/chat/completions", CHAT.replace("\"messages\"", "\"stream\":true,\"messages\""));
     request.headers_mut().insert("x-mock-gate", "first".parse().unwrap());
     let first = world.open(request).await;
     for (dialect, path) in super::raw::PATHS {
         let answer = world.send(world.post(path, CHAT)).await;
         check_refusal(dialect, &answer, 503);
-        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(answer.header("retry-after"), "5");
     }
     world.mock.gate("first").open();
     http_body_util::BodyExt::collect(first.into_body()).await.expect("the first answer breaks off");

@@ -154,7 +154,7 @@ impl World {
         let at_ms = self.now_ms() - dice.roll(2) * dice.roll(50_000);
         let id = self.app.mint.request_id(at_ms);
         let entry = Entry { id, at_ms, account, ..Entry::blank() };
-        let presence = Presence { gauge: self.app.metrics.in_flight.enter(), place: self.app.requests.take().unwrap() };
+        let presence = Presence { gauge: self.app.metrics.in_flight.enter(), place: self.app.requests.take() };
         self.attempt(Tab::new(self.app.bank.clone(), Box::new(entry), 0, presence), dice).await;
     }
 

@@ -338,13 +338,13 @@ fn a_key_is_billed_to_its_own_team_or_to_that_of_its_user() {
 #[test]
 fn without_a_file_providers_are_served_with_the_keys_in_the_environment() {
     let config = Config::builtin(&env(&[("OPENAI_API_KEY", "sk-canary"), ("GEMINI_API_KEY", "")])).unwrap();
-    let keys: Vec<_> = config.upstreams.iter().map(|up| (&*up.name, up.api_key.is_some())).collect();
+    let keys: Vec<_> = config.upstreams.iter().map(|up| (&*up.name, !up.api_keys.is_empty())).collect();
     assert_eq!(keys, [("openai", true), ("anthropic", false), ("gemini", false)]);
     assert_eq!(config.server.anonymous, Anonymous::Loopback);
     assert_eq!(config.upstream("gemini").unwrap().dialect, Dialect::Gemini);
     let filed = Config::parse("", "t", &env(&[("ANTHROPIC_API_KEY", "sk-canary")])).unwrap();
     assert_eq!(filed.server.anonymous, Anonymous::Off);
-    assert!(filed.upstream("anthropic").unwrap().api_key.is_some());
+    assert!(!filed.upstream("anthropic").unwrap().api_keys.is_empty());
     assert_eq!(parsed("[upstreams.deepseek]\nbase_url = \"http://d\"").upstreams.len(), 1);
 }
 

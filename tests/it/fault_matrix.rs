@@ -76,7 +76,7 @@ const MATRIX: [Row; 28] = [
     passing("dns", 502),
     passing("tls", 502),
     lost("400", 400, Some(1), false),
-    lost("401", 401, Some(1), false),
+    row("401", [Gets::Status(401); 2], [Gets::Good; 2], Some(1), false),
     lost("404", 404, Some(1), false),
     row("reset-before", [Gets::Status(502); 2], [Gets::Lost; 2], None, false),
     lost("hang", 504, Some(1), true),

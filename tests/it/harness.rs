@@ -70,7 +70,7 @@ fn config_of(text: &str, folder: &Path) -> String {
 impl House {
     /// A place among the requests in flight.
     pub fn presence(&self) -> Presence {
-        Presence { gauge: self.app.metrics.in_flight.enter(), place: self.app.requests.take().unwrap() }
+        Presence { gauge: self.app.metrics.in_flight.enter(), place: self.app.requests.take() }
     }
 
     /// Lets `entry`, without attempts of its own, run through the bank with one attempt that ends as `closing`.

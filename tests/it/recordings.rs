@@ -196,7 +196,7 @@ async fn pass(world: &World, fake: &Fake, index: usize, case: &Case) -> Result<S
 
 /// Why an answer is not kept that somebody else could get: it is no whole text that ended by itself.
 fn is_kept_for_nobody(record: &Value) -> bool {
-    const SIGNS: [&str; 23] = [
+    const SIGNS: [&str; 26] = [
         "tool_use",
         "\"tool_calls\":[{",
         "\"tool_calls\": [",
@@ -221,6 +221,9 @@ fn is_kept_for_nobody(record: &Value) -> bool {
         "\"finishReason\": 1",
         "\"finishReason\":1",
         "\"finish_reason\": 1",
+        "\"finishReason\": 2",
+        "finishMessage",
+        "response.compaction",
     ];
     let (body, asked) = (record["response_body"].as_str().unwrap(), record["request_body"].as_str().unwrap());
     // Some do not say that a stream is over.

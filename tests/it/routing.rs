@@ -154,7 +154,7 @@ fn agent(turns: usize) -> String {
             messages.push(match (turn + 1) % 4 {
                 0 => r#"{"role":"assistant","content":[{"type":"text","text":"Done."}]}"#.to_owned(),
                 _ => format!(
-                    r#"{{"role":"assistant","content":[{{"type":"tool_use","id":"t{}","name":"Read","input":{{}}}}]}}"#,
+                    r#"{{"role":"assistant","content":[{{"type":"tool_use","id":"t{}","name":"Read","input":{{"file":{turn}}}}}]}}"#,
                     turn + 1
                 ),
             });

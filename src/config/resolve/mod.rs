@@ -74,6 +74,7 @@ pub(super) mod words {
     use super::super::cache::{CacheMode, CacheScope};
     use super::super::connections::ProxyUse;
     use super::super::parts::{Anonymous, IncludeUsage, LogFormat, LogLevel, OnClientAbort, UnknownPaths};
+    use super::super::resilience::Balance;
     use crate::domain::cap::Enforcement;
     use crate::domain::entry::Tier;
     use crate::domain::operation::Dialect;
@@ -107,6 +108,8 @@ pub(super) mod words {
     pub(in super::super) const CACHE_SCOPE: [(&str, CacheScope); 3] =
         [("key", CacheScope::Key), ("team", CacheScope::Team), ("shared", CacheScope::Shared)];
     pub(in super::super) const PROXY: [(&str, ProxyUse); 2] = [("env", ProxyUse::Environment), ("off", ProxyUse::Off)];
+    pub(in super::super) const BALANCE: [(&str, Balance); 2] =
+        [("least-busy", Balance::LeastBusy), ("weighted", Balance::Weighted)];
     pub(in super::super) const DIALECT: [(&str, Dialect); 3] =
         [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)];
 }

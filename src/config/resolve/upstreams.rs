@@ -32,7 +32,7 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         section.complain_whole("the name stands in the path /u/NAME/, so it takes only letters, digits, - _ and .");
     }
     let preset = preset_of(section);
-    let api_key = vault.secret(section, "api_key");
+    let api_keys = resilience::api_keys(section, vault);
     let models = globs(section, preset);
     let dialect = section.text("dialect").map(|_| section.choice("dialect", &DIALECT, Dialect::OpenAi));
     let provider = section.text("provider").map(Arc::from);
@@ -54,7 +54,7 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         name: name.into(),
         dialect,
         base_url,
-        api_key,
+        api_keys,
         models,
         include_usage,
         provider,
@@ -69,6 +69,7 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         pool_max_idle,
         retries: resilience::retries(section),
         breaking: resilience::breaking(section),
+        sharing: resilience::sharing(section),
     })
 }
 

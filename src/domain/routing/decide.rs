@@ -141,8 +141,8 @@ pub fn decide(case: &Case<'_>, evidence: &Evidence, policy: &Policy, lineup: &Li
         return table.cheapest();
     }
     let (tier, rule) = table.judge(evidence);
-    if let Some(failed) = evidence.failed {
-        return table.escalate(failed);
+    if let Some(tier) = evidence.failed.and_then(|failed| table.above(failed)) {
+        return table.escalate(tier);
     }
     let found = match table.home(evidence) {
         Some(home) => table.move_on(evidence, &home, tier, rule),
@@ -259,13 +259,17 @@ impl<'a> Table<'a> {
         self.policy.clamped(self.case.floor.map_or(tier, |floor| tier.max(floor)))
     }
 
-    /// Rule 8: one tier up, whatever that costs.
-    fn escalate(&self, failed: Tier) -> Result<Decision, NoCandidate> {
+    /// The tier above one that has failed, if there is one and it is allowed.
+    fn above(&self, failed: Tier) -> Option<Tier> {
         let next = match failed {
             Tier::Simple => Tier::Medium,
             Tier::Medium | Tier::Complex => Tier::Complex,
         };
-        let tier = self.clamped(next);
+        Some(self.clamped(next)).filter(|next| *next > failed)
+    }
+
+    /// Rule 8: one tier up, whatever that costs.
+    fn escalate(&self, tier: Tier) -> Result<Decision, NoCandidate> {
         match self.walk(tier, None) {
             Ok((contender, _)) => Ok(self.told(contender, Some(tier), Rule::Escalated, Usd::ZERO)),
             Err(lack) if self.case.is_auto => Err(NoCandidate(lack)),

@@ -233,6 +233,10 @@ fn housekeeping_is_cheap_and_failure_goes_up() {
     let failed = |tier| scene(HAIKU).judged(Tier::Simple).with(|it| it.evidence.failed = Some(tier));
     check(&failed(Tier::Simple), SONNET, Rule::Escalated);
     check(&failed(Tier::Medium), OPUS, Rule::Escalated);
+    // There is nothing above, or it is not allowed.
+    check(&failed(Tier::Complex), HAIKU, Rule::Tier);
+    let capped = scene(OPUS).judged(Tier::Simple).with(|it| it.policy.ceiling = Some(Tier::Medium));
+    check(&capped.with(|it| it.evidence.failed = Some(Tier::Medium)), HAIKU, Rule::Tier);
     check(&scene(OPUS).judged(Tier::Simple).with(|it| it.is_bulk = true), OPUS, Rule::Bulk);
 }
 

@@ -3,6 +3,7 @@
 //! Values inside a block, a message or a tool come before the end of it, in any order: they are noted, and judged
 //! at the end. A kind that is not known counts as a document, whose size nobody can tell, never as nothing.
 
+use super::calls::Recent;
 use super::kinds::{self, ItemKind, Kind};
 use super::notes::{BlockNote, ToolNote, TurnNote, UsageNote, replace};
 use super::spoken::Role;
@@ -30,6 +31,7 @@ pub(super) struct Collector {
     blocks: [BlockNote; 2],
     tool: ToolNote,
     turns: Turns,
+    recent: Recent,
     /// Names of the output limit that were seen, as bits.
     limits: u8,
     limit_is_odd: bool,
@@ -64,6 +66,7 @@ impl Collector {
             blocks: Default::default(),
             tool: ToolNote::default(),
             turns: Turns::default(),
+            recent: Recent::default(),
             limits: 0,
             limit_is_odd: false,
             has_settings: false,
@@ -83,6 +86,7 @@ impl Collector {
             ask.output_limit = None;
         }
         ask.tool_results = self.turns.results();
+        ask.calls = self.recent.take();
         ask.parallel_tools |= self.turns.are_parallel();
         let features = &mut ask.features;
         features.bytes = values::size(bytes);
@@ -147,6 +151,8 @@ impl Collector {
             // A recorded `"mode": "pro"` billed 1,549 prompt tokens for 20.
             Root::Mode => ask.outside_passes |= is_set && value.raw != b"\"standard\"",
             Root::Format => ask.features.structured |= says(value.raw, &["json"]),
+            Root::FormatAt if is_set => ask.format_at = Some(value.start..value.end),
+            Root::FormatAt => {}
             Root::ToolChoice => {
                 ask.features.tool_forced |= value.first == b'{' || says(value.raw, &["required", "any", "ANY", "tool"]);
             }
@@ -225,8 +231,10 @@ impl Collector {
             Turn::Name => replace(&mut note.name, value.raw),
             Turn::CalledId => replace(&mut note.called_id, value.raw),
             Turn::CalledName => replace(&mut note.called_name, value.raw),
+            Turn::Arguments => note.arguments = value.start..value.end,
             Turn::CallsEnd => {
                 self.turns.call(&note.called_id, &note.called_name);
+                self.recent.add(&note.called_name, std::mem::take(&mut note.arguments));
                 note.called_id.clear();
                 note.called_name.clear();
                 note.has_tools = true;
@@ -268,6 +276,7 @@ impl Collector {
             }
             ItemKind::Call => {
                 self.turns.call(&note.call_id, &note.name);
+                self.recent.add(&note.name, std::mem::take(&mut note.arguments));
                 features.calls += 1;
                 note.has_tools = true;
             }
@@ -304,6 +313,7 @@ impl Collector {
                 replace(&mut note.name, value.raw);
                 note.is_call = true;
             }
+            Block::Arguments => note.arguments = value.start..value.end,
             Block::ResultId => replace(&mut note.result_id, value.raw),
             Block::ResultName => {
                 replace(&mut note.result_name, value.raw);
@@ -334,6 +344,7 @@ impl Collector {
             Some(Kind::Signed) => features.signed_reasoning = true,
             Some(Kind::Call) => {
                 self.turns.call(&note.id, &note.name);
+                self.recent.add(&note.name, note.arguments.clone());
                 features.calls += 1;
                 self.turn.has_tools = true;
             }
@@ -345,6 +356,7 @@ impl Collector {
             // Gemini's calls have no type, only a name.
             None if note.is_call => {
                 self.turns.call(&note.id, &note.name);
+                self.recent.add(&note.name, note.arguments.clone());
                 features.calls += 1;
                 self.turn.has_tools = true;
             }
@@ -361,6 +373,7 @@ impl Collector {
         match tool {
             Tool::List => {
                 self.ask.features.tool_bytes += values::size(value.end - value.start);
+                self.ask.tools_at.get_or_insert(value.start..value.end);
                 self.ask.odd |= !matches!(value.first, b'[' | b'n');
             }
             Tool::Type => {

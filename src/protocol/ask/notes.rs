@@ -24,6 +24,7 @@ pub(super) struct TurnNote {
     pub(super) name: Vec<u8>,
     pub(super) called_id: Vec<u8>,
     pub(super) called_name: Vec<u8>,
+    pub(super) arguments: Range<usize>,
     pub(super) text_bytes: usize,
     pub(super) has_tools: bool,
     /// What a model thought, or what is left of a conversation that was cut.
@@ -40,6 +41,7 @@ pub(super) struct BlockNote {
     pub(super) id: Vec<u8>,
     pub(super) name: Vec<u8>,
     pub(super) is_call: bool,
+    pub(super) arguments: Range<usize>,
     pub(super) members: u32,
     pub(super) known_members: u32,
     pub(super) result_id: Vec<u8>,
@@ -75,6 +77,7 @@ impl TurnNote {
         self.name.clear();
         self.called_id.clear();
         self.called_name.clear();
+        self.arguments = 0..0;
     }
 }
 
@@ -87,6 +90,7 @@ impl BlockNote {
 
     pub(super) fn clear(&mut self) {
         self.kind = None;
+        self.arguments = 0..0;
         self.kinds = 0;
         self.data = None;
         self.is_call = false;

@@ -54,6 +54,8 @@ pub(super) enum Root {
     /// How reasoning runs: some ways bill passes of their own.
     Mode,
     Format,
+    /// All that is said of the answer's form.
+    FormatAt,
     ToolChoice,
     Logprobs,
     /// Temperature and its like.
@@ -83,6 +85,8 @@ pub(super) enum Turn {
     CallsEnd,
     CalledId,
     CalledName,
+    /// What a tool is called with.
+    Arguments,
     Audio,
     Signed,
 }
@@ -102,6 +106,8 @@ pub(super) enum Block {
     File,
     Id,
     Name,
+    /// What a tool is called with.
+    Arguments,
     ResultId,
     ResultName,
     IsError,
@@ -162,7 +168,9 @@ const OPENAI: &[Row] = &[
     (&["reasoning_effort"], Mean::Root(Root::Reasoning), WORD),
     (&["reasoning|thinking", "effort|type|enabled|max_tokens"], Mean::Root(Root::Reasoning), WORD),
     (&["reasoning", "mode"], Mean::Root(Root::Mode), WORD),
+    (&["response_format"], Mean::Root(Root::FormatAt), SPAN),
     (&["response_format", "type"], Mean::Root(Root::Format), WORD),
+    (&["text", "format"], Mean::Root(Root::FormatAt), SPAN),
     (&["text", "format", "type"], Mean::Root(Root::Format), WORD),
     (&["tool_choice"], Mean::Root(Root::ToolChoice), WORD),
     (&["logprobs|top_logprobs"], Mean::Root(Root::Logprobs), WORD),
@@ -194,6 +202,8 @@ const OPENAI: &[Row] = &[
     (&["messages|input", "*", "tool_calls", "*"], Mean::Turn(Turn::CallsEnd), SPAN),
     (&["messages|input", "*", "tool_calls", "*", "id"], Mean::Turn(Turn::CalledId), NAME),
     (&["messages|input", "*", "tool_calls", "*", "function|custom", "name"], Mean::Turn(Turn::CalledName), NAME),
+    (&["messages|input", "*", "tool_calls", "*", "function", "arguments"], Mean::Turn(Turn::Arguments), SPAN),
+    (&["messages|input", "*", "arguments"], Mean::Turn(Turn::Arguments), SPAN),
     (&["messages|input", "*", "content|output", "*"], Mean::Block(0, Block::End), SPAN),
     (&["messages|input", "*", "content|output", "*", "type"], Mean::Block(0, Block::Type), WORD),
     (&["messages|input", "*", "content|output", "*", "text"], Mean::Block(0, Block::Text), SPAN),
@@ -218,6 +228,8 @@ const ANTHROPIC: &[Row] = &[
     (&["metadata", "user_id"], Mean::Root(Root::Session), LONG),
     (&["thinking"], Mean::Root(Root::Reasoning), NAME),
     (&["output_config", "effort"], Mean::Root(Root::Reasoning), NAME),
+    (&["output_config", "format"], Mean::Root(Root::FormatAt), SPAN),
+    (&["output_format"], Mean::Root(Root::FormatAt), SPAN),
     (&["output_config", "format", "type"], Mean::Root(Root::Format), WORD),
     (&["output_format", "type"], Mean::Root(Root::Format), WORD),
     (&["tool_choice", "type"], Mean::Root(Root::ToolChoice), WORD),
@@ -241,6 +253,7 @@ const ANTHROPIC: &[Row] = &[
     (&["messages", "*", "content", "*", "source", "data"], Mean::Block(0, Block::Data), SPAN),
     (&["messages", "*", "content", "*", "id"], Mean::Block(0, Block::Id), NAME),
     (&["messages", "*", "content", "*", "name"], Mean::Block(0, Block::Name), NAME),
+    (&["messages", "*", "content", "*", "input"], Mean::Block(0, Block::Arguments), SPAN),
     (&["messages", "*", "content", "*", "tool_use_id"], Mean::Block(0, Block::ResultId), NAME),
     (&["messages", "*", "content", "*", "is_error"], Mean::Block(0, Block::IsError), WORD),
     (&["messages", "*", "content", "*", "content", "*"], Mean::Block(1, Block::End), SPAN),
@@ -267,6 +280,11 @@ const GEMINI: &[Row] = &[
     (&[SETTINGS, "candidateCount|candidate_count"], Mean::Root(Root::Choices), WORD),
     (&[SETTINGS, "thinkingConfig|thinking_config"], Mean::Root(Root::Reasoning), NAME),
     (&[SETTINGS, "responseMimeType|response_mime_type"], Mean::Root(Root::Format), WORD),
+    (
+        &[SETTINGS, "responseSchema|response_schema|responseJsonSchema|response_json_schema"],
+        Mean::Root(Root::FormatAt),
+        SPAN,
+    ),
     (&[SETTINGS, "responseModalities|response_modalities"], Mean::Root(Root::Modalities), NAME),
     (&[SETTINGS, "responseLogprobs|response_logprobs|logprobs"], Mean::Root(Root::Logprobs), WORD),
     (&[SETTINGS, "temperature|topP|top_p|topK|top_k"], Mean::Root(Root::Sampling), WORD),
@@ -300,6 +318,7 @@ const GEMINI: &[Row] = &[
     (&["contents", "*", "parts", "*", FILE], Mean::Block(0, Block::File), SPAN),
     (&["contents", "*", "parts", "*", CALL, "id"], Mean::Block(0, Block::Id), NAME),
     (&["contents", "*", "parts", "*", CALL, "name"], Mean::Block(0, Block::Name), NAME),
+    (&["contents", "*", "parts", "*", CALL, "args"], Mean::Block(0, Block::Arguments), SPAN),
     (&["contents", "*", "parts", "*", ANSWER, "id"], Mean::Block(0, Block::ResultId), NAME),
     (&["contents", "*", "parts", "*", ANSWER, "name"], Mean::Block(0, Block::ResultName), NAME),
     (&["contents", "*", "parts", "*", ANSWER, "response", "error"], Mean::Block(0, Block::Error), SPAN),

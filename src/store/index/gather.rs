@@ -165,6 +165,7 @@ pub fn counted(record: &Record) -> Option<(u64, Subject, Sums)> {
         | Record::Dropped(_)
         | Record::Key(_)
         | Record::TopUp(_)
+        | Record::Lesson(_)
         | Record::Reloaded(_) => None,
     }
 }

@@ -30,6 +30,8 @@ fn the_shipped_file_works_as_it_stands_and_says_every_key_with_its_default() {
     let some = env(&[
         ("OPENAI_API_KEY", "sk-canary"),
         ("DEEPSEEK_API_KEY", "sk-x"),
+        ("AZURE_API_KEY_1", "sk-1"),
+        ("AZURE_API_KEY_2", "sk-2"),
         ("TOLLGATE_KEY_CI", KEY),
         ("TOLLGATE_ADMIN_TOKEN", "0123456789abcdef"),
     ]);
@@ -83,6 +85,8 @@ fn what_is_printed_reads_back_and_holds_no_secret() {
     let variables = [
         ("OPENAI_API_KEY", "sk-canary"),
         ("DEEPSEEK_API_KEY", "sk-canary2"),
+        ("AZURE_API_KEY_1", "sk-canary3"),
+        ("AZURE_API_KEY_2", "sk-canary4"),
         ("TOLLGATE_KEY_CI", "tg_canary-0123456789"),
         ("TOLLGATE_ADMIN_TOKEN", "canary0123456789"),
     ];
@@ -95,7 +99,12 @@ fn what_is_printed_reads_back_and_holds_no_secret() {
         .lines()
         .map(|line| match line.split_once(" = \"***\"  # env ") {
             Some((key, name)) => format!("{key} = {{ env = \"{name}\" }}"),
-            None => line.to_owned(),
+            None => match line.split_once("  # env ").filter(|_| line.starts_with("api_keys = ")) {
+                Some((keys, names)) => {
+                    names.split(", env ").fold(keys.to_owned(), |keys, name| keys.replacen("***", name, 1))
+                }
+                None => line.to_owned(),
+            },
         })
         .collect();
     let again = Config::parse(&sourced.join("\n"), "t", &env(&variables)).unwrap_or_else(|errors| panic!("{errors}"));
@@ -123,6 +132,8 @@ fn the_example_for_containers_works() {
     let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let variables = env(&[("TOLLGATE_KEY_APP", KEY), ("OPENAI_API_KEY", "sk-x")]);
     let config = Config::parse(&text, path, &variables).unwrap_or_else(|errors| panic!("{errors}"));
-    assert!(config.key(KEY).is_some() && config.upstream("openai").is_some_and(|upstream| upstream.api_key.is_some()));
+    assert!(
+        config.key(KEY).is_some() && config.upstream("openai").is_some_and(|upstream| !upstream.api_keys.is_empty())
+    );
     assert!(!config.server.allow_passthrough_credentials);
 }

@@ -11,6 +11,7 @@ use tollgate::domain::adjustment::TopUp;
 use tollgate::domain::entry::{Attempt, CacheUse, Entry, FEATURE_BYTES, Outcome, PriceRef, Tier};
 use tollgate::domain::ids::{AttemptId, RequestId};
 use tollgate::domain::key::{Digest, Grant, KeyAct, KeyEvent, Kind, Lists};
+use tollgate::domain::lesson::Lesson;
 use tollgate::domain::money::Usd;
 use tollgate::domain::operation::{Dialect, Operation};
 use tollgate::domain::tokens::{Usage, UsageSource};
@@ -229,6 +230,8 @@ fn record() -> impl Strategy<Value = Record> {
         scope,
         amount: Usd::from_pico(u128::from(pico)),
     });
+    let lesson = (any::<u64>(), select(Tier::ALL), any::<u32>(), any::<u32>(), any::<u64>())
+        .prop_map(|(route, tier, good, bad, at_ms)| Lesson { route, tier, good, bad, at_ms });
     prop_oneof![
         1 => open.prop_map(Record::Open),
         1 => close.prop_map(Record::Close),
@@ -238,6 +241,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => unsettled.prop_map(Record::Unsettled),
         1 => key_event().prop_map(|event| Record::Key(Box::new(event))),
         1 => top_up.prop_map(|top_up| Record::TopUp(Box::new(top_up))),
+        1 => lesson.prop_map(Record::Lesson),
         1 => reloaded.prop_map(|reloaded| Record::Reloaded(Box::new(reloaded))),
     ]
 }
@@ -264,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_no_panic(kind in 0..12_u8, mut bytes in vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_no_panic(kind in 0..14_u8, mut bytes in vec(any::<u8>(), 0..400)) {
         bytes.splice(0..0, [kind, 1]);
         let _ = decode(&bytes);
     }
@@ -275,9 +279,9 @@ fn what_a_newer_version_wrote_is_refused_by_name() {
     let mut bytes = bytes_of(&Record::Open(open(1)));
     bytes[1] = 2;
     assert_eq!(decode(&bytes), Err(CodecError::NewerVersion { kind: 1, version: 2 }));
-    bytes[0] = 11;
-    assert_eq!(decode(&bytes), Err(CodecError::UnknownKind(11)));
-    assert!(CodecError::UnknownKind(11).to_string().contains("a newer version of tollgate"));
+    bytes[0] = 13;
+    assert_eq!(decode(&bytes), Err(CodecError::UnknownKind(13)));
+    assert!(CodecError::UnknownKind(13).to_string().contains("a newer version of tollgate"));
 }
 
 #[test]

@@ -158,6 +158,7 @@ pub fn holding(folder: &Path) -> Holding {
             | Record::Dropped(_)
             | Record::Key(_)
             | Record::TopUp(_)
+            | Record::Lesson(_)
             | Record::Reloaded(_) => {}
         }
     }

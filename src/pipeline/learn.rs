@@ -1,0 +1,149 @@
+//! Learn: which route a request is of, and what its end says about the tier that answered it.
+//!
+//! A route is who asks (the team, else the key), the system prompt, the tools and the answer's format. Requests that have
+//! none of the last three are of no route: their words are all that is known of them.
+//!
+//! Invariant: nothing is learned across teams, and nothing that happens here changes an answer.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::identify::Caller;
+use super::read::Call;
+use crate::app::Snapshot;
+use crate::app::pins::Pins;
+use crate::app::routes::Routes;
+use crate::domain::entry::{Entry, Tier};
+use crate::domain::evidence::Sign;
+use crate::domain::lesson::Lesson;
+use crate::domain::stamp::{ROUTE_BITS, Stamp};
+use crate::protocol::ask::Ask;
+use crate::protocol::excerpt::slice;
+use crate::protocol::facts::{Ending, Facts};
+
+/// The same call so often among the last six is no progress.
+const REPEATED: usize = 3;
+
+/// What is remembered of a request until its end.
+#[derive(Debug)]
+pub struct Trace {
+    routes: Arc<Routes>,
+    pins: Arc<Pins>,
+    /// What the ledger is told.
+    pub stamp: Stamp,
+    /// The conversation, where the model is chosen.
+    pub talk: Option<u64>,
+    /// What the request itself says of the answers before it.
+    pub signs: Vec<Sign>,
+    /// The output limit that the client set.
+    pub own_limit: Option<u64>,
+}
+
+/// The route of a request; 0 for none.
+pub fn route_of(routes: &Routes, caller: &Caller, call: &Call) -> u64 {
+    let ask = &call.ask;
+    if ask.spoken.system.is_empty() && ask.tools_at.is_none() && ask.format_at.is_none() && !ask.features.structured {
+        return 0;
+    }
+    let account = &caller.account;
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    let mut print = routes.fingerprint();
+    match &account.team {
+        Some(team) => print.add(team.as_bytes()),
+        None => {
+            print.word(1);
+            print.add(account.key.as_bytes());
+        }
+    }
+    for spans in [&ask.spoken.system[..], ask.tools_at.as_slice(), ask.format_at.as_slice()] {
+        print.word(spans.len() as u64);
+        spans.iter().for_each(|span| print.add(&text(rope, span)));
+    }
+    print.word(u64::from(ask.features.structured));
+    print.finish(ROUTE_BITS)
+}
+
+fn text<'a>(rope: &'a [Bytes], span: &Range<usize>) -> std::borrow::Cow<'a, [u8]> {
+    slice(rope, span).unwrap_or_default()
+}
+
+/// What a request says of the answers before it: how the tools did that they called, and whether they repeat themselves.
+pub fn signs(call: &Call) -> Vec<Sign> {
+    let ask = &call.ask;
+    if !ask.features.in_tool_loop {
+        return Vec::new();
+    }
+    let of = |is_error| match is_error {
+        Some(true) => Some(Sign::ToolFailed),
+        Some(false) => Some(Sign::ToolWorked),
+        None => None,
+    };
+    let mut signs: Vec<Sign> = ask.tool_results.iter().filter_map(|result| of(result.is_error)).collect();
+    if repeats(ask, call.plain.as_ref().unwrap_or(&call.pieces)) {
+        signs.push(Sign::Repeated);
+    }
+    signs
+}
+
+/// Whether the last call of a tool is the same as others of the last six.
+fn repeats(ask: &Ask, rope: &[Bytes]) -> bool {
+    let Some((last, before)) = ask.calls.split_last() else { return false };
+    let is_alike =
+        |call: &&crate::protocol::ask::CallSpan| call.name == last.name && call.arguments.len() == last.arguments.len();
+    let alike: Vec<_> = before.iter().filter(is_alike).collect();
+    if alike.len() + 1 < REPEATED {
+        return false;
+    }
+    let arguments = text(rope, &last.arguments);
+    alike.into_iter().filter(|call| text(rope, &call.arguments) == arguments).count() + 1 >= REPEATED
+}
+
+impl Trace {
+    /// What will be learned of a request.
+    #[must_use]
+    pub fn new(routes: &Arc<Routes>, pins: &Arc<Pins>, stamp: Stamp, talk: Option<u64>, call: &Call) -> Self {
+        let (routes, pins) = (routes.clone(), pins.clone());
+        Self { routes, pins, stamp, talk, signs: signs(call), own_limit: call.ask.output_limit }
+    }
+
+    /// Puts what routing saw into the ledger's entry.
+    pub fn note(&self, entry: &mut Entry) {
+        self.stamp.write(&mut entry.features);
+    }
+
+    /// The request was answered to its end by a model of `tier`.
+    pub fn answered(&self, tier: Option<Tier>, facts: &Facts, now_ms: u64) {
+        let own = self.sign_of(facts);
+        let failed =
+            own.filter(|sign| sign.is_failure()).or_else(|| self.signs.iter().copied().find(|sign| sign.is_failure()));
+        if let (Some(talk), Some(tier)) = (self.talk, tier) {
+            self.pins.tell(talk, |place| place.failed = failed.map(|_| tier));
+        }
+        let Some(tier) = tier.filter(|_| self.stamp.route != 0) else { return };
+        let all = self.signs.iter().copied().chain(own);
+        let (good, bad) = all.map(Sign::weights).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
+        if good + bad > 0 {
+            self.routes.hint(&Lesson { route: self.stamp.route, tier, good, bad, at_ms: now_ms });
+        }
+    }
+
+    /// What the end of the answer says of it.
+    fn sign_of(&self, facts: &Facts) -> Option<Sign> {
+        let output = facts.usage.as_ref().map_or(0, |usage| usage.output);
+        match facts.ending? {
+            Ending::Refusal => Some(Sign::Refused),
+            // Whoever asks for ten tokens gets ten from every model.
+            Ending::Length => self.own_limit.is_none_or(|limit| output < limit).then_some(Sign::Cut),
+            Ending::Stop if facts.text_bytes == 0 && output == 0 => Some(Sign::Empty),
+            Ending::Stop | Ending::ToolCalls | Ending::Failed => None,
+        }
+    }
+}
+
+/// The tier of a model of an upstream.
+#[must_use]
+pub fn tier_of(snapshot: &Snapshot, upstream: &str, model: &str) -> Option<Tier> {
+    snapshot.lineups.get(upstream)?.tier_of(model)
+}
