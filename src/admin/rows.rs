@@ -1,7 +1,8 @@
 //! Single lines of the ledger: every entry and every adjustment of a time, oldest first, as JSON lines or CSV.
 //!
 //! The command and the admin interface write with the same function, line by line, in memory that does not grow with the
-//! ledger. What retention has dropped has no lines.
+//! ledger. What retention has dropped has no lines of its own: one line for each quarter of an hour and subject says what is
+//! left of it.
 //!
 //! Invariant: what the lines come to is what a report of the same time calls net.
 
@@ -13,7 +14,7 @@ use super::reply::{self, Flow};
 use super::report::{Request, flushed};
 use crate::app::App;
 use crate::domain::entry_csv;
-use crate::domain::entry_json::write_entry;
+use crate::domain::entry_json::{write_dropped, write_entry};
 use crate::store::{Ledger, ReadError, Told};
 
 /// Bytes that are sent together.
@@ -52,7 +53,8 @@ impl RowFormat {
     }
 }
 
-/// Gives the lines of the time that is asked for, in parts, until `give` returns false.
+/// Gives the lines of the time that is asked for, in parts, until `give` returns false. Returns how many requests of it have
+/// no line of their own any more.
 ///
 /// # Errors
 /// The journal is damaged or cannot be read.
@@ -61,7 +63,8 @@ pub fn write(
     request: &Request,
     format: RowFormat,
     give: &mut dyn FnMut(String) -> bool,
-) -> Result<(), ReadError> {
+) -> Result<u64, ReadError> {
+    let mut dropped = 0;
     let mut part = if format == RowFormat::Csv { entry_csv::head() } else { String::new() };
     let mut goes_on = true;
     ledger.tell(request.range(), &mut |told| {
@@ -75,7 +78,16 @@ pub fn write(
             (Told::Adjustment(adjustment, hash), RowFormat::Csv) => {
                 part.push_str(&entry_csv::adjustment_line(adjustment, hash));
             }
-            (Told::Archived(..), _) => {}
+            (Told::Archived(at_ms, subject, sums), format) => {
+                dropped += sums.requests;
+                match format {
+                    RowFormat::Json => {
+                        write_dropped(at_ms, subject, sums, &mut part);
+                        part.push('\n');
+                    }
+                    RowFormat::Csv => part.push_str(&entry_csv::dropped_line(at_ms, subject, sums)),
+                }
+            }
         }
         if part.len() >= PART_BYTES {
             goes_on = give(std::mem::take(&mut part));
@@ -85,7 +97,7 @@ pub fn write(
     if goes_on && !part.is_empty() {
         give(part);
     }
-    Ok(())
+    Ok(dropped)
 }
 
 /// `GET /admin/v1/report?rows=json` and `csv`: an answer that ends early was cut off, and says so by how it ends.

@@ -102,7 +102,8 @@ impl Zone {
         let at = Timestamp::from_millisecond(i64::try_from(at_ms).ok()?).ok()?.to_zoned(self.rules.clone());
         let minute_ms = u64::try_from(at.minute()).ok()? * 60_000;
         Some(Hour {
-            start_ms: at_ms - (at_ms % 60_000) - minute_ms,
+            // The hours in which 1970 began may have begun before.
+            start_ms: (at_ms - at_ms % 60_000).saturating_sub(minute_ms),
             day,
             hour: u8::try_from(at.hour()).ok()?,
             offset_minutes: i16::try_from(at.offset().seconds() / 60).ok()?,

@@ -109,8 +109,9 @@ impl App {
             open: clerk::open_sled,
             clock: clock.clone(),
         };
-        let clerk = Clerk::start(&folder, journal.tip(), keeping).map_err(AppError::Log)?;
+        let tip = journal.tip();
         let bank = Bank::new(journal, &recovered, scribe.clone(), clock.clone(), config, &boot_id)?;
+        let clerk = Clerk::watched(&folder, tip, keeping, Some(bank.keeper(&folder))).map_err(AppError::Log)?;
         let limiter = Limiter::local(clock.clone());
         super::recalled::recall(config, &recovered, &limiter, now_ms)?;
         let server = &config.server;

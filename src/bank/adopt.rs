@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ring::digest;
 use tokio::sync::Notify;
 
 use super::local::Local;
@@ -22,7 +23,7 @@ use crate::domain::adjustment::Direction;
 use crate::domain::cap::{Capped, Policy, Window};
 use crate::domain::ids::AttemptId;
 use crate::domain::money::Usd;
-use crate::store::{Close, Open, ReadError, Reader, Record, StoreError};
+use crate::store::{Close, Open, ReadError, Reader, Record, Spent, StoreError, spent};
 
 /// How long a hold that was under way when new ones began to wait is waited for. It takes less than a microsecond.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -264,10 +265,14 @@ impl Recount {
     /// Counts everything that some window counts.
     fn read_all(mut self, now_ms: u64) -> Result<Self, ReadError> {
         let from_ms = rebuild::from_ms(&self.local, &self.config, now_ms);
-        for located in self.reader().range(from_ms, u64::MAX)? {
-            let located = located?;
-            self.count(located.seq, located.record);
-        }
+        let folder = self.config.store.path.clone();
+        spent(&folder, from_ms, &mut |spent| match spent {
+            Spent::Record(located) => self.count(located.seq, &located.record),
+            Spent::Archive(archive) => {
+                self.next_seq = self.next_seq.max(archive.next_seq);
+                rebuild::archived(&self.local, &self.config, archive);
+            }
+        })?;
         Ok(self)
     }
 
@@ -276,23 +281,23 @@ impl Recount {
         for located in self.reader().from_seq(self.next_seq)? {
             let located = located?;
             if located.seq >= self.next_seq {
-                self.count(located.seq, located.record);
+                self.count(located.seq, &located.record);
             }
         }
         Ok(self)
     }
 
-    fn count(&mut self, seq: u64, record: Record) {
+    fn count(&mut self, seq: u64, record: &Record) {
         self.next_seq = seq + 1;
         match record {
-            Record::Open(open) => drop(self.open.insert(open.attempt, (open, None))),
+            Record::Open(open) => drop(self.open.insert(open.attempt, (open.clone(), None))),
             Record::Close(close) => {
                 if let Some((_, closed)) = self.open.get_mut(&close.attempt) {
-                    *closed = Some(close);
+                    *closed = Some(close.clone());
                 }
             }
             other => {
-                if let Record::Entry(entry) = &other {
+                if let Record::Entry(entry) = other {
                     self.open.retain(|attempt, _| attempt.request != entry.id);
                 }
                 rebuild::count(&self.local, &self.config, other);
@@ -307,6 +312,16 @@ async fn off(read: impl FnOnce() -> Result<Recount, ReadError> + Send + 'static)
         Ok(read) => read.map_err(NotAdopted::Unreadable),
         Err(_) => Err(NotAdopted::BrokenOff),
     }
+}
+
+/// Names what the caps of `config` count: equal if the same spend counts in the same windows.
+pub(super) fn fingerprint(config: &Config) -> [u8; 32] {
+    let mut shape = Shape::of(config);
+    shape.named.sort_unstable();
+    let text = format!("{shape:?} {:?}", config.money.time_zone.iana_name());
+    let mut name = [0; 32];
+    name.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    name
 }
 
 impl Shape {

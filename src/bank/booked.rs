@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::tokens::UsageSource;
-use crate::store::{ReadError, Reader, Record};
+use crate::store::{ReadError, Record, Spent, spent};
 
 /// How long providers keep results: Anthropic 29 days, OpenAI 30 days by default; and some.
 const KEPT_MS: u64 = 62 * 86_400_000;
@@ -50,8 +50,8 @@ impl Booked {
     /// The ledger cannot be read.
     pub async fn claim(&self, name: &str, now_ms: u64) -> Result<Option<Claim>, ReadError> {
         if with(&self.known, |known| known.is_none()) {
-            let reader = Reader::open(&self.folder);
-            let read = tokio::task::spawn_blocking(move || in_ledger(&reader, now_ms.saturating_sub(KEPT_MS))).await;
+            let folder = self.folder.clone();
+            let read = tokio::task::spawn_blocking(move || in_ledger(&folder, now_ms.saturating_sub(KEPT_MS))).await;
             // A thread that ended in the middle has read nothing, which is not to say that nothing is there.
             let Ok(found) = read else { return Ok(None) };
             let found = found?;
@@ -79,17 +79,20 @@ impl Drop for Claim {
     }
 }
 
-fn in_ledger(reader: &Reader, from_ms: u64) -> Result<Vec<Box<str>>, ReadError> {
+fn in_ledger(folder: &Path, from_ms: u64) -> Result<Vec<Box<str>>, ReadError> {
     let mut found = Vec::new();
-    for located in reader.range(from_ms, u64::MAX)? {
-        if let Record::Entry(entry) = located?.record
-            && entry.operation.may_tell_a_batch()
-            && entry.usage_source == UsageSource::Reported
-            && entry.reason.starts_with(REASON)
-        {
-            found.push(entry.reason);
+    spent(folder, from_ms, &mut |spent| match spent {
+        Spent::Record(located) => {
+            if let Record::Entry(entry) = &located.record
+                && entry.operation.may_tell_a_batch()
+                && entry.usage_source == UsageSource::Reported
+            {
+                found.push(entry.reason.clone());
+            }
         }
-    }
+        Spent::Archive(archive) => found.extend(archive.reasons.iter().map(|(_, reason)| reason.clone())),
+    })?;
+    found.retain(|reason| reason.starts_with(REASON));
     Ok(found)
 }
 

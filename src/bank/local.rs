@@ -7,20 +7,20 @@
 //! Invariant: a hold, and what replaces it, count in the window in which the request arrived.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::tz::TimeZone;
 
+use super::cell::{Cell, Sums};
 use super::lock;
-use super::windows::{PARTS, Windows};
+use super::windows::Windows;
 use crate::domain::account::Scope;
 use crate::domain::adjustment::Direction;
 use crate::domain::cap::{Capped, Enforcement, Exceeded, Policy, Share, Window};
 use crate::domain::money::Usd;
-
-/// Windows that are kept for late requests and for a clock that is set back.
-const WINDOWS_KEPT: u64 = 4;
+use crate::store::counted;
 
 /// Spend and holds of capped scopes.
 #[derive(Debug)]
@@ -114,20 +114,6 @@ struct Safe {
     cells: Vec<Cell>,
     least_cap: Usd,
     fresh: Fresh,
-}
-
-#[derive(Debug)]
-struct Cell {
-    window: Window,
-    cap: Usd,
-    parts: BTreeMap<u64, Sums>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    charged: Usd,
-    credited: Usd,
-    held: Usd,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -249,13 +235,21 @@ impl Local {
 
     /// Counts money that the ledger knows of.
     pub fn post(&self, capped: &[Capped], at_ms: u64, amount: Usd, direction: Direction) {
+        self.post_between(capped, at_ms..=at_ms, amount, direction);
+    }
+
+    /// Counts money of which no more is known than between which moments of a quarter of an hour it lies. No calendar window
+    /// begins or ends within one; in a rolling window charges count as long as they may, and credits no longer than they
+    /// must.
+    pub fn post_between(&self, capped: &[Capped], at: RangeInclusive<u64>, amount: Usd, direction: Direction) {
+        let latest = |window| matches!((window, direction), (Window::Rolling { .. }, Direction::Charge));
         let mut state = lock(&self.state);
         for capped in capped {
             let safe = state.open(&capped.scope, &capped.policy);
             state.safes[safe].fresh.is_known = true;
             for cell in 0..state.safes[safe].cells.len() {
                 let window = state.safes[safe].cells[cell].window;
-                let part = state.windows.part(window, at_ms);
+                let part = state.windows.part(window, if latest(window) { *at.end() } else { *at.start() });
                 let sums = state.sums(Slot { safe, cell, part, amount, is_metered: false });
                 match direction {
                     Direction::Charge => sums.charged = sums.charged.plus(amount),
@@ -304,6 +298,36 @@ impl Local {
         let top_ups = std::mem::take(&mut state.top_ups);
         *state = State { epoch, ..other };
         top_ups.iter().for_each(|(scope, amount)| state.top_up(scope, *amount));
+    }
+
+    /// What was counted, without holds. Windows long past are forgotten.
+    #[must_use]
+    pub fn export(&self) -> Vec<(Scope, counted::Sums)> {
+        let mut state = lock(&self.state);
+        let parts = |cell: &mut Cell| {
+            cell.forget_old();
+            cell.parts.iter().map(|(part, sums)| (*part, sums.charged, sums.credited)).collect()
+        };
+        let known = state.safes.iter_mut().filter(|safe| safe.fresh.is_known);
+        let windows = |safe: &mut Safe| safe.cells.iter_mut().map(|cell| (cell.window, parts(cell))).collect();
+        known.map(|safe| (safe.scope.clone(), windows(safe))).collect()
+    }
+
+    /// Goes on from what was counted, under the policies that `policy_of` gives.
+    pub fn import(&self, scopes: Vec<(Scope, counted::Sums)>, policy_of: impl Fn(&Scope) -> Option<Arc<Policy>>) {
+        let mut state = lock(&self.state);
+        for (scope, windows) in scopes {
+            let Some(policy) = policy_of(&scope) else { continue };
+            let safe = state.open(&scope, &policy);
+            state.safes[safe].fresh.is_known = true;
+            for (window, parts) in windows {
+                let Some(cell) = state.safes[safe].cells.iter_mut().find(|cell| cell.window == window) else {
+                    continue;
+                };
+                let sums = |(part, charged, credited)| (part, Sums { charged, credited, held: Usd::ZERO });
+                cell.parts = parts.into_iter().map(sums).collect();
+            }
+        }
     }
 
     /// Every window of every scope, now.
@@ -411,50 +435,6 @@ impl State {
 
     fn sums(&mut self, slot: Slot) -> &mut Sums {
         self.safes[slot.safe].cells[slot.cell].parts.entry(slot.part).or_default()
-    }
-}
-
-impl Cell {
-    /// What counts together with `part`. Of a rolling window also the parts after it: a clock may have been set back,
-    /// and no later window may hold more than the cap either.
-    fn sum(&self, part: u64) -> Sums {
-        let from = match self.window {
-            Window::Rolling { .. } => part.saturating_sub(PARTS),
-            Window::Day | Window::Week | Window::Month | Window::Total => {
-                return self.parts.get(&part).copied().unwrap_or_default();
-            }
-        };
-        self.parts.range(from..).fold(Sums::default(), |sum, (_, next)| Sums {
-            charged: sum.charged.plus(next.charged),
-            credited: sum.credited.plus(next.credited),
-            held: sum.held.plus(next.held),
-        })
-    }
-
-    /// Windows long past need no memory.
-    fn forget_old(&mut self) {
-        let kept = match self.window {
-            Window::Rolling { .. } => WINDOWS_KEPT * (PARTS + 1),
-            Window::Day | Window::Week | Window::Month | Window::Total => WINDOWS_KEPT,
-        };
-        while self.parts.len() as u64 > kept {
-            let Some(first) = self.parts.first_entry() else { return };
-            if first.get().held > Usd::ZERO {
-                return;
-            }
-            first.remove();
-        }
-    }
-
-    fn resets(&self, windows: &mut Windows, at_ms: u64) -> Option<u64> {
-        match self.window {
-            Window::Rolling { .. } => {
-                let from = windows.part(self.window, at_ms).saturating_sub(PARTS);
-                let (oldest, _) = self.parts.range(from..).next()?;
-                Windows::leaves_ms(self.window, *oldest)
-            }
-            Window::Day | Window::Week | Window::Month | Window::Total => windows.end(self.window, at_ms),
-        }
     }
 }
 

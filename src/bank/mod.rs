@@ -8,8 +8,10 @@
 
 pub mod windows;
 pub mod adopt;
+mod cell;
 pub mod local;
 mod rebuild;
+mod kept;
 mod left;
 pub mod unwritten;
 pub mod tab;
@@ -18,6 +20,7 @@ pub mod refusals;
 pub mod rates;
 pub mod booked;
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,10 +36,11 @@ use crate::domain::lesson::Lesson;
 use crate::domain::money::Usd;
 use crate::domain::price::Model;
 use crate::domain::refusal::{Cause, Refusal};
-use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Reloaded, Seat, StoreError, Unfinished};
+use crate::store::{Close, Health, Journal, Open, ReadError, Recovered, Reloaded, Seat, StoreError, Unfinished, Watch};
 use crate::telemetry::line::ToolResult;
 use crate::telemetry::scribe::{Record, Scribe};
 use adopt::Adoption;
+use kept::Keeper;
 use left::Left;
 use local::{Denied, Held, Local, Standing, Wish};
 use rates::Rates;
@@ -58,6 +62,7 @@ pub struct Bank {
     left: Left,
     unwritten: Unwritten,
     adoption: Adoption,
+    in_force: kept::InForce,
 }
 
 /// Why a key is as it was.
@@ -114,6 +119,7 @@ impl Bank {
             left,
             unwritten,
             adoption: Adoption::of(config),
+            in_force: Arc::new(Mutex::new(Arc::new(config.clone()))),
         };
         bank.expire();
         bank.enter_unwritten(unwritten_before);
@@ -121,9 +127,16 @@ impl Bank {
     }
 
     /// What `config` says of money holds from now on; holds and sums stay as they are.
-    fn configure(&self, config: &Config) {
+    fn configure(&self, config: &Arc<Config>) {
+        *lock(&self.in_force) = config.clone();
         self.local.configure(&config.caps.named(), config.money.unsynced_share);
         self.left.set_expiry(expiry_ms(config));
+    }
+
+    /// What keeps the sums of caps for the next start, on a thread that has time.
+    #[must_use]
+    pub fn keeper(&self, folder: &Path) -> Box<dyn Watch> {
+        Box::new(Keeper { folder: folder.to_owned(), config: self.in_force.clone(), state: None })
     }
 
     /// How many requests could not be written down since the start.

@@ -1,10 +1,12 @@
 //! What caps have counted, read from the ledger at a start.
 //!
-//! Only the part of the journal is read that some window still counts.
+//! What was kept of it by the process before is taken as it is, and what follows in the journal is added. Otherwise the part
+//! of the journal is read that some window still counts, and of what retention has dropped the archives.
 //!
 //! Invariant: what is counted here is what was counted before the process ended, and requests without an entry count at
 //! their quote.
 
+use super::kept;
 use super::local::Local;
 use crate::config::Config;
 use crate::domain::account::Scope;
@@ -12,27 +14,38 @@ use crate::domain::adjustment::{Adjustment, Direction};
 use crate::domain::cap::Capped;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
-use crate::store::{Journal, ReadError, Reader, Record, Recovered, Unsettled};
+use crate::store::index::QUARTER_MS;
+use crate::store::{Archive, Journal, ReadError, Record, Recovered, Spent, Unsettled, spent};
 
 /// A clock may be set back by so much, and an old window must still be known: milliseconds.
 const LOOK_BACK_MS: u64 = 2 * 86_400_000;
 
 /// Counts everything that caps of `config` count at `now_ms`.
 pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
-    let local = empty(config);
-    recovered.top_ups.iter().for_each(|(scope, amount)| local.top_up(scope, *amount));
-    if config.caps.is_empty() {
-        return Ok(local);
-    }
-    for located in Reader::open(&config.store.path).range(from_ms(&local, config, now_ms), u64::MAX)? {
-        count(&local, config, located?.record);
-    }
-    for request in &recovered.unfinished {
-        for (open, close) in &request.attempts {
-            let capped = config.capped(&open.account, &open.model);
-            let cost = close.as_ref().map_or(open.quote, |close| close.cost);
-            local.post(&capped, open.at_ms, cost.unwrap_or_default(), Direction::Charge);
+    let local = match kept::resume(config).filter(|_| !config.caps.is_empty()) {
+        Some((local, mut follow)) => {
+            while follow.records(u64::MAX, &mut |record| count(&local, config, record))? {}
+            local
         }
+        None => everything(config, now_ms)?,
+    };
+    recovered.top_ups.iter().for_each(|(scope, amount)| local.top_up(scope, *amount));
+    for (open, close) in recovered.unfinished.iter().flat_map(|request| &request.attempts) {
+        let capped = config.capped(&open.account, &open.model);
+        let cost = close.as_ref().map_or(open.quote, |close| close.cost);
+        local.post(&capped, open.at_ms, cost.unwrap_or_default(), Direction::Charge);
+    }
+    Ok(local)
+}
+
+/// Counts all that the ledger holds of the windows at `now_ms`.
+fn everything(config: &Config, now_ms: u64) -> Result<Local, ReadError> {
+    let local = empty(config);
+    if !config.caps.is_empty() {
+        spent(&config.store.path, from_ms(&local, config, now_ms), &mut |spent| match spent {
+            Spent::Record(located) => count(&local, config, &located.record),
+            Spent::Archive(archive) => archived(&local, config, archive),
+        })?;
     }
     Ok(local)
 }
@@ -50,7 +63,7 @@ pub(super) fn from_ms(local: &Local, config: &Config, now_ms: u64) -> u64 {
 }
 
 /// Counts one record. What is still open counts elsewhere.
-pub(super) fn count(local: &Local, config: &Config, record: Record) {
+pub(super) fn count(local: &Local, config: &Config, record: &Record) {
     match record {
         Record::Entry(entry) => {
             // Each attempt was held for its own model.
@@ -62,7 +75,7 @@ pub(super) fn count(local: &Local, config: &Config, record: Record) {
         Record::Unsettled(lost) => {
             local.post(&only(config, &lost.scope), lost.at_ms, lost.amount, Direction::Charge);
         }
-        Record::Adjustment(adjustment) => adjust(local, config, &adjustment),
+        Record::Adjustment(adjustment) => adjust(local, config, adjustment),
         Record::Open(_)
         | Record::Close(_)
         | Record::Rate(_)
@@ -72,6 +85,33 @@ pub(super) fn count(local: &Local, config: &Config, record: Record) {
         | Record::TopUp(_)
         | Record::Lesson(_)
         | Record::Reloaded(_) => {}
+    }
+}
+
+/// Counts what is left of records that retention has dropped.
+pub(super) fn archived(local: &Local, config: &Config, archive: &Archive) {
+    let post = |quarter: u32, capped: &[Capped], charged: Usd, credited: Usd| {
+        let (start_ms, end_ms) = (u64::from(quarter) * QUARTER_MS, u64::from(quarter + 1) * QUARTER_MS - 1);
+        for (amount, direction) in [(charged, Direction::Charge), (credited, Direction::Credit)] {
+            if amount > Usd::ZERO {
+                local.post_between(capped, start_ms..=end_ms, amount, direction);
+            }
+        }
+    };
+    for (quarter, subject, sums) in &archive.rows {
+        let capped = config.capped(&subject.account(), &subject.model);
+        post(*quarter, &capped, sums.spend, Usd::ZERO);
+        post(*quarter, &of_adjustment(capped, &subject.model), sums.charged, sums.credited);
+    }
+    for moved in &archive.moved {
+        let mut capped = config.capped(&moved.subject.account(), &moved.subject.model);
+        if moved.is_adjustment {
+            capped = of_adjustment(capped, &moved.subject.model);
+        }
+        post(moved.quarter, &capped, moved.charged, moved.credited);
+    }
+    for (quarter, scope, amount) in &archive.posted {
+        post(*quarter, &only(config, scope), *amount, Usd::ZERO);
     }
 }
 
@@ -86,14 +126,19 @@ pub(super) fn post_at_risk(local: &Local, config: &Config, journal: &Journal, no
 
 /// Counts a correction in the caps of those whom it names.
 pub(super) fn adjust(local: &Local, config: &Config, adjustment: &Adjustment) {
-    let mut capped = config.capped(&adjustment.account, &adjustment.model);
-    if adjustment.model.is_empty() {
-        // A pattern that fits everything fits no model as well.
-        capped.retain(|capped| !matches!(capped.scope, Scope::Model(_)));
-    }
+    let capped = of_adjustment(config.capped(&adjustment.account, &adjustment.model), &adjustment.model);
     // Money that is given back for a request makes room in the window that the request took it from, and in no other.
     let at_ms = adjustment.request.map_or(adjustment.at_ms, RequestId::at_ms);
     local.post(&capped, at_ms, adjustment.amount, adjustment.direction);
+}
+
+/// Of the caps that fit an adjustment for `model`, those that count it.
+fn of_adjustment(mut capped: Vec<Capped>, model: &str) -> Vec<Capped> {
+    if model.is_empty() {
+        // A pattern that fits everything fits no model as well.
+        capped.retain(|capped| !matches!(capped.scope, Scope::Model(_)));
+    }
+    capped
 }
 
 fn only(config: &Config, scope: &Scope) -> Vec<Capped> {

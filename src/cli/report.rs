@@ -99,8 +99,15 @@ fn rows(folder: &Path, request: &Request) -> u8 {
     match (read, written) {
         (Err(error), _) => tell(&error),
         // A reader such as `head` that has seen enough is no failure.
-        (Ok(()), Err(error)) if error.kind() != ErrorKind::BrokenPipe => tell(&error),
-        (Ok(()), _) => return EXIT_OK,
+        (Ok(_), Err(error)) if error.kind() != ErrorKind::BrokenPipe => tell(&error),
+        (Ok(0), _) => return EXIT_OK,
+        (Ok(dropped), _) => {
+            tell(&format!(
+                "{dropped} requests of this time have no line of their own: retention has dropped them, and one line for each \
+                 quarter of an hour and kind of request says what they came to"
+            ));
+            return EXIT_OK;
+        }
     }
     EXIT_FAILED
 }

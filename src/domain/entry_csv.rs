@@ -3,7 +3,10 @@
 
 use super::adjustment::{Adjustment, Direction};
 use super::entry::Entry;
+use super::entry_json::DROPPED;
 use super::report_text::{csv_line, csv_text};
+use super::subject::Subject;
+use super::sums::Sums;
 use super::utc::Moment;
 
 const COLUMNS: [&str; 46] = [
@@ -87,6 +90,39 @@ pub fn adjustment_line(adjustment: &Adjustment, entry_hash: &str) -> String {
         "adjustment" => adjustment.direction.name().to_owned(),
         "actor" => adjustment.actor.to_string(),
         "net_usd" => format!("{sign}{}", adjustment.amount.fixed()),
+        _ => String::new(),
+    };
+    csv_line(COLUMNS.into_iter().map(|column| csv_text(&cell(column))))
+}
+
+/// The line of what retention has left of the requests of `subject` in the quarter of an hour that begins at `at_ms`. What
+/// only single requests have is empty.
+#[must_use]
+pub fn dropped_line(at_ms: u64, subject: &Subject, sums: &Sums) -> String {
+    let tags: Vec<String> = subject.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let (net, is_below_zero) = sums.net();
+    let cell = |column: &str| match column {
+        "at" => Moment(at_ms).to_string(),
+        "key" => subject.key.to_string(),
+        "user" => subject.user.as_deref().unwrap_or_default().to_owned(),
+        "team" => subject.team.as_deref().unwrap_or_default().to_owned(),
+        "tags" => tags.join(","),
+        "operation" => subject.operation.map(|operation| operation.name().to_owned()).unwrap_or_default(),
+        "upstream" => subject.upstream.to_string(),
+        "requested_model" => subject.requested_model.to_string(),
+        "model" => subject.model.to_string(),
+        "tier" => subject.tier.map(|tier| tier.name().to_owned()).unwrap_or_default(),
+        "reason" => DROPPED.to_owned(),
+        "cache" => subject.cache.map(|cache| cache.name().to_owned()).unwrap_or_default(),
+        "input" => sums.input.to_string(),
+        "cache_read" => sums.cache_read.to_string(),
+        "cache_write" => sums.cache_write.to_string(),
+        "output" => sums.output.to_string(),
+        "reasoning" => sums.reasoning.to_string(),
+        "cost_usd" => sums.spend.fixed(),
+        "saved_usd" => sums.saved.to_string(),
+        "requests" => sums.requests.to_string(),
+        "net_usd" => format!("{}{}", if is_below_zero { "-" } else { "" }, net.fixed()),
         _ => String::new(),
     };
     csv_line(COLUMNS.into_iter().map(|column| csv_text(&cell(column))))

@@ -8,8 +8,13 @@ use super::account::Account;
 use super::entry::{Attempt, Entry};
 use super::json_text::Object;
 use super::money::Usd;
+use super::subject::Subject;
+use super::sums::Sums;
 use super::tokens::Usage;
 use super::utc::Moment;
+
+/// What a line says of requests that have none of their own any more.
+pub const DROPPED: &str = "dropped by retention: what is left of a quarter of an hour";
 
 /// Appends `entry` to `out`, as one line without its end; `entry_hash` is the journal's hash of it, in hex.
 pub fn write_entry(entry: &Entry, entry_hash: &str, out: &mut String) {
@@ -27,6 +32,36 @@ pub fn write_entry(entry: &Entry, entry_hash: &str, out: &mut String) {
         object.number("requests", entry.requests);
     }
     object.text("entry_hash", entry_hash);
+}
+
+/// Appends what retention has left of the requests of `subject` in the quarter of an hour that begins at `at_ms`, as one line
+/// without its end.
+pub fn write_dropped(at_ms: u64, subject: &Subject, sums: &Sums, out: &mut String) {
+    let mut object = Object::open(out);
+    object.number("dropped_requests", sums.requests).shown("at", Moment(at_ms));
+    write_account(&subject.account(), &mut object);
+    let mut tags = object.object("tags");
+    for (name, value) in subject.tags.iter() {
+        tags.text(name, value);
+    }
+    drop(tags);
+    object.text_or_null("operation", subject.operation.map(|operation| operation.name()));
+    object.text("upstream", &subject.upstream).text("requested_model", &subject.requested_model);
+    object.text("model", &subject.model).text_or_null("tier", subject.tier.map(|tier| tier.name()));
+    object.text("reason", DROPPED).text_or_null("cache", subject.cache.map(|cache| cache.name()));
+    for (name, units) in [
+        ("errors", sums.errors),
+        ("unpriced", sums.unpriced),
+        ("input", sums.input),
+        ("cache_read", sums.cache_read),
+        ("cache_write", sums.cache_write),
+        ("output", sums.output),
+        ("reasoning", sums.reasoning),
+    ] {
+        object.number(name, units);
+    }
+    object.shown("cost_usd", sums.spend.fixed()).shown("saved_usd", sums.saved);
+    object.shown("charged_usd", sums.charged.fixed()).shown("credited_usd", sums.credited.fixed());
 }
 
 fn write_who(entry: &Entry, object: &mut Object<'_>) {

@@ -1,4 +1,5 @@
-//! Archives: what a segment came to that retention has dropped, so that reports of the past stay what they were.
+//! Archives: what a segment came to that retention has dropped, so that reports of the past, and the
+//! caps that count it, stay what they were.
 //!
 //! One file for each dropped segment, written and made durable before the segment goes. It carries the hash of the
 //! archive before it and of the segment's last frame, and the journal names its own hash, so that the chain of hashes
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 use super::codec::CodecError;
 use super::disk::Disk;
 use super::frame::{self, FrameFault, Hash};
-use super::index::{put_subject, put_sums, take_subject, take_sums};
+use super::index::{put_subject, put_sums, quarter_of, take_subject, take_sums};
+use super::moved::{Moved, put_aside, take_aside};
 use super::read::ReadError;
 use super::segment::BadFrame;
 use super::wire::{Put, Take};
+use crate::domain::account::Scope;
 use crate::domain::money::Usd;
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
@@ -24,8 +27,11 @@ use crate::domain::sums::Sums;
 /// The folder of the archives within the store's.
 pub const FOLDER: &str = "archive";
 
-/// What every archive begins with; the last byte is its version.
-const MAGIC: &[u8; 4] = b"TgA\x01";
+/// What every archive begins with, and then its version: the first kept only rows.
+const MAGIC: &[u8; 3] = b"TgA";
+
+/// The version in which archives are written today.
+const VERSION: u8 = 2;
 
 /// What is left of a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +50,12 @@ pub struct Archive {
     pub unsettled: Usd,
     /// By quarter of an hour since 1970 and subject: what was there.
     pub rows: Vec<(u32, Subject, Sums)>,
+    /// What counts elsewhere in caps than in rows.
+    pub moved: Vec<Moved>,
+    /// By quarter and scope: what was posted as unsettled.
+    pub posted: Vec<(u32, Scope, Usd)>,
+    /// By quarter: the reasons of entries that may have billed a batch.
+    pub reasons: Vec<(u32, Box<str>)>,
 }
 
 /// Writes an archive and makes it durable. Returns its hash.
@@ -122,14 +134,17 @@ fn encode(archive: &Archive) -> Vec<u8> {
         put_subject(&mut put, subject);
         put_sums(&mut put, sums);
     }
+    put_aside(&mut put, archive);
     let mut bytes = MAGIC.to_vec();
+    bytes.push(VERSION);
     bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     bytes.extend_from_slice(&body);
     bytes
 }
 
 fn decode(bytes: &[u8]) -> Result<Archive, FrameFault> {
-    let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(FrameFault::Incomplete)?;
+    let (magic, rest) = bytes.split_first_chunk::<3>().ok_or(FrameFault::Incomplete)?;
+    let (version, rest) = rest.split_first().ok_or(FrameFault::Incomplete)?;
     let (crc, body) = rest.split_first_chunk::<4>().ok_or(FrameFault::Incomplete)?;
     if magic != MAGIC {
         return Err(FrameFault::NoFrame);
@@ -137,13 +152,16 @@ fn decode(bytes: &[u8]) -> Result<Archive, FrameFault> {
     if u32::from_le_bytes(*crc) != crc32fast::hash(body) {
         return Err(FrameFault::Checksum);
     }
-    fields(body).map_err(FrameFault::Record)
+    fields(body, *version).map_err(FrameFault::Record)
 }
 
-fn fields(body: &[u8]) -> Result<Archive, CodecError> {
+fn fields(body: &[u8], version: u8) -> Result<Archive, CodecError> {
+    if !(1..=VERSION).contains(&version) {
+        return Err(CodecError::NewerVersion { kind: 0, version });
+    }
     let mut take = Take(body);
     let (first_seq, next_seq, latest_ms) = (take.number()?, take.number()?, take.number()?);
-    let archive = Archive {
+    let mut archive = Archive {
         first_seq,
         next_seq,
         latest_ms,
@@ -151,7 +169,12 @@ fn fields(body: &[u8]) -> Result<Archive, CodecError> {
         previous: take.raw()?,
         unsettled: Usd::from_pico(take.amount()?),
         rows: take.list(|take| Ok((take.narrow()?, take_subject(take)?, take_sums(take)?)))?,
+        ..Archive::default()
     };
+    match version {
+        1 => archive.posted = vec![(quarter_of(latest_ms), Scope::Organisation, archive.unsettled)],
+        _ => take_aside(&mut take, &mut archive)?,
+    }
     take.end()?;
     Ok(archive)
 }

@@ -16,7 +16,7 @@ use super::codec::{
 use super::key_codec::{put_key_state, take_key_state};
 use super::lesson_codec::{put_lessons, take_lessons};
 use super::record::{Close, Dropped, Open, RateRecord, Record, Start};
-use super::totals::{Total, Totals};
+use super::totals::{KINDS, Total, Totals};
 use super::wire::{Put, Take};
 use crate::domain::account::Scope;
 use crate::domain::entry::{Attempt, CacheUse, Entry, FEATURE_BYTES, Outcome};
@@ -27,8 +27,8 @@ use crate::domain::money::Usd;
 use crate::domain::tokens::{Usage, UsageSource};
 
 /// The version in which snapshots are written today. The first one knew no credits and dropped no files, the second no keys
-/// and no top-ups, the third nothing of routes.
-const VERSION: u8 = 4;
+/// and no top-ups, the third nothing of routes, and the fourth no bound of totals.
+const VERSION: u8 = 5;
 
 /// A request that was dispatched and has no entry yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,11 +201,9 @@ impl Books {
         put.number(self.totals.len() as u64);
         for (scope, total) in self.totals.iter() {
             put_scope(&mut put, scope);
-            put.amount(total.spent.pico());
-            put.number(total.entries);
-            put.number(total.unpriced);
-            put.amount(total.credited.pico());
+            put_total(&mut put, total);
         }
+        self.totals.others().iter().for_each(|total| put_total(&mut put, total));
         put.number(self.unfinished.len() as u64);
         for request in self.unfinished.values() {
             put.number(request.attempts.len() as u64);
@@ -242,7 +240,14 @@ impl Books {
         }
         let made_ms = take.number()?;
         let mut books = Self { at_ms: take.number()?, ..Self::default() };
-        books.totals = take.list(|take| take_total(take, version))?.into_iter().collect();
+        let scopes = take.list(|take| Ok((take_scope(take)?, take_total(take, version)?)))?;
+        let mut others = [Total::default(); KINDS];
+        if version >= 5 {
+            for total in &mut others {
+                *total = take_total(&mut take, version)?;
+            }
+        }
+        books.totals = Totals::of_snapshot(scopes, (version >= 5).then_some(others));
         for attempts in take.list(|take| take.list(|take| Ok((take_open(take)?, take.maybe(take_close)?))))? {
             let Some((open, _)) = attempts.first() else { continue };
             books.unfinished.insert(open.attempt.request, Unfinished { attempts });
@@ -299,10 +304,16 @@ impl Books {
     }
 }
 
-fn take_total(take: &mut Take<'_>, version: u8) -> Result<(Scope, Total), CodecError> {
-    let scope = take_scope(take)?;
+fn put_total(put: &mut Put<'_>, total: &Total) {
+    put.amount(total.spent.pico());
+    put.number(total.entries);
+    put.number(total.unpriced);
+    put.amount(total.credited.pico());
+}
+
+fn take_total(take: &mut Take<'_>, version: u8) -> Result<Total, CodecError> {
     let spent = Usd::from_pico(take.amount()?);
     let (entries, unpriced) = (take.number()?, take.number()?);
     let credited = Usd::from_pico(if version < 2 { 0 } else { take.amount()? });
-    Ok((scope, Total { spent, entries, unpriced, credited }))
+    Ok(Total { spent, entries, unpriced, credited })
 }

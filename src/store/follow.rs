@@ -5,10 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::frame::{FrameFault, FrameKind};
+use super::codec::{decode, is_attempt};
+use super::frame::{self, FrameFault, FrameKind};
 use super::index::Place;
 use super::read::{ReadError, stop};
-use super::segment::{self, FOLDER, Segment, Walk, WalkError, path_of};
+use super::record::Record;
+use super::segment::{self, BadFrame, FOLDER, Segment, Walk, WalkError, path_of};
 
 /// Reads the journal of one folder in order.
 #[derive(Debug)]
@@ -88,16 +90,45 @@ impl Follow {
         Ok(Some(Followed { segment, offset, end, first_seq: header.first_seq, body }))
     }
 
-    /// Where it is; `None` before the first frame, or where hashes were not computed.
+    /// Gives the records of the next frame but opens and closes, as long as it has records before `until_seq` or none; false
+    /// if there is nothing more yet.
+    ///
+    /// # Errors
+    /// The journal is damaged or cannot be read.
+    pub fn records(&mut self, until_seq: u64, each: &mut dyn FnMut(&Record)) -> Result<bool, ReadError> {
+        let folder = self.folder.clone();
+        let Some(frame) = self.step(until_seq)? else { return Ok(false) };
+        let bad = |error| {
+            let why = FrameFault::Record(error);
+            ReadError::Bad(BadFrame { segment: path_of(&folder, frame.segment), offset: frame.offset, why })
+        };
+        for bytes in frame::records(frame.body) {
+            let bytes = bytes.map_err(bad)?;
+            if !is_attempt(bytes) {
+                each(&decode(bytes).map_err(bad)?);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where it is, also where hashes are not computed; `None` before the first frame.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        Some(Place {
+    pub fn place_hashed(&self) -> Option<Place> {
+        let place = |head| Place {
             segment: self.segment.first_seq,
             frame: self.frame,
             offset: self.walk.offset,
             next_seq: self.walk.next_seq,
-            head: self.walk.head.filter(|_| self.walk.offset > 0)?,
-        })
+            head,
+        };
+        (self.walk.offset > 0).then(|| place(self.walk.hash()))
+    }
+
+    /// Where it is; `None` before the first frame, or where hashes were not computed.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        let head = self.walk.head?;
+        self.place_hashed().map(|place| Place { head, ..place })
     }
 
     /// The number of the next record.

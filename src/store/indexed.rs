@@ -7,6 +7,7 @@
 //! Invariant: what is given comes to the same as the rows that were read, whatever was merged.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::ops::Range;
 
@@ -32,12 +33,16 @@ pub struct Indexed {
 struct Merging {
     rows: Vec<(u64, usize, Sums)>,
     /// The marks of a class have the same number.
-    numbers: HashMap<Mark, usize>,
+    numbers: HashMap<Mark, usize, BuildHasherDefault<ByMark>>,
     /// The span that is being read, and what each mark or class comes to in it.
     start_ms: u64,
     open: Vec<Option<Sums>>,
     touched: Vec<usize>,
 }
+
+/// Marks are hashes already.
+#[derive(Default)]
+struct ByMark(u64);
 
 impl Indexed {
     /// `None` if nothing was ever written to the index.
@@ -56,13 +61,16 @@ impl Indexed {
                 // A question without times is one span from the beginning to the end.
                 let start_ms = if grain == Grain::Range { 0 } else { key.start_ms() };
                 let class = match merging.numbers.get(&key.mark) {
-                    Some(class) => Ok(*class),
-                    None => classes.of(index, key.mark, keep),
+                    Some(class) => *class,
+                    None => match classes.of(index, key.mark, keep) {
+                        Ok(class) => {
+                            merging.numbers.insert(key.mark, class);
+                            class
+                        }
+                        Err(error) => return failed = Some(error),
+                    },
                 };
-                match class {
-                    Ok(class) => merging.add(start_ms, key.mark, class, &sums),
-                    Err(error) => failed = Some(error),
-                }
+                merging.add(start_ms, class, &sums);
             })?;
             failed.map_or(Ok(()), Err)?;
         }
@@ -78,6 +86,20 @@ impl Indexed {
             rows.iter_mut().for_each(|row| row.0 = u64::from(inner.start) * QUARTER_MS);
         }
         Ok(Some(Self { applied, rows, classes: classes.list, stretches }))
+    }
+}
+
+impl Hasher for ByMark {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -101,12 +123,11 @@ impl Classes {
 }
 
 impl Merging {
-    fn add(&mut self, start_ms: u64, mark: Mark, class: usize, sums: &Sums) {
+    fn add(&mut self, start_ms: u64, class: usize, sums: &Sums) {
         if start_ms != self.start_ms {
             self.close();
             self.start_ms = start_ms;
         }
-        self.numbers.entry(mark).or_insert(class);
         if self.open.len() <= class {
             self.open.resize(class + 1, None);
         }

@@ -92,6 +92,7 @@ impl Keeper {
         shared.flush(writer)?;
         self.sum(writer.point().len)?;
         let durable = shared.durable();
+        self.books.totals.bound();
         shared.must("write a snapshot", writer.snapshot(&self.books, writer.latest_ms(), durable))?;
         self.sum(writer.point().len)
     }
@@ -102,6 +103,7 @@ impl Keeper {
         let point = writer.point();
         self.sum(point.len)?;
         shared.sync(&point)?;
+        self.books.totals.bound();
         shared.must("begin a segment of the journal", writer.turn(&self.books))?;
         shared.forget_durable();
         let (segment, _) = writer.place();

@@ -126,6 +126,26 @@ impl Reader {
         Ok(records)
     }
 
+    /// The records of one segment whose time is at or after `from_ms`, and all rates. `last` is the last segment of all.
+    pub(super) fn of_segment(
+        &self,
+        segment: &Segment,
+        last: Option<&Segment>,
+        from_ms: u64,
+    ) -> Result<Records, ReadError> {
+        let walk = segment.walk(None).map_err(|error| ReadError::Io { path: segment.path.clone(), error })?.unchained();
+        Ok(Records {
+            segments: Vec::new().into_iter(),
+            last: last.cloned(),
+            current: Some((segment.clone(), walk)),
+            ready: Vec::new(),
+            from_ms,
+            to_ms: u64::MAX,
+            wanted: None,
+            hash: String::new(),
+        })
+    }
+
     /// All segments, and those of them that may hold a record of the time asked for.
     pub(super) fn segments(&self, from_ms: u64, to_ms: u64) -> Result<(Vec<Segment>, Vec<Segment>), ReadError> {
         for _ in 0..RETRIES {

@@ -1,7 +1,7 @@
 //! What a start does: find the end of the journal, judge it, and sum what lies since the last snapshot.
 //!
-//! The whole last segment is checked (at most one day or 64 MiB), but only what follows its newest snapshot is
-//! decoded. Earlier segments are not read: `verify` reads them.
+//! The checksums of the whole last segment are checked (at most one day or 64 MiB), but only from its newest snapshot on
+//! the chain is followed and records are decoded. Earlier segments are not read: `verify` reads them, and every chain.
 //!
 //! Invariant: when this returns, everything that it read is durable, also if an earlier process failed to sync it:
 //! pages that a failed fdatasync left clean in memory are written again before anybody relies on them.
@@ -108,7 +108,7 @@ struct Place {
 }
 
 fn scan(segment: &Segment) -> Result<Scan, OpenError> {
-    let mut walk = segment.walk(None).map_err(failed("open", &segment.path))?;
+    let mut walk = segment.walk(None).map_err(failed("open", &segment.path))?.unchained();
     let mut scan = Scan { snapshot: None, len: 0, vouched: 0, tail: None };
     loop {
         match walk.step() {

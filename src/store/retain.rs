@@ -11,6 +11,7 @@ use super::disk::Disk;
 use super::frame::{self, FrameFault, FrameKind, Hash};
 use super::index::{Gathered, Place, quarter_of};
 use super::index::{Index, RowKey, Span};
+use super::moved::Aside;
 use super::read::{ReadError, books_before};
 use super::record::{Dropped, Record};
 use super::segment::{self, Segment, WalkError};
@@ -66,15 +67,15 @@ impl Expired {
         let bad = |offset, why| ReadError::Bad(self.segment.bad(offset, why));
         let mut walk = self.segment.walk(None).map_err(io)?;
         let mut gathered = Gathered::default();
-        let mut unsettled = Usd::ZERO;
+        let (mut unsettled, mut aside) = (Usd::ZERO, Aside::default());
         let mut place =
             Place { segment: self.segment.first_seq, frame: 0, offset: 0, next_seq: 0, head: Hash::default() };
         loop {
             let offset = walk.offset;
             match walk.step() {
                 Ok(Some(step)) if step.header.kind == FrameKind::Batch => {
-                    let count = count(&mut gathered, step.body);
-                    unsettled = unsettled.plus(count.map_err(|error| bad(offset, FrameFault::Record(error)))?);
+                    let counted = aside.frame(step.body).and_then(|()| count(&mut gathered, step.body));
+                    unsettled = unsettled.plus(counted.map_err(|error| bad(offset, FrameFault::Record(error)))?);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
@@ -92,7 +93,10 @@ impl Expired {
         let rows = written.and_then(|()| rows(&index)).map_err(|_| bad(0, FrameFault::Snapshot))?;
         let latest = rows.last().map_or(0, |(quarter, ..)| u64::from(*quarter) * super::index::QUARTER_MS);
         let (first_seq, next_seq) = (self.segment.first_seq, self.next_seq);
-        Ok(Archive { first_seq, next_seq, head, previous: Hash::default(), latest_ms: latest, unsettled, rows })
+        let mut archive =
+            Archive { first_seq, next_seq, head, latest_ms: latest, unsettled, rows, ..Archive::default() };
+        aside.finish(&mut archive);
+        Ok(archive)
     }
 
     /// The hash of the archive before.
@@ -126,5 +130,6 @@ type Rows = Vec<(u32, crate::domain::subject::Subject, crate::domain::sums::Sums
 fn rows(index: &Index) -> Result<Rows, super::index::IndexError> {
     let mut keyed: Vec<(RowKey, crate::domain::sums::Sums)> = Vec::new();
     index.rows(Span::Quarter, 0..u32::MAX, &mut |key, sums| keyed.push((key, sums)))?;
+    keyed.sort_by_key(|(key, _)| *key);
     keyed.into_iter().map(|(key, sums)| Ok((key.number, index.subject(key.mark)?, sums))).collect()
 }

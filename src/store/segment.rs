@@ -187,6 +187,11 @@ impl Walk {
         Ok(Some(header))
     }
 
+    /// The hash of the frame before this place.
+    pub fn hash(&self) -> Hash {
+        self.head.unwrap_or_else(|| frame::hash(&self.frame))
+    }
+
     /// What the frame before this place holds.
     pub fn body(&self) -> &[u8] {
         self.frame.get(HEADER..).unwrap_or_default()

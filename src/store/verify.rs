@@ -212,6 +212,9 @@ impl Check {
         // What came before the first segment that is kept is taken from its snapshot.
         let books = self.books.get_or_insert_with(|| snapshot.clone());
         books.mark_snapshot();
+        if !snapshot.totals.is_unbounded() {
+            books.totals.bound();
+        }
         if *books == snapshot { Ok(()) } else { Err(FrameFault::Snapshot) }
     }
 

@@ -2,8 +2,10 @@
 
 mod sample;
 mod laws;
+mod groups;
 mod power;
 mod broken;
 mod retention;
+mod prepaid;
 mod scale;
 mod kill;

@@ -34,14 +34,6 @@ pub(super) fn caps(root: &Section<'_>) -> Caps {
     }
 }
 
-/// A total is the sum of the whole ledger, so that nothing of it may be dropped.
-pub(super) fn check_retention(root: &Section<'_>, caps: &Caps, drops: bool) {
-    let is_total = |policy: &Arc<Policy>| policy.limits.iter().any(|limit| limit.window == Window::Total);
-    if drops && caps.policies().any(is_total) {
-        root.complain("store", "retention_days would drop what a total cap counts; leave out one of the two");
-    }
-}
-
 fn named(root: &Section<'_>, kind: &str) -> Named {
     root.unchecked(kind).iter().filter_map(|(name, section)| Some(((*name).into(), policy(section)?))).collect()
 }

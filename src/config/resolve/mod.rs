@@ -43,7 +43,6 @@ pub(super) fn config(tree: &[Entry], setting: &Setting<'_>, complaints: &Complai
     let callers = callers::callers(&root, setting, &upstreams, &money.time_zone);
     let (store, caps) = (server::store(&root), caps::caps(&root));
     let alerts = alerts::alerts(&root, &network, &setting.vault);
-    caps::check_retention(&root, &caps, store.retention_days.is_some());
     Config {
         file: None,
         server,

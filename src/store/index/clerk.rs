@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing is in the index that a power loss could take out of the journal.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -54,6 +55,12 @@ pub struct Options {
     pub open: OpenIndex,
     /// The time.
     pub clock: Clock,
+}
+
+/// Who works between the clerk's rounds, on its thread.
+pub trait Watch: fmt::Debug + Send {
+    /// Records before number `until_seq` are durable. With `stop` it is the last time.
+    fn round(&mut self, until_seq: u64, stop: bool);
 }
 
 /// How the index is, for readiness and metrics.
@@ -113,6 +120,7 @@ struct Work {
     desk: Arc<Desk>,
     gathered: Gathered,
     follow: Option<Follow>,
+    watch: Option<Box<dyn Watch>>,
 }
 
 /// Why a round ended early.
@@ -127,6 +135,14 @@ impl Clerk {
     /// # Errors
     /// The system gives no thread.
     pub fn start(folder: &Path, tip: Tip, options: Options) -> std::io::Result<Self> {
+        Self::watched(folder, tip, options, None)
+    }
+
+    /// The same with somebody who works between its rounds.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn watched(folder: &Path, tip: Tip, options: Options, watch: Option<Box<dyn Watch>>) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let work = Work {
             folder: folder.to_owned(),
@@ -135,6 +151,7 @@ impl Clerk {
             desk: desk.clone(),
             gathered: Gathered::default(),
             follow: None,
+            watch,
         };
         let thread = thread::Builder::new().name("clerk".into()).spawn(move || work.run())?;
         Ok(Self { desk, thread: Mutex::new(Some(thread)) })
@@ -205,6 +222,9 @@ impl Work {
             let stop = self.wait(round);
             let done = self.round(round, stop);
             self.tell(done);
+            if let Some(watch) = &mut self.watch {
+                watch.round(self.tip.synced_seq(), stop);
+            }
             let mut orders = lock(&self.desk.orders);
             orders.rounds += 1;
             drop(orders);

@@ -40,19 +40,16 @@ pub fn compare(folder: &Path, index: &Index) -> Result<Compared, CompareError> {
     let place = applied.place;
     let expect = sums(folder, place.next_seq).map_err(CompareError::Journal)?;
     let mut known: BTreeMap<RowKey, Sums> = BTreeMap::new();
+    let mut expected: BTreeMap<RowKey, Sums> = BTreeMap::new();
     for span in [Span::Quarter, Span::Day] {
-        let read = index.rows(span, 0..u32::MAX, &mut |key, sums| {
-            known.insert(key, sums);
-        });
-        read.map_err(CompareError::Index)?;
+        // Rows may come in parts.
+        let mut know = |key: RowKey, sums: Sums| known.entry(key).or_default().join(&sums);
+        index.rows(span, 0..u32::MAX, &mut know).map_err(CompareError::Index)?;
+        expect.rows(span, 0..u32::MAX, &mut |key, sums| expected.entry(key).or_default().join(&sums));
     }
     let rows = known.len() as u64;
-    let mut differing = 0;
-    for span in [Span::Quarter, Span::Day] {
-        let mut check = |key: RowKey, sums| differing += u64::from(known.remove(&key) != Some(sums));
-        expect.rows(span, 0..u32::MAX, &mut check);
-    }
-    Ok(Compared { rows, next_seq: place.next_seq, differing: differing + known.len() as u64 })
+    let differing = expected.into_iter().filter(|(key, sums)| known.remove(key).as_ref() != Some(sums)).count();
+    Ok(Compared { rows, next_seq: place.next_seq, differing: (differing + known.len()) as u64 })
 }
 
 /// What the journal and the archives come to before record `until_seq`.

@@ -2,9 +2,11 @@
 //!
 //! Invariant: what was gathered belongs to the index only together with the place up to which it was gathered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::row::{Applied, Mark, Place, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, mark_of, quarter_of};
+use super::row::{
+    Applied, Mark, PIECE_ROWS, Piece, Place, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, mark_of, quarter_of,
+};
 use super::{Index, IndexError};
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
@@ -14,6 +16,9 @@ use crate::store::record::Record;
 
 /// A stretch that is longer than this ends: as much is read to find one request.
 const STRETCH_BYTES: u64 = 1 << 16;
+
+/// Quarters of an hour whose rows stand alone, since more will be added to them.
+const QUARTERS_OPEN: u32 = 4;
 
 /// Subjects whose marks are remembered.
 const MARKS_MAX: usize = 1 << 16;
@@ -30,6 +35,9 @@ pub struct Gathered {
     dropped_quarter: u32,
     is_dirty: bool,
 }
+
+/// Rows of quarters that are over.
+type Packing = BTreeMap<u32, Vec<(Mark, Sums)>>;
 
 /// Where a frame stands.
 #[derive(Clone, Copy, Debug)]
@@ -94,21 +102,33 @@ impl Gathered {
         let before = index.applied()?;
         let (mut total, mut count, dropped) =
             before.map_or((Sums::default(), 0, 0), |applied| (applied.total, applied.rows, applied.dropped_quarter));
-        let mut rows = Vec::with_capacity(self.rows.len());
+        let newest = self.rows.keys().filter(|key| key.span == Span::Quarter).map(|key| key.number).max();
+        let over = newest.unwrap_or(0).saturating_sub(QUARTERS_OPEN);
+        let (mut rows, mut packed, mut packing) = (Vec::new(), Vec::new(), Packing::new());
+        index.unpacked(Span::Quarter, 0..over, &mut |key, sums| {
+            packed.push(key);
+            packing.entry(key.number).or_default().push((key.mark, sums));
+        })?;
         for (key, more) in &self.rows {
-            let known = index.sums(*key)?;
             if key.span == Span::Quarter {
-                count += u64::from(known.is_none());
                 total.join(more);
             }
+            if key.span == Span::Quarter && key.number < over {
+                count += 1;
+                packing.entry(key.number).or_default().push((key.mark, more.clone()));
+                continue;
+            }
+            let known = index.sums(*key)?;
+            count += u64::from(key.span == Span::Quarter && known.is_none());
             let mut sums = known.unwrap_or_default();
             sums.join(more);
             rows.push((*key, sums));
         }
+        let pieces = pieces(packing, place.next_seq);
         let applied = Applied { place, total, rows: count, dropped_quarter: dropped.max(self.dropped_quarter) };
         let subjects = self.subjects.iter().map(|(mark, subject)| (*mark, subject.clone())).collect();
-        let stretches = self.stretches.clone();
-        index.write(&Writing { rows, subjects, stretches, forget_before: self.forget_before, applied })?;
+        let (stretches, forget_before) = (self.stretches.clone(), self.forget_before);
+        index.write(&Writing { rows, packed, pieces, subjects, stretches, forget_before, applied })?;
         self.rows.clear();
         self.subjects.clear();
         self.is_dirty = false;
@@ -146,6 +166,16 @@ impl Gathered {
             None => self.stretches.push(Stretch { first_seq, segment, offset, end, from_ms, to_ms }),
         }
     }
+}
+
+/// Cuts what is packed into pieces, each named by the place at which it is written.
+fn pieces(packing: Packing, seq: u64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (quarter, rows) in packing {
+        let parts = (0..).zip(rows.chunks(PIECE_ROWS));
+        pieces.extend(parts.map(|(part, rows)| Piece { quarter, seq, part, rows: rows.to_vec() }));
+    }
+    pieces
 }
 
 /// What a record counts as in reports, and when; `None` for one that does not count.

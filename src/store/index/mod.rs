@@ -26,8 +26,8 @@ pub use compare::{CompareError, Compared};
 pub use gather::{Gathered, counted};
 pub use memory::Memory;
 pub use row::{
-    Applied, Mark, Place, QUARTER_MS, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, put_subject, put_sums,
-    quarter_of, take_subject, take_sums,
+    Applied, Mark, Piece, Place, QUARTER_MS, QUARTERS_A_DAY, RowKey, Span, Stretch, Writing, put_place, put_subject,
+    put_sums, quarter_of, take_place, take_subject, take_sums,
 };
 pub use tree::Tree;
 
@@ -73,12 +73,29 @@ impl Index {
         }
     }
 
-    /// Gives every row of the spans with these numbers, by time.
+    /// Gives every row of the spans with these numbers. Those of a subject may come in parts, and newer ones after older
+    /// ones only for the most part.
     pub fn rows(&self, span: Span, numbers: Range<u32>, each: &mut dyn FnMut(RowKey, Sums)) -> Result<(), IndexError> {
         match self {
             Self::Sled(tree) => tree.rows(span, numbers, each),
             Self::Memory(memory) => {
                 memory.rows(span, numbers, each);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the rows that stand alone.
+    pub fn unpacked(
+        &self,
+        span: Span,
+        numbers: Range<u32>,
+        each: &mut dyn FnMut(RowKey, Sums),
+    ) -> Result<(), IndexError> {
+        match self {
+            Self::Sled(tree) => tree.unpacked(span, numbers, each),
+            Self::Memory(memory) => {
+                memory.unpacked(span, numbers, each);
                 Ok(())
             }
         }

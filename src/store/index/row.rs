@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! A                        how far the index has come: version, place, total
-//! R quarter(4) mark(16)    what a subject came to in a quarter of an hour
+//! R quarter(4) mark(16)    what a subject came to in a quarter of an hour that is not long over
+//! P quarter(4) seq(8) part(4)  rows of one that is, many together: they are read in a fraction of the time
 //! D day(4) mark(16)        the same for a day of UTC, so that a report of months reads few rows
 //! S mark(16)               the subject of a mark
 //! T first_seq(8)           a stretch of the journal
 //! ```
 //!
-//! Invariant: every value is absolute, so that writing it twice is harmless.
+//! Invariant: every value is absolute, so that writing it twice is harmless. What is late for a quarter that is packed
+//! stands in a piece of its own, and adds to it.
 
 use crate::domain::money::Usd;
 use crate::domain::subject::Subject;
@@ -21,7 +23,7 @@ use crate::store::frame::{self, Hash};
 use crate::store::wire::{Put, Take};
 
 /// The version of all of this; an index of another one is built again.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Milliseconds that a row sums. Half-hour and quarter-hour time zones add up from it, as they would not from hours.
 pub const QUARTER_MS: u64 = 900_000;
@@ -36,6 +38,11 @@ pub const QUARTERS_A_DAY: u32 = 96;
 pub const SUBJECT: u8 = b'S';
 /// See [`SUBJECT`].
 pub const STRETCH: u8 = b'T';
+/// What keys of pieces begin with.
+pub const PIECE: u8 = b'P';
+
+/// Rows in a piece.
+pub const PIECE_ROWS: usize = 128;
 
 /// Names a subject: the first half of the SHA-256 of its bytes.
 pub type Mark = [u8; 16];
@@ -58,6 +65,19 @@ pub struct RowKey {
     pub number: u32,
     /// What it is about.
     pub mark: Mark,
+}
+
+/// Rows of a quarter of an hour that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The quarter.
+    pub quarter: u32,
+    /// The number of the next record when it was written, which tells it from those that were written before.
+    pub seq: u64,
+    /// Its number among those that were written with it.
+    pub part: u32,
+    /// What subjects came to, [`PIECE_ROWS`] at most.
+    pub rows: Vec<(Mark, Sums)>,
 }
 
 /// Some frames of a segment that follow one another, and when what they hold arrived.
@@ -99,7 +119,7 @@ pub struct Applied {
     pub place: Place,
     /// What the rows of either span come to.
     pub total: Sums,
-    /// How many rows of quarters there are.
+    /// How many rows of quarters there are, in pieces or not.
     pub rows: u64,
     /// Quarters before this one may hold what is no longer in the journal itself.
     pub dropped_quarter: u32,
@@ -110,6 +130,10 @@ pub struct Applied {
 pub struct Writing {
     /// Rows, as they are from now on.
     pub rows: Vec<(RowKey, Sums)>,
+    /// Rows that are gone, since they are in `pieces` from now on.
+    pub packed: Vec<RowKey>,
+    /// What is added of quarters that are over.
+    pub pieces: Vec<Piece>,
     /// Subjects that may be new.
     pub subjects: Vec<(Mark, Subject)>,
     /// Stretches, as they are from now on.
@@ -192,6 +216,47 @@ pub fn stretch_key(first_seq: u64) -> [u8; 9] {
     bytes
 }
 
+/// What the keys of pieces of a quarter begin with.
+pub fn piece_prefix(quarter: u32) -> [u8; 5] {
+    let mut bytes = [PIECE; 5];
+    bytes[1..].copy_from_slice(&quarter.to_be_bytes());
+    bytes
+}
+
+impl Piece {
+    /// Its key.
+    pub fn key(&self) -> [u8; 17] {
+        let mut bytes = [PIECE; 17];
+        bytes[1..5].copy_from_slice(&self.quarter.to_be_bytes());
+        bytes[5..13].copy_from_slice(&self.seq.to_be_bytes());
+        bytes[13..].copy_from_slice(&self.part.to_be_bytes());
+        bytes
+    }
+
+    /// Its value.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.rows.len() * 64);
+        let mut put = Put(&mut bytes);
+        for (mark, sums) in &self.rows {
+            put.raw(mark);
+            put_sums(&mut put, sums);
+        }
+        bytes
+    }
+
+    /// Gives each row of the piece of a key and a value.
+    pub fn read(key: &[u8], value: &[u8], each: &mut dyn FnMut(RowKey, Sums)) -> Result<(), CodecError> {
+        let quarter = key.get(1..5).and_then(|number| number.try_into().ok()).ok_or(CodecError::Short)?;
+        let number = u32::from_be_bytes(quarter);
+        let mut take = Take(value);
+        while !take.0.is_empty() {
+            let mark = take.raw()?;
+            each(RowKey { span: Span::Quarter, number, mark }, take_sums(&mut take)?);
+        }
+        Ok(())
+    }
+}
+
 impl Stretch {
     /// Its value.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -224,11 +289,7 @@ impl Applied {
         let mut bytes = Vec::with_capacity(160);
         let mut put = Put(&mut bytes);
         put.byte(VERSION);
-        let place = &self.place;
-        for number in [place.segment, place.frame, place.offset, place.next_seq] {
-            put.number(number);
-        }
-        put.raw(&place.head);
+        put_place(&mut put, &self.place);
         put_sums(&mut put, &self.total);
         put.number(self.rows);
         put.number(u64::from(self.dropped_quarter));
@@ -242,18 +303,31 @@ impl Applied {
         if version != VERSION {
             return Err(CodecError::UnknownCode { what: "version of an index", code: version });
         }
-        let place = Place {
-            segment: take.number()?,
-            frame: take.number()?,
-            offset: take.number()?,
-            next_seq: take.number()?,
-            head: take.raw()?,
-        };
+        let place = take_place(&mut take)?;
         let applied =
             Self { place, total: take_sums(&mut take)?, rows: take.number()?, dropped_quarter: take.narrow()? };
         take.end()?;
         Ok(applied)
     }
+}
+
+/// Appends `place`.
+pub fn put_place(put: &mut Put<'_>, place: &Place) {
+    for number in [place.segment, place.frame, place.offset, place.next_seq] {
+        put.number(number);
+    }
+    put.raw(&place.head);
+}
+
+/// See [`put_place`].
+pub fn take_place(take: &mut Take<'_>) -> Result<Place, CodecError> {
+    Ok(Place {
+        segment: take.number()?,
+        frame: take.number()?,
+        offset: take.number()?,
+        next_seq: take.number()?,
+        head: take.raw()?,
+    })
 }
 
 /// Appends `sums`.

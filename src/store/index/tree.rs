@@ -13,8 +13,8 @@ use std::path::Path;
 
 use super::IndexError;
 use super::row::{
-    APPLIED, Applied, Mark, RowKey, STRETCH, Span, Stretch, Writing, put_subject, put_sums, stretch_key, subject_key,
-    take_subject, take_sums,
+    APPLIED, Applied, Mark, Piece, RowKey, STRETCH, Span, Stretch, Writing, piece_prefix, put_subject, put_sums,
+    stretch_key, subject_key, take_subject, take_sums,
 };
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
@@ -64,6 +64,21 @@ impl Tree {
         numbers: Range<u32>,
         each: &mut dyn FnMut(RowKey, Sums),
     ) -> Result<(), IndexError> {
+        if span == Span::Quarter {
+            for piece in self.db.range(piece_prefix(numbers.start)..piece_prefix(numbers.end)) {
+                let (key, value) = piece.map_err(|error| broken(&error))?;
+                Piece::read(&key, &value, each).map_err(|error| broken(&error))?;
+            }
+        }
+        self.unpacked(span, numbers, each)
+    }
+
+    pub(super) fn unpacked(
+        &self,
+        span: Span,
+        numbers: Range<u32>,
+        each: &mut dyn FnMut(RowKey, Sums),
+    ) -> Result<(), IndexError> {
         let first = |number: u32| {
             let mut key = [span.prefix(); 5];
             key[1..].copy_from_slice(&number.to_be_bytes());
@@ -97,6 +112,12 @@ impl Tree {
             bytes.clear();
             put_sums(&mut Put(&mut bytes), sums);
             batch.insert(&key.to_bytes(), bytes.as_slice());
+        }
+        for key in &writing.packed {
+            batch.remove(&key.to_bytes());
+        }
+        for piece in &writing.pieces {
+            batch.insert(&piece.key(), piece.to_bytes());
         }
         for (mark, subject) in &writing.subjects {
             bytes.clear();

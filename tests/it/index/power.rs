@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tollgate::app::{App, Surroundings};
 use tollgate::clock::Clock;
+use tollgate::config::Config;
 use tollgate::domain::account::Scope;
+use tollgate::domain::cap::Window;
 use tollgate::domain::ids::RequestId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::sums::Sums;
@@ -22,7 +25,18 @@ use tollgate::store::disk::{Disk, LogFile, RealDisk};
 use tollgate::store::{Clerk, Grain, Journal, Ledger, Open, Options, Reader, Record, verify};
 
 use super::sample::keep;
+use crate::harness::environment;
 use crate::journal::sample::{NOW_MS, close, entry, folder, open, small};
+
+/// Caps whose windows end within what retention keeps, and caps that count what it has dropped.
+const CAPS: &str = r#"
+[organisation]
+caps = { total = "9", day = "9", rolling = [{ usd = "9", hours = 30 }, { usd = "9", hours = 240 }] }
+[defaults.key]
+caps = { total = "9", rolling = [{ usd = "9", hours = 150 }] }
+[models."gpt-*"]
+caps = { total = "9" }
+"#;
 
 /// Bytes that a disk writes as a whole.
 const SECTOR: usize = 512;
@@ -323,6 +337,35 @@ fn check(image: &Path, replay: &Replay, with_index: bool) {
         assert_eq!(sum(&kept.ledger(image)), naive);
         kept.stop();
         assert_eq!(verify(image).unwrap().odd, []);
+    }
+    caps(image, now_ms, &told);
+}
+
+/// What caps count after the loss is never less than what was acknowledged, in any window of any scope.
+fn caps(image: &Path, now_ms: u64, told: &HashSet<&RequestId>) {
+    let text = format!("{CAPS}\n[store]\npath = {image:?}\nretention_days = 3\n[log]\nlevel = \"error\"\n");
+    let config = Config::parse(&text, "tollgate.toml", &environment()).unwrap();
+    let clock = Clock::Manual(Arc::new(AtomicU64::new(now_ms * 1000)));
+    let app = App::open(config, Surroundings { clock, ..Surroundings::default() }).unwrap();
+    let standings = app.bank.standings();
+    let keys: HashSet<_> = told.iter().map(|id| opened((id.at_ms() - NOW_MS) / STEP_MS).account.key).collect();
+    assert!(keys.into_iter().all(|key| standings.iter().any(|one| one.scope == Scope::Key(key.clone()))));
+    for standing in standings {
+        let since_ms = match standing.window {
+            Window::Total => 0,
+            Window::Rolling { hours } => now_ms - u64::from(hours) * 3_600_000,
+            Window::Day => now_ms - now_ms % 86_400_000,
+            Window::Week | Window::Month => now_ms - 86_400_000,
+        };
+        let counts = |open: &Open| match &standing.scope {
+            Scope::Key(key) => open.account.key == *key,
+            _ => true,
+        };
+        let opens = told.iter().map(|id| opened((id.at_ms() - NOW_MS) / STEP_MS));
+        let owed: Usd =
+            opens.filter(|open| open.at_ms >= since_ms && counts(open)).filter_map(|open| close(&open).cost).sum();
+        let counted = standing.spent.plus(standing.held);
+        assert!(counted >= owed, "{:?} {}: {counted} of {owed}", standing.scope, standing.window);
     }
 }
 

@@ -3,6 +3,8 @@
 //! `TOLLGATE_ENTRIES=1000000 cargo test --release --test it index::scale -- --nocapture`
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -11,14 +13,18 @@ use tollgate::admin::report::Request;
 use tollgate::admin::reprice::Prices;
 use tollgate::admin::zone::Zone;
 use tollgate::app::{App, Surroundings};
+use tollgate::bank::local::Standing;
+use tollgate::clock::Clock;
 use tollgate::config::Config;
+use tollgate::domain::cap::Window;
 use tollgate::domain::entry::Entry;
+use tollgate::domain::money::Usd;
 use tollgate::store::clerk::{self, open_sled};
 use tollgate::store::{Clerk, Close, Grain, Journal, Ledger, Options, Record, verify};
 
 use super::sample::{Kept, entry_at};
 use crate::harness::environment;
-use crate::journal::sample::{NOW_MS, close, folder, open};
+use crate::journal::sample::{self, NOW_MS, close, folder, open};
 
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
@@ -32,9 +38,7 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> (T, Duration) {
 fn write(kept: &Kept, entries: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for number in 0..entries {
-        let after_ms = number * 30 * 86_400_000 / entries;
-        let mut entry: Entry = entry_at(number, after_ms);
-        entry.account.user = Some(format!("user-{}", number * 7_919 % 200).into());
+        let entry = paid(number, number * 30 * 86_400_000 / entries);
         let mut open = open(number);
         (open.attempt.request, open.at_ms) = (entry.id, entry.at_ms);
         let closed = Close { attempt: open.attempt, at_ms: entry.at_ms, ..close(&open) };
@@ -49,6 +53,15 @@ fn write(kept: &Kept, entries: u64) {
     runtime.block_on(kept.journal.flush()).unwrap();
 }
 
+/// Request `number` of one of 200 users, with an attempt that cost something.
+fn paid(number: u64, after_ms: u64) -> Entry {
+    let mut entry = entry_at(number, after_ms);
+    entry.account.user = Some(format!("user-{}", number * 7_919 % 200).into());
+    entry.attempts = sample::entry(&open(number)).attempts;
+    entry.attempts[0].cost = entry.cost;
+    entry
+}
+
 fn report(ledger: &Ledger) -> u64 {
     let mut requests = 0;
     ledger.fold(0..u64::MAX, Grain::Range, &mut |_, _, sums| requests += sums.requests).unwrap();
@@ -57,20 +70,51 @@ fn report(ledger: &Ledger) -> u64 {
 
 fn start(folder: &std::path::Path) -> Kept {
     let (journal, _) = Journal::open(folder, Options::default(), NOW_MS).unwrap();
-    let options = clerk::Options { retention_days: None, open: open_sled, clock: tollgate::clock::Clock::system() };
+    let options = clerk::Options { retention_days: None, open: open_sled, clock: Clock::system() };
     let clerk = Clerk::start(folder, journal.tip(), options).unwrap();
     Kept { journal, clerk }
 }
 
-/// How long the whole program takes until it can serve from the store in `folder`.
-fn whole_start(what: &str, folder: &Path) -> Duration {
+/// Caps that count a month and for ever.
+const CAPS: &str = "[organisation]\ncaps = { day = \"9e9\", month = \"9e9\", total = \"9e9\" }\n[defaults.user]\ncaps = { month = \"9e9\" }\n";
+
+/// How long the whole program takes until it can serve from the store in `folder`, and what it then says was spent.
+fn whole_start(what: &str, folder: &Path, caps: &str, now_ms: u64) -> (Duration, Vec<Standing>) {
     let text = format!(
-        "[teams.search]\n[keys.ci]\nsecret = {{ env = \"KEY\" }}\nteam = \"search\"\n[store]\npath = {folder:?}\n[log]\nlevel = \"error\"\n"
+        "[teams.search]\n[keys.ci]\nsecret = {{ env = \"KEY\" }}\nteam = \"search\"\n{}[store]\npath = {folder:?}\n[log]\nlevel = \"error\"\n",
+        caps.replace("9e9", "9000000000")
     );
     let config = Config::parse(&text, "tollgate.toml", &environment()).unwrap();
-    let (app, took) = timed(what, || App::open(config, Surroundings::default()).unwrap());
-    drop(app);
-    took
+    let clock = Clock::Manual(Arc::new(AtomicU64::new(now_ms * 1000)));
+    let surroundings = Surroundings { clock, ..Surroundings::default() };
+    let (app, took) = timed(what, || App::open(config, surroundings).unwrap());
+    let standings = app.bank.standings();
+    // What caps have counted is kept while it runs, some hundred thousand records a second.
+    let next_seq = app.bank.health().next_seq;
+    for _ in 0..next_seq >> 18 {
+        app.clerk.round();
+    }
+    (took, standings)
+}
+
+/// Bytes of the last segment.
+fn last_segment(folder: &Path) -> u64 {
+    let segments = std::fs::read_dir(folder.join("journal")).unwrap().map(|file| file.unwrap());
+    segments.max_by_key(std::fs::DirEntry::file_name).unwrap().metadata().unwrap().len()
+}
+
+/// Writes until the last segment is as good as full.
+fn fill(kept: &Kept, folder: &Path, from: u64, at_ms: u64) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut number = from;
+    while last_segment(folder) < 60 << 20 {
+        for _ in 0..1_000 {
+            kept.journal.post(&Record::Entry(Box::new(paid(number, at_ms)))).unwrap();
+            number += 1;
+        }
+        runtime.block_on(kept.journal.flush()).unwrap();
+    }
+    number - from
 }
 
 /// The journal as a killed process leaves it.
@@ -105,11 +149,19 @@ fn many_entries_are_reported_at_once() {
     assert_eq!(timed("report from the journal", || report(&Ledger::of_journal(folder.path()))).0, entries);
     let id = entry_at(entries / 2, entries / 2 * 30 * 86_400_000 / entries).id;
     assert!(timed("find a request", || kept.ledger(folder.path()).find(id)).0.unwrap().is_some());
+    let now_ms = NOW_MS + 30 * 86_400_000;
+    let more = if entries < 1_000_000 { 0 } else { fill(&kept, folder.path(), entries, 30 * 86_400_000) };
+    println!("last segment: {} bytes", last_segment(folder.path()));
     let image = killed(folder.path());
     timed("stop", || kept.stop());
-    for (what, folder) in [("whole start, unclean", image.path()), ("whole start, clean", folder.path())] {
-        let took = whole_start(what, folder);
-        assert!(entries > 10_000 || took < Duration::from_secs(5), "{what}: {took:?}");
+    let spent: Usd = (0..entries).map(|number| paid(number, 0)).filter_map(|entry| entry.cost).sum();
+    for (what, folder) in [("unclean", image.path()), ("clean", folder.path())] {
+        for (caps, about) in [("", "no caps"), (CAPS, "new caps"), (CAPS, "the same caps")] {
+            let (took, standings) = whole_start(&format!("whole start, {what}, {about}"), folder, caps, now_ms);
+            assert!(entries > 10_000 || took < Duration::from_secs(5), "{what}: {took:?}");
+            let total = standings.iter().find(|one| one.window == Window::Total);
+            assert!(more > 0 || total.is_none_or(|total| total.spent == spent), "{total:?}");
+        }
     }
     drop(image);
     let (kept, took) = timed("start after a clean stop", || start(folder.path()));
@@ -119,6 +171,6 @@ fn many_entries_are_reported_at_once() {
     println!("{entries} entries: journal {} bytes, index {} bytes", state.journal_bytes, state.index_bytes);
     kept.stop();
     let ledger = timed("open the index by a command", || Ledger::open(folder.path())).0;
-    assert_eq!(timed("report by a command", || report(&ledger)).0, entries);
+    assert_eq!(timed("report by a command", || report(&ledger)).0, entries + more);
     timed("verify", || verify(folder.path()).unwrap());
 }
