@@ -8,7 +8,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
-use crate::domain::entry::{CacheUse, Entry, Outcome};
+use super::labels::{error_reason, saved_by, status_class};
+use crate::domain::entry::{CacheUse, Entry};
 use crate::domain::fault::Fault;
 use crate::domain::money::Usd;
 use crate::domain::tokens::Usage;
@@ -345,30 +346,6 @@ const fn counter(name: &'static str, help: &'static str) -> Title {
     Title { name, kind: "counter", help }
 }
 
-const fn status_class(status: u16) -> &'static str {
-    match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "none",
-    }
-}
-
-/// The cause of a refusal; of other failures the outcome says it all.
-fn error_reason(entry: &Entry) -> Label<'_> {
-    if entry.outcome == Outcome::Refused { Label::Open(&entry.reason) } else { Label::Known(entry.outcome.name()) }
-}
-
-/// Who saved what an entry says was saved.
-const fn saved_by(entry: &Entry) -> &'static str {
-    match entry.cache {
-        CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
-        CacheUse::Miss | CacheUse::Bypass | CacheUse::Confirmed | CacheUse::FalseHit => "routing",
-    }
-}
-
 /// What Linux says of this process; elsewhere it is not told.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -382,6 +359,7 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     use super::*;
+    use crate::domain::entry::Outcome;
     use crate::domain::sample;
     use crate::domain::tokens::UsageSource;
 
