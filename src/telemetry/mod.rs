@@ -4,6 +4,8 @@
 
 pub mod family;
 mod labels;
+mod resident;
+mod routed;
 pub mod metrics;
 pub mod line;
 pub mod scribe;
