@@ -330,6 +330,12 @@ impl Page<'_> {
         self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
         self.line("classifier", word(&words::CLASSIFIER, routing.classifier))?;
         self.line("turns", routing.turns)?;
+        if routing.max_output.iter().any(Option::is_some) {
+            self.0.write_str("\n[routing.max_output]\n")?;
+            for ((tier, _), limit) in words::TIER.iter().zip(routing.max_output) {
+                self.maybe(tier, limit)?;
+            }
+        }
         let judge = &routing.judge;
         self.0.write_str("\n[routing.judge]\n")?;
         self.maybe("upstream", judge.upstream.as_ref().map(quoted))?;
@@ -348,6 +354,7 @@ impl Page<'_> {
                 self.maybe("mode", bounds.mode.map(|mode| word(&words::MODE, mode)))?;
                 self.maybe("floor", bounds.floor.map(|tier| word(&words::TIER, tier)))?;
                 self.maybe("ceiling", bounds.ceiling.map(|tier| word(&words::TIER, tier)))?;
+                self.maybe("max_output", bounds.max_output)?;
             }
         }
         Ok(())
@@ -393,7 +400,9 @@ impl Page<'_> {
         self.maybe("max_output", price.max_output)?;
         self.maybe("context", price.context)?;
         let caps = price.can.map(|caps| caps.all().map(|cap| quoted(cap.name())).collect::<Vec<_>>().join(", "));
-        self.maybe("can", caps.map(|caps| format!("[{caps}]")))
+        self.maybe("can", caps.map(|caps| format!("[{caps}]")))?;
+        let paths = price.endpoints.as_deref().map(|paths| paths.split(' ').map(quoted).collect::<Vec<_>>().join(", "));
+        self.maybe("endpoints", paths.map(|paths| format!("[{paths}]")))
     }
 
     fn head(&mut self, kind: &str, name: &str) -> fmt::Result {

@@ -269,19 +269,21 @@ pub(super) const KEY: Keys = Keys {
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
-    let names: Vec<_> = Override::fields().chain(["max_output", "context", "can"]).collect();
+    let names: Vec<_> = Override::fields().chain(["max_output", "context", "can", "endpoints"]).collect();
     Keys { now: names.leak(), later: &[] }
 });
 
-pub(super) const ROUTING: Keys =
-    Keys { now: &["mode", "routable", "classifier", "judge", "turns", "tiers", "teams", "routes"], later: &[] };
+pub(super) const ROUTING: Keys = Keys {
+    now: &["mode", "routable", "classifier", "judge", "turns", "max_output", "tiers", "teams", "routes"],
+    later: &[],
+};
 
 pub(super) const JUDGE: Keys = Keys { now: &["upstream", "model", "deadline_ms", "max_tokens"], later: &[] };
 
 pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
 
 /// What a team or a route may narrow.
-pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
+pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling", "max_output"], later: &[] };
 
 /// One of several credentials of an upstream.
 pub(super) const API_KEY: Keys = Keys { now: &["env", "file", "command", "timeout_s", "weight"], later: &[] };

@@ -31,6 +31,7 @@ pub mod admit;
 mod choose;
 pub mod learn;
 mod conversation;
+mod housekeeping;
 mod equals;
 pub mod route;
 pub mod judge;

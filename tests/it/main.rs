@@ -4,6 +4,7 @@
 
 mod abort;
 mod admin;
+mod agents;
 mod alerts;
 mod again;
 mod ask;
