@@ -123,6 +123,7 @@ pub(super) const UPSTREAM: Keys = Keys {
         "other_timeout_s",
         "keep_alive_s",
         "pool_idle_s",
+        "pool_age_s",
         "pool_max_idle",
         "retries",
         "retry_wait_s_max",
@@ -218,7 +219,7 @@ pub(super) const ALERTS: Keys = Keys {
 pub(super) const WEBHOOK: Keys = Keys { now: &["url", "format", "secret", "ca_file", "proxy"], later: &[] };
 
 pub(super) const MODEL: Keys =
-    Keys { now: &["caps", "on_exceed", "enforcement", "fallback", "alerts"], later: &["limits"] };
+    Keys { now: &["caps", "on_exceed", "enforcement", "fallback", "fallback_answer", "alerts"], later: &["limits"] };
 
 /// Tags, which are limited by nothing but caps.
 pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement", "alerts"], later: &["limits"] };

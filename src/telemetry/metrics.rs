@@ -144,8 +144,7 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
-    /// Counts a request that found no place among those at once: whether it was `served` after a wait, came too `late`, or found
-    /// the line `full`.
+    /// Counts a request that found no place at once: it was `served` after a wait, came too `late`, or the line was `full`.
     pub fn note_queued(&self, team: Option<&str>, how: &str) {
         *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
     }
