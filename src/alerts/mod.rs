@@ -146,17 +146,32 @@ impl Alerts {
         path: &str,
         body: impl DoubleEndedIterator<Item = &'a [u8]> + Clone,
     ) -> Result<(), Loop> {
+        match self.rules.load().rules.repeats {
+            Some(_) => self.repeated(key, self.repeats.print(key, path, body), "sent the same request"),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a request that follows a call of a tool, by its `place`: its conversation and the tool's name.
+    ///
+    /// # Errors
+    /// See [`Alerts::repeat`].
+    pub fn repeat_call(&self, key: &str, place: (u64, u64), arguments: &[u8]) -> Result<(), Loop> {
+        self.repeated(key, self.repeats.print_call(key, place, arguments), "had its model make the same call of a tool")
+    }
+
+    fn repeated(&self, key: &str, print: u64, what: &str) -> Result<(), Loop> {
         let in_force = self.rules.load();
         let rules = &in_force.rules;
         let Some(most) = rules.repeats else { return Ok(()) };
-        let (print, now_ms) = (self.repeats.print(key, path, body), self.clock.now_ms());
+        let now_ms = self.clock.now_ms();
         let window_ms = u64::try_from(rules.repeat_window.as_millis()).unwrap_or(u64::MAX);
         let seen = self.repeats.count(print, now_ms, window_ms);
         if seen.count <= most {
             return Ok(());
         }
         if seen.count == most + 1 {
-            self.tell("key", key, looping(key, seen.count, rules));
+            self.tell("key", key, looping(key, what, seen.count, rules));
         }
         let wait_ms = match rules.on_repeat {
             OnRepeat::Alert => 0,
@@ -341,11 +356,11 @@ impl InForce {
     }
 }
 
-fn looping(key: &str, count: u64, rules: &Rules) -> Finding {
+fn looping(key: &str, what: &str, count: u64, rules: &Rules) -> Finding {
     let window_s = rules.repeat_window.as_secs();
     Finding {
         kind: Kind::Repeats,
-        message: format!("the key {key:?} has sent the same request {count} times within {window_s} s"),
+        message: format!("the key {key:?} has {what} {count} times within {window_s} s"),
         value: count.to_string(),
         threshold: rules.repeats.unwrap_or(0).to_string(),
     }

@@ -62,6 +62,11 @@ impl Repeats {
         self.hashing.hash_one((key, path, length, tail.finalize()))
     }
 
+    /// What a call of a tool looks like: whose, in which conversation, of which tool, and with what.
+    pub(super) fn print_call(&self, key: &str, place: (u64, u64), arguments: &[u8]) -> u64 {
+        self.hashing.hash_one(("call", key, place, arguments))
+    }
+
     /// Counts a request.
     pub(super) fn count(&self, print: u64, now_ms: u64, window_ms: u64) -> Count {
         let mut place = self.place(print);

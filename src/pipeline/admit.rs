@@ -8,7 +8,11 @@ use std::fmt::Write;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::arrive::Arrival;
+use super::conversation::conversation;
+use super::identify::Caller;
+use super::learn::{alike, text};
 use super::read::Call;
+use crate::alerts::Loop;
 use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::domain::account::{Account, Scope};
@@ -54,22 +58,32 @@ const IN_FLIGHT: Names = [
     HeaderName::from_static("x-tollgate-ratelimit-reset-in-flight"),
 ];
 
-/// Counts a request that generates among those like it.
+/// Counts a request that generates among those like it, and one that follows a call of a tool among those of its conversation that
+/// follow the same call.
 ///
 /// # Errors
 /// It has come so often that it is a loop, and config does not let loops pass.
-pub fn no_loop(app: &App, arrival: &Arrival, account: &Account, call: &Call) -> Result<(), Refusal> {
+pub fn no_loop(app: &App, arrival: &Arrival, caller: &Caller, call: &Call) -> Result<(), Refusal> {
     if !arrival.endpoint.operation.generates() {
         return Ok(());
     }
+    let key = &caller.account.key;
     let body = call.pieces.iter().map(|piece| &piece[..]);
-    app.alerts.repeat(&account.key, &arrival.path, body).map_err(|seen| {
-        let message = format!(
-            "the same request has come {} times within {} s, which looks like a loop; it may be sent again in {} s",
-            seen.count, seen.window_s, seen.wait_s
-        );
-        Refusal::new(Cause::Looping, message).after(seen.wait_s)
-    })
+    app.alerts.repeat(key, &arrival.path, body).map_err(|seen| looping("the same request has come", &seen))?;
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    // Most agents never do the same thing twice in a row, and cost no more than this.
+    let Some(last) = call.ask.calls.last().filter(|_| alike(&call.ask, rope) > 1) else { return Ok(()) };
+    let talk = conversation(&app.pins, &arrival.head.headers, caller, call);
+    let seen = app.alerts.repeat_call(key, (talk, last.name), &text(rope, &last.arguments));
+    seen.map_err(|seen| looping("the model has made the same call of a tool", &seen))
+}
+
+fn looping(what: &str, seen: &Loop) -> Refusal {
+    let Loop { count, window_s, wait_s } = *seen;
+    let message = format!(
+        "{what} {count} times within {window_s} s, which looks like a loop; it may be sent again in {wait_s} s"
+    );
+    Refusal::new(Cause::Looping, message).after(wait_s)
 }
 
 /// Takes of the caller's limits what the request needs. The tab gives it back when the request is settled.

@@ -65,7 +65,8 @@ pub fn route_of(routes: &Routes, caller: &Caller, call: &Call) -> u64 {
     print.finish(ROUTE_BITS)
 }
 
-fn text<'a>(rope: &'a [Bytes], span: &Range<usize>) -> std::borrow::Cow<'a, [u8]> {
+/// The bytes at `span`; none where there are none.
+pub fn text<'a>(rope: &'a [Bytes], span: &Range<usize>) -> std::borrow::Cow<'a, [u8]> {
     slice(rope, span).unwrap_or_default()
 }
 
@@ -81,23 +82,23 @@ pub fn signs(call: &Call) -> Vec<Sign> {
         None => None,
     };
     let mut signs: Vec<Sign> = ask.tool_results.iter().filter_map(|result| of(result.is_error)).collect();
-    if repeats(ask, call.plain.as_ref().unwrap_or(&call.pieces)) {
+    if alike(ask, call.plain.as_ref().unwrap_or(&call.pieces)) >= REPEATED {
         signs.push(Sign::Repeated);
     }
     signs
 }
 
-/// Whether the last call of a tool is the same as others of the last six.
-fn repeats(ask: &Ask, rope: &[Bytes]) -> bool {
-    let Some((last, before)) = ask.calls.split_last() else { return false };
+/// How many of the last six calls of tools are the same as the last one, that one included; 0 without any.
+pub fn alike(ask: &Ask, rope: &[Bytes]) -> usize {
+    let Some((last, before)) = ask.calls.split_last() else { return 0 };
     let is_alike =
         |call: &&crate::protocol::ask::CallSpan| call.name == last.name && call.arguments.len() == last.arguments.len();
     let alike: Vec<_> = before.iter().filter(is_alike).collect();
-    if alike.len() + 1 < REPEATED {
-        return false;
+    if alike.is_empty() {
+        return 1;
     }
     let arguments = text(rope, &last.arguments);
-    alike.into_iter().filter(|call| text(rope, &call.arguments) == arguments).count() + 1 >= REPEATED
+    alike.into_iter().filter(|call| text(rope, &call.arguments) == arguments).count() + 1
 }
 
 impl Trace {

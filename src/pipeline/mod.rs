@@ -176,7 +176,7 @@ async fn prepare(
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
-    admit::no_loop(app, arrival, &caller.account, &call)?;
+    admit::no_loop(app, arrival, caller, &call)?;
     let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
     let decision = decide(app, arrival, caller, &call, Verdict::NotAsked, tab)?;
     Ok((call, admission, decision))

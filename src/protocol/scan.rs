@@ -7,25 +7,22 @@
 //!
 //! Invariant: for the same bytes, found values and offsets do not depend on how the bytes were split.
 
-use memchr::memchr2;
-
 mod closing;
 mod found;
 mod plan;
+mod quotes;
 
 pub use closing::ArrayPlace;
 pub use found::{Found, ScanError, Sink};
 use plan::{LEVELS, keep_limit};
 pub use plan::{Pattern, Plan, Take};
+use quotes::quote_or_backslash;
 
 /// Deeper values are refused: providers refuse them earlier, and each level costs memory.
 pub const DEPTH_MAX: usize = 512;
 
 /// The longest key that can be wanted, in raw bytes; a longer key matches nothing.
 const KEY_BYTES_MAX: usize = 256;
-
-/// Bytes of a string that are searched eight at a time.
-const NEAR_BYTES: usize = 24;
 
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -477,29 +474,6 @@ impl Scanner {
         let room = keep.limit.saturating_sub(self.kept.len());
         self.kept.extend_from_slice(&part[..part.len().min(room)]);
     }
-}
-
-/// The index of the next quote or backslash. Most strings are short, and a vector search costs more than they do.
-fn quote_or_backslash(chunk: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while at - from < NEAR_BYTES {
-        let Some(eight) = chunk.get(at..).and_then(<[u8]>::first_chunk) else { break };
-        let word = u64::from_le_bytes(*eight);
-        let hits = bytes_that_are(b'"', word) | bytes_that_are(b'\\', word);
-        if hits != 0 {
-            return Some(at + hits.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    memchr2(b'"', b'\\', &chunk[at..]).map(|hit| at + hit)
-}
-
-/// The high bits of the bytes in `word` that are `byte`; above the first of them, others may be set as well.
-const fn bytes_that_are(byte: u8, word: u64) -> u64 {
-    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let differs = word ^ (LOW * byte as u64);
-    differs.wrapping_sub(LOW) & !differs & HIGH
 }
 
 /// A key without its escapes; one that cannot be read matches nothing.

@@ -152,3 +152,38 @@ fn alerts_are_checked() {
         ),
     ]);
 }
+
+/// A conversation in which the model calls `look_up` with each of `asked` in turn.
+fn calls(opening: &str, asked: &[&str]) -> String {
+    let mut messages = vec![serde_json::json!({"role": "user", "content": opening})];
+    for (number, argument) in asked.iter().enumerate() {
+        let (id, arguments) = (format!("c{number}"), serde_json::json!({"q": argument}).to_string());
+        let function = serde_json::json!({"name": "look_up", "arguments": arguments});
+        messages.push(serde_json::json!({"role": "assistant", "tool_calls": [{"id": id, "type": "function", "function": function}]}));
+        messages.push(serde_json::json!({"role": "tool", "tool_call_id": id, "content": format!("nothing {number}")}));
+    }
+    serde_json::json!({"model": "gpt-4o", "max_tokens": 10, "messages": messages}).to_string()
+}
+
+#[tokio::test]
+async fn the_same_call_again_and_again_in_a_growing_conversation_is_a_loop() {
+    let world = World::start("[alerts]\nrepeats = 3\non_repeat = \"refuse\"\n").await;
+    let mut asked = Vec::new();
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        asked.push("weather");
+        statuses.push(world.send(world.post(CHAT, calls("work", &asked))).await.status.as_u16());
+    }
+    // The first is no repetition, and three may come.
+    assert_eq!(statuses, [200, 200, 200, 200, 429, 429]);
+    let refused = world.send(world.post(CHAT, calls("work", &asked))).await;
+    assert!(refused.text().contains("the same call of a tool"), "{}", refused.text());
+    assert_eq!(kinds(&world).await, ["repeats"]);
+    // Another conversation, and calls that differ, are no part of it.
+    assert_eq!(world.send(world.post(CHAT, calls("other work", &["weather", "weather"]))).await.status, StatusCode::OK);
+    for number in 1..8 {
+        let different: Vec<String> = (0..number).map(|number| format!("page {number}")).collect();
+        let different: Vec<&str> = different.iter().map(String::as_str).collect();
+        assert_eq!(world.send(world.post(CHAT, calls("work", &different))).await.status, StatusCode::OK);
+    }
+}

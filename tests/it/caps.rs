@@ -1,5 +1,7 @@
 //! Spend caps over real sockets, against the bill that the mock keeps for itself.
 
+mod routes;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

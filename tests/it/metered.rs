@@ -216,6 +216,60 @@ async fn the_bill_passes_a_metered_cap_by_no_more_than_what_was_on_its_way() {
     assert!(billed <= cap.plus(flying), "billed {billed}, cap {cap}, on its way {flying}");
 }
 
+/// Many tokens at once are the worst for a hold that follows what it sees: the bill is driven past the cap, and to no more than
+/// what the documentation says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_overshoot_is_driven_to_its_bound_and_never_past_it() {
+    const STREAMS: u64 = 12;
+    const BURST: u64 = 2_000;
+    let (path, body, mut headers) = streams(16_000, 4 * BURST).remove(0);
+    headers.retain(|(name, _)| *name != "x-mock-chunks");
+    // All are held before the first text passes.
+    headers.extend(
+        [("x-mock-chunks", "4"), ("x-mock-gate", "all"), ("x-mock-gate-after", "1")]
+            .map(|(name, value)| (name, value.to_owned())),
+    );
+    let first = {
+        let world = World::start(&format!("[organisation]\ncaps = {{ day = \"9\" }}\n{METERED}")).await;
+        let response = world.open(post(&world, path, &body, &headers)).await;
+        let held = world.app.bank.standings()[0].held;
+        drop(response);
+        held
+    };
+    // Each has its first slice, and there is nothing left to grow into.
+    let cap = Usd::from_pico(first.pico() * u128::from(STREAMS));
+    let world = Arc::new(World::start(&format!("[organisation]\ncaps = {{ day = \"{cap}\" }}\n{METERED}")).await);
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        open.push(world.open(post(&world, path, &body, &headers)).await);
+    }
+    assert_eq!(world.open(post(&world, path, &body, &headers)).await.status(), 400, "the cap is full");
+    world.mock.gate("all").open();
+    for response in open {
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&text).contains("\"finish_reason\":\"length\""), "not cut");
+    }
+    world.settled().await;
+    let billed = async {
+        while world.mock.bill().lines().len() < usize::try_from(STREAMS).unwrap() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::world::PATIENCE, billed).await.expect("a stream was never billed");
+    let (billed, standing) = (world.mock.bill().total(), world.app.bank.standings().remove(0));
+    let beyond = billed.less(cap);
+    // $10 a million tokens; half a slice of 1,024 is always held for.
+    let generated = world.mock.bill().lines().iter().map(|line| line.counted.output).collect::<Vec<_>>();
+    let late: u64 = generated.iter().map(|tokens| tokens.saturating_sub(512)).sum();
+    let bound = Usd::from_pico(u128::from(late) * 10_000_000);
+    assert!(generated.iter().all(|tokens| *tokens >= BURST), "{generated:?}");
+    println!("billed {billed}, cap {cap}: {beyond} beyond, at most {bound}");
+    assert!(beyond > Usd::ZERO, "billed {billed}, cap {cap}");
+    assert!(beyond <= bound, "{beyond} beyond, at most {bound}");
+    assert!(standing.held == Usd::ZERO && standing.spent <= cap.plus(world.app.bank.overshoot()));
+    assert_eq!(world.entries().await.iter().filter(|entry| is_cut(entry)).count() as u64, STREAMS);
+}
+
 #[tokio::test]
 async fn what_cannot_be_seen_passing_is_held_in_full() {
     let extra = format!("[organisation]\ncaps = {{ day = \"1\" }}\n{METERED}");
