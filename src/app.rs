@@ -111,6 +111,12 @@ impl App {
         );
     }
 
+    /// Leaves connections to upstreams behind that are too old.
+    pub fn renew_connections(&self) {
+        let now_us = self.clock.ticks_us();
+        self.snapshot.load().providers.iter().for_each(|provider| provider.renew_connections(now_us));
+    }
+
     /// Writes down what answers have hinted at of their routes.
     pub fn keep_lessons(&self) {
         for lesson in self.routes.take(self.clock.now_ms()) {

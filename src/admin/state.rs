@@ -8,6 +8,7 @@ use super::{Answer, alerts, caps, keys, reload, reply, routes, upstreams};
 use crate::app::App;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
+use crate::telemetry::family::Title;
 
 /// What the numbers of this process are true for, since another process may stand beside it.
 pub const SCOPE: &str = "this process owns its ledger alone; another Tollgate with another store has its own";
@@ -81,6 +82,11 @@ pub fn metrics(app: &App) -> String {
     app.metrics.connections.set(app.connections.used() as u64);
     app.metrics.waiting.set(app.requests.waiting() as u64);
     let mut out = app.metrics.render();
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let help = "Tasks of the process that have not ended";
+        Title { name: "tollgate_tasks", kind: "gauge", help }
+            .write_alone(runtime.metrics().num_alive_tasks(), &mut out);
+    }
     caps::write_metrics(app, &mut out);
     keys::write_metrics(app, &mut out);
     alerts::write_metrics(app, &mut out);

@@ -87,6 +87,20 @@ impl Pins {
         shard.insert(conversation, place);
     }
 
+    /// The name under which what an answer of the Responses API goes on to is remembered.
+    #[must_use]
+    pub fn of_response(&self, id: &str) -> u64 {
+        self.hash.hash_one(("response", id))
+    }
+
+    /// Remembers where the conversation `talk` is under the id of its last answer as well, which the next request may name.
+    pub fn follow(&self, talk: u64, response: &str) {
+        let place = self.shard(talk).lock().unwrap_or_else(PoisonError::into_inner).get(&talk).cloned();
+        if let Some(place) = place {
+            self.set(self.of_response(response), place);
+        }
+    }
+
     /// Conversations that are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

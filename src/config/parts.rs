@@ -260,6 +260,8 @@ pub struct Upstream {
     pub patience: Patience,
     /// How long an unused connection is kept; shorter than the provider keeps it.
     pub pool_idle: Duration,
+    /// How long connections are used; zero: as long as they last.
+    pub pool_age: Duration,
     /// Unused connections that are kept.
     pub pool_max_idle: usize,
     /// How often it is asked again.

@@ -13,7 +13,7 @@ use super::connections::{Authorities, Network, ServerTls};
 use super::glob::Glob;
 use super::limits::Limits;
 use super::parts::{Config, Key, Upstream};
-use super::resilience::{ApiKey, Fallback, Fallbacks};
+use super::resilience::{ApiKey, Chain, Fallbacks};
 use super::resolve::words;
 use super::rights::Rights;
 use super::routing::Routing;
@@ -161,6 +161,7 @@ impl Page<'_> {
         self.line("other_timeout_s", seconds(patience.other))?;
         self.line("keep_alive_s", patience.keep_alive.map_or(0, seconds))?;
         self.line("pool_idle_s", seconds(upstream.pool_idle))?;
+        self.line("pool_age_s", seconds(upstream.pool_age))?;
         self.line("pool_max_idle", upstream.pool_max_idle)?;
         let (retries, breaking) = (&upstream.retries, &upstream.breaking);
         self.line("retries", retries.max)?;
@@ -247,11 +248,13 @@ impl Page<'_> {
 
     /// The caps of what callers ask for and are marked with.
     fn other_caps(&mut self, caps: &Caps, fallbacks: &Fallbacks) -> fmt::Result {
-        let chain_of = |glob: &Glob| fallbacks.iter().find(|(known, _)| known == glob).map(|(_, chain)| &**chain);
+        let chain_of = |glob: &Glob| fallbacks.iter().find(|(known, _)| known == glob).map(|(_, chain)| chain);
         for (glob, capped) in &caps.models {
             self.head("models", glob.as_str())?;
             self.caps(Some(&capped.policy))?;
-            self.fallback(chain_of(glob).unwrap_or_default())?;
+            if let Some(chain) = chain_of(glob) {
+                self.fallback(chain)?;
+            }
         }
         for (glob, chain) in fallbacks.iter().filter(|(glob, _)| caps.models.iter().all(|(known, _)| known != glob)) {
             self.head("models", glob.as_str())?;
@@ -264,9 +267,10 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn fallback(&mut self, chain: &[Fallback]) -> fmt::Result {
-        let said: Vec<String> = chain.iter().map(|fallback| quoted(&fallback.said)).collect();
-        self.maybe("fallback", (!said.is_empty()).then(|| format!("[{}]", said.join(", "))))
+    fn fallback(&mut self, chain: &Chain) -> fmt::Result {
+        let said: Vec<String> = chain.others.iter().map(|fallback| quoted(&fallback.said)).collect();
+        self.maybe("fallback", (!said.is_empty()).then(|| format!("[{}]", said.join(", "))))?;
+        self.maybe("fallback_answer", chain.answer.as_deref().map(quoted))
     }
 
     fn caps(&mut self, policy: Option<&Arc<Policy>>) -> fmt::Result {
@@ -330,6 +334,12 @@ impl Page<'_> {
         self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
         self.line("classifier", word(&words::CLASSIFIER, routing.classifier))?;
         self.line("turns", routing.turns)?;
+        if routing.max_output.iter().any(Option::is_some) {
+            self.0.write_str("\n[routing.max_output]\n")?;
+            for ((tier, _), limit) in words::TIER.iter().zip(routing.max_output) {
+                self.maybe(tier, limit)?;
+            }
+        }
         let judge = &routing.judge;
         self.0.write_str("\n[routing.judge]\n")?;
         self.maybe("upstream", judge.upstream.as_ref().map(quoted))?;
@@ -348,6 +358,7 @@ impl Page<'_> {
                 self.maybe("mode", bounds.mode.map(|mode| word(&words::MODE, mode)))?;
                 self.maybe("floor", bounds.floor.map(|tier| word(&words::TIER, tier)))?;
                 self.maybe("ceiling", bounds.ceiling.map(|tier| word(&words::TIER, tier)))?;
+                self.maybe("max_output", bounds.max_output)?;
             }
         }
         Ok(())
@@ -393,7 +404,9 @@ impl Page<'_> {
         self.maybe("max_output", price.max_output)?;
         self.maybe("context", price.context)?;
         let caps = price.can.map(|caps| caps.all().map(|cap| quoted(cap.name())).collect::<Vec<_>>().join(", "));
-        self.maybe("can", caps.map(|caps| format!("[{caps}]")))
+        self.maybe("can", caps.map(|caps| format!("[{caps}]")))?;
+        let paths = price.endpoints.as_deref().map(|paths| paths.split(' ').map(quoted).collect::<Vec<_>>().join(", "));
+        self.maybe("endpoints", paths.map(|paths| format!("[{paths}]")))
     }
 
     fn head(&mut self, kind: &str, name: &str) -> fmt::Result {

@@ -88,8 +88,17 @@ pub struct Fallback {
     pub model: Option<Arc<str>>,
 }
 
+/// What is done where nobody of those who serve a model answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// Who is asked instead.
+    pub others: Vec<Fallback>,
+    /// What is answered if they fail as well.
+    pub answer: Option<Arc<str>>,
+}
+
 /// The fallbacks of models by their patterns, in the order of the file.
-pub type Fallbacks = Vec<(Glob, Vec<Fallback>)>;
+pub type Fallbacks = Vec<(Glob, Chain)>;
 
 impl Patience {
     /// How long an answer to `operation` may take; nothing for a stream, and for files, whose size nobody knows.
@@ -111,7 +120,14 @@ impl Config {
     /// Who is asked where an upstream has failed with `model`: by the first pattern that fits and names anybody.
     #[must_use]
     pub fn fallbacks_of(&self, model: &str) -> &[Fallback] {
-        let found = self.fallbacks.iter().find(|(glob, _)| glob.matches(model));
-        found.map_or(&[], |(_, fallbacks)| fallbacks)
+        let named = |(glob, chain): &&(Glob, Chain)| !chain.others.is_empty() && glob.matches(model);
+        self.fallbacks.iter().find(named).map_or(&[], |(_, chain)| &chain.others)
+    }
+
+    /// What is answered if nobody does: by the first pattern that fits and says anything.
+    #[must_use]
+    pub fn fallback_answer(&self, model: &str) -> Option<&Arc<str>> {
+        let mut fitting = self.fallbacks.iter().filter(|(glob, _)| glob.matches(model));
+        fitting.find_map(|(_, chain)| chain.answer.as_ref())
     }
 }

@@ -28,6 +28,8 @@ pub struct Routing {
     pub judge: Judge,
     /// How many more turns a conversation is expected to have.
     pub turns: u32,
+    /// At most so many tokens in an answer of each tier.
+    pub max_output: [Option<u64>; 3],
     /// The models of each upstream that has any.
     pub tiers: BTreeMap<Arc<str>, Tiers>,
     /// Narrower bounds of teams.
@@ -66,13 +68,22 @@ pub(super) fn built_in(provider: &str) -> Option<[&'static str; 3]> {
     BUILT_IN.iter().find(|(known, _)| *known == provider).map(|(_, tiers)| *tiers)
 }
 
+impl Routing {
+    /// Whether anybody's answers are limited.
+    #[must_use]
+    pub fn limits_output(&self) -> bool {
+        let bounds = self.teams.values().chain(self.routes.values());
+        self.max_output.iter().any(Option::is_some) || bounds.into_iter().any(|bounds| bounds.max_output.is_some())
+    }
+}
+
 impl Config {
     /// What routing may do with a request of `account` for the model `requested`.
     #[must_use]
     pub fn routing_policy(&self, account: &Account, requested: &str) -> Policy {
         let routing = &self.routing;
         let mut policy = Policy { mode: routing.mode, turns: routing.turns, ..Policy::default() };
-        policy.classifier = routing.classifier;
+        (policy.classifier, policy.max_output) = (routing.classifier, routing.max_output);
         let teams = account.team.iter().filter_map(|team| routing.teams.get(team));
         let routes = routing.routes.iter().filter(|(route, _)| account.tags.iter().any(|tag| is_named(tag, route)));
         for bounds in teams.chain(routes.map(|(_, bounds)| bounds)) {

@@ -123,6 +123,7 @@ pub(super) const UPSTREAM: Keys = Keys {
         "other_timeout_s",
         "keep_alive_s",
         "pool_idle_s",
+        "pool_age_s",
         "pool_max_idle",
         "retries",
         "retry_wait_s_max",
@@ -218,7 +219,7 @@ pub(super) const ALERTS: Keys = Keys {
 pub(super) const WEBHOOK: Keys = Keys { now: &["url", "format", "secret", "ca_file", "proxy"], later: &[] };
 
 pub(super) const MODEL: Keys =
-    Keys { now: &["caps", "on_exceed", "enforcement", "fallback", "alerts"], later: &["limits"] };
+    Keys { now: &["caps", "on_exceed", "enforcement", "fallback", "fallback_answer", "alerts"], later: &["limits"] };
 
 /// Tags, which are limited by nothing but caps.
 pub(super) const CAPPED: Keys = Keys { now: &["caps", "on_exceed", "enforcement", "alerts"], later: &["limits"] };
@@ -269,19 +270,21 @@ pub(super) const KEY: Keys = Keys {
 
 /// The prices of an [`Override`] and its limits. The list is made and leaked once.
 pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
-    let names: Vec<_> = Override::fields().chain(["max_output", "context", "can"]).collect();
+    let names: Vec<_> = Override::fields().chain(["max_output", "context", "can", "endpoints"]).collect();
     Keys { now: names.leak(), later: &[] }
 });
 
-pub(super) const ROUTING: Keys =
-    Keys { now: &["mode", "routable", "classifier", "judge", "turns", "tiers", "teams", "routes"], later: &[] };
+pub(super) const ROUTING: Keys = Keys {
+    now: &["mode", "routable", "classifier", "judge", "turns", "max_output", "tiers", "teams", "routes"],
+    later: &[],
+};
 
 pub(super) const JUDGE: Keys = Keys { now: &["upstream", "model", "deadline_ms", "max_tokens"], later: &[] };
 
 pub(super) const TIERS: Keys = Keys { now: &["simple", "medium", "complex"], later: &[] };
 
 /// What a team or a route may narrow.
-pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling"], later: &[] };
+pub(super) const BOUNDS: Keys = Keys { now: &["mode", "floor", "ceiling", "max_output"], later: &[] };
 
 /// One of several credentials of an upstream.
 pub(super) const API_KEY: Keys = Keys { now: &["env", "file", "command", "timeout_s", "weight"], later: &[] };

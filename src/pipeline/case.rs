@@ -100,6 +100,7 @@ fn around(arrival: &Arrival, call: &Call, candidate: &Candidate, namespace: &Nam
     key.part(config.base_url.authority.as_str().as_bytes());
     key.part(config.base_url.prefix.as_bytes());
     key.part(candidate.model.as_bytes());
+    key.part(&candidate.output_limit.unwrap_or(0).to_be_bytes());
     key.part(arrival.endpoint.dialect.name().as_bytes());
     key.part(operation.name().as_bytes());
     key.part(&[u8::from(call.ask.stream)]);

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName};
 use super::arrive::Arrival;
 use super::conversation::{asked, conversation};
 use super::course::is_repeated;
+use super::housekeeping;
 use super::identify::Caller;
 use super::learn::{Trace, route_of};
 use super::read::Call;
@@ -19,6 +20,7 @@ use crate::app::pins::Place;
 use crate::domain::classify::Weights;
 use crate::domain::entry::Tier;
 use crate::domain::evidence::{Sign, drawn};
+use crate::domain::features::Features;
 use crate::domain::operation::{Dialect, Operation};
 use crate::domain::price::{Cap, Caps, Context};
 use crate::domain::refusal::{Cause, Refusal};
@@ -117,9 +119,9 @@ pub fn choose(
     }
     let model = snapshot.book.find(&provider.config.provider, None, requested).filter(|_| !is_auto);
     let features = &call.ask.features;
-    let case = Case {
+    let mut case = Case {
         features,
-        needs: Needs::of(of, features, &extras(call, headers)),
+        needs: needs(of, is_auto, call, headers),
         requested,
         requested_model: model.as_deref(),
         is_auto,
@@ -139,7 +141,8 @@ pub fn choose(
     // Also whoever names a model teaches how well it does.
     let is_watched = is_auto || policy.mode != Mode::Off;
     let talk = (is_open && is_followed).then(|| conversation(&app.pins, headers, caller, call));
-    let before = talk.and_then(|talk| app.pins.get(talk, arrival.at_ms));
+    case.is_housekeeping |= is_open && housekeeping::is_housekeeping(headers, call);
+    let before = talk.and_then(|talk| place(app, talk, call, arrival.at_ms));
     let route = if is_watched { route_of(&app.routes, caller, call) } else { 0 };
     let evidence = match is_open {
         true => Evidence {
@@ -182,6 +185,42 @@ fn refused(none: NoCandidate) -> Refusal {
         Lack::Cap(_) | Lack::Context | Lack::Output | Lack::Endpoint | Lack::Special(_) => Cause::Malformed,
     };
     Refusal::new(cause, none.to_string()).about("model")
+}
+
+/// The most tokens that config lets an answer have, where the client asks for more or says nothing. Tokens that may be
+/// thought come on top, since providers refuse a limit that is not above them
+/// (<https://platform.claude.com/docs/en/build-with-claude/extended-thinking>).
+pub fn output_limit(
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    requested: &str,
+    tier: Option<Tier>,
+) -> Option<u64> {
+    let config = &arrival.snapshot.config;
+    if !config.routing.limits_output() || !is_routed(arrival.endpoint.operation) {
+        return None;
+    }
+    let policy = config.routing_policy(&caller.account, requested);
+    if *requested != *AUTO && policy.mode != Mode::Enforce {
+        return None;
+    }
+    let limit = policy.output_limit(tier)?.saturating_add(call.ask.thinking_budget);
+    call.ask.output_limit.is_none_or(|asked| asked > limit).then_some(limit)
+}
+
+/// What the request takes of a model. Where the choice is open, what it goes on from is no obstacle: whichever model answered
+/// before, the API takes another behind it (<https://platform.openai.com/docs/guides/conversation-state>).
+fn needs(of: Operation, is_auto: bool, call: &Call, headers: &HeaderMap) -> Needs {
+    let goes_on = is_auto && call.ask.previous_response.is_some();
+    let features = Features { stored_context: call.ask.features.stored_context && !goes_on, ..call.ask.features };
+    Needs::of(of, &features, &extras(call, headers))
+}
+
+/// Where the conversation is: by the response that it goes on from, else by its name or its first words.
+fn place(app: &App, talk: u64, call: &Call, at_ms: u64) -> Option<Place> {
+    let answered = call.ask.previous_response.as_ref().map(|id| app.pins.of_response(id));
+    answered.and_then(|answered| app.pins.get(answered, at_ms)).or_else(|| app.pins.get(talk, at_ms))
 }
 
 /// Why `model` of `provider` is not known to be able to take the place of the model that a request names; none if it is.

@@ -51,12 +51,17 @@ pub fn asked(pins: &Pins, call: &Call) -> u64 {
 
 fn hash_text(rope: &[Bytes], span: &Range<usize>, hasher: &mut impl Hasher) {
     span.len().hash(hasher);
-    let (mut at, end) = (0, span.end.min(span.start + TEXT_BYTES_MAX));
+    // Byte for byte, since it must not matter how they arrived.
+    beginning(rope, span, TEXT_BYTES_MAX, |piece| piece.iter().for_each(|byte| hasher.write_u8(*byte)));
+}
+
+/// Shows the first bytes of what stands at a span of a body, piece by piece.
+pub(super) fn beginning(rope: &[Bytes], span: &Range<usize>, bytes_max: usize, mut show: impl FnMut(&[u8])) {
+    let (mut at, end) = (0, span.end.min(span.start + bytes_max));
     for piece in rope {
         let (from, to) = (span.start.max(at), end.min(at + piece.len()));
         if from < to {
-            // Byte for byte, since it must not matter how they arrived.
-            piece[from - at..to - at].iter().for_each(|byte| hasher.write_u8(*byte));
+            show(&piece[from - at..to - at]);
         }
         at += piece.len();
     }

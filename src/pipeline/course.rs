@@ -82,16 +82,15 @@ impl<'d, 'a> Course<'d, 'a> {
             begun,
             deadline: begun + config.first_byte_timeout,
         };
-        match course.leg(Duration::ZERO) {
-            Ok(leg) => {
-                leg.candidate.provider.budget.earn();
-                Ok((course, leg))
-            }
+        let leg = match course.leg(Duration::ZERO) {
+            Ok(leg) => leg,
             Err(_) => match course.elsewhere() {
-                Some(leg) => Ok((course, leg)),
-                None => course.in_spite_of_rests().map(|leg| (course, leg)),
+                Some(leg) => leg,
+                None => course.in_spite_of_rests()?,
             },
-        }
+        };
+        leg.candidate.provider.budget.earn();
+        Ok((course, leg))
     }
 
     /// When an answer that may take so long has to be whole, whichever attempt brings it.

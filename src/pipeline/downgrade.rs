@@ -77,8 +77,8 @@ fn candidate(
     let (kind, window) = (exceeded.scope_words().0, exceeded.window);
     let window = window.map_or_else(|| "request".to_owned(), |window| window.to_string());
     let reason = format!("downgraded: {kind} cap, {window}").into();
-    let trace = decision.first.trace.clone();
-    let candidate = Candidate { provider: provider.clone(), model: model.clone(), reason, trace };
+    let (trace, output_limit) = (decision.first.trace.clone(), refused.output_limit);
+    let candidate = Candidate { provider: provider.clone(), model: model.clone(), reason, trace, output_limit };
     if permit::candidate(arrival, &whose.policy, &candidate).is_err() {
         return Err("may not be used with this key".to_owned());
     }

@@ -110,7 +110,8 @@ fn case(app: &App, arrival: &Arrival, caller: &Caller, call: &Call, decision: &D
         Some(model) => model.clone(),
         None => snapshot.config.routing.tiers.get(&provider.config.name)?[0].clone()?,
     };
-    let candidate = Candidate { provider: provider.clone(), model, reason: REASON.into(), trace: None };
+    let reason = REASON.into();
+    let candidate = Candidate { provider: provider.clone(), model, reason, trace: None, output_limit: None };
     permit::candidate(arrival, &caller.policy, &candidate).ok()?;
     let words = excerpt(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask.spoken.ask).text;
     let text = String::from_utf8_lossy(&words);

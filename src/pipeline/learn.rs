@@ -122,6 +122,9 @@ impl Trace {
         if let (Some(talk), Some(tier)) = (self.talk, tier) {
             self.pins.tell(talk, |place| place.failed = failed.map(|_| tier));
         }
+        if let Some((talk, id)) = self.talk.zip(facts.response_id.as_deref()) {
+            self.pins.follow(talk, id);
+        }
         let Some(tier) = tier.filter(|_| self.stamp.route != 0) else { return };
         let all = self.signs.iter().copied().chain(own);
         let (good, bad) = all.map(Sign::weights).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));

@@ -31,6 +31,7 @@ pub mod admit;
 mod choose;
 pub mod learn;
 mod conversation;
+mod housekeeping;
 mod equals;
 pub mod route;
 pub mod judge;
@@ -79,6 +80,7 @@ use admit::Admission;
 use arrive::{Arrival, TurnedAway};
 use body::Body;
 use identify::Caller;
+use instead::{Spare, Written};
 use join::{Errand, Followed};
 use keep::Recording;
 use read::Call;
@@ -230,11 +232,12 @@ async fn send(
     recording: Option<Box<Recording>>,
 ) -> Result<Response<Body>, Refusal> {
     let mut recording = recording;
-    let spare = recording.as_mut().and_then(|recording| recording.spare.take());
+    let kept = recording.as_mut().and_then(|recording| recording.spare.take());
+    let spare = Spare { kept, written: Written::of(arrival, &call, &decision.requested) };
     let asked = async {
         let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
         drop(call);
-        if spare.is_some() && instead::is_failure(&served) {
+        if !spare.is_empty() && instead::is_failure(&served) {
             return Err(instead::failed(served));
         }
         told.answered(&served);

@@ -57,6 +57,8 @@ struct Case<'a> {
     model: Option<Arc<Model>>,
     facts: ModelFacts,
     context: Context<'a>,
+    /// The output limit that config sets, where the body takes one and it is below the model's own.
+    own_limit: Option<u64>,
 }
 
 /// Why an attempt has no bill.
@@ -137,7 +139,7 @@ pub async fn reserve(
         is_stream: call.ask.stream,
         service_tier: call.ask.service_tier.clone(),
         is_capped: !capped.is_empty(),
-        output_limit: worst.and_then(|worst| worst.limit),
+        output_limit: worst.map_or(case.own_limit, |worst| worst.limit),
         claim,
         metered,
         trace: candidate.trace.clone(),
@@ -174,7 +176,12 @@ impl<'a> Case<'a> {
             residency: candidate.provider.residency(),
             ..Context::default()
         };
-        Self { call, candidate, operation, model, facts, context }
+        let own_limit = candidate.output_limit.filter(|limit| facts.max_output.is_none_or(|most| *limit < most));
+        let own_limit = own_limit.filter(|limit| {
+            let text = call.plain.as_ref().unwrap_or(&call.pieces);
+            set_output_limit(&call.ask, text, operation, chat_limit(&candidate.provider.config), *limit).is_some()
+        });
+        Self { call, candidate, operation, model, facts, context, own_limit }
     }
 
     /// Whether it costs nothing, whatever it asks for.
@@ -204,6 +211,7 @@ impl<'a> Case<'a> {
 
     /// The worst case; `None` where it has no bound or no price.
     fn worst(&self, limit: Option<u64>) -> Option<Worst> {
+        let limit = limit.into_iter().chain(self.own_limit).min();
         let bounds = self.bounds(limit);
         let input = bounds.input_tokens;
         if self.is_free() {
@@ -270,7 +278,7 @@ impl<'a> Case<'a> {
             return None;
         }
         let fits = |limit: u64| self.worst(Some(limit)).filter(|worst| worst.quote <= room);
-        let asked = [self.call.ask.output_limit, self.facts.max_output].into_iter().flatten().min()?;
+        let asked = [self.call.ask.output_limit, self.facts.max_output, self.own_limit].into_iter().flatten().min()?;
         let mut best = fits(OUTPUT_MIN).filter(|_| OUTPUT_MIN < asked)?;
         // The body must take a limit, before anybody counts on it.
         let config = &self.candidate.provider.config;

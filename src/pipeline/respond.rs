@@ -15,7 +15,7 @@ use crate::domain::entry::{CacheUse, Tier};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Dialect;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::error_body;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
@@ -87,6 +87,18 @@ impl Told {
     pub fn refuse(&self, refusal: &Refusal, dialect: Dialect) -> Response<Body> {
         let mut response = refuse(refusal, dialect, self.id);
         self.admission.write(response.headers_mut());
+        response
+    }
+
+    /// An answer that the operator has written, which says that it is none of a provider, and why it is given.
+    #[must_use]
+    pub fn written(&self, content_type: &'static str, body: String, cause: Cause) -> Response<Body> {
+        let mut response = Response::new(Body::whole(body));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(REFUSED, HeaderValue::from_static(cause.code()));
+        self.write(headers);
         response
     }
 

@@ -66,6 +66,8 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
+    /// At most so many tokens in its answer, where config says so and the client did not say less.
+    pub output_limit: Option<u64>,
     /// What will be learned of the request.
     pub trace: Option<Arc<Trace>>,
 }
@@ -103,14 +105,19 @@ pub fn route(
     }
     let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
     let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
-    let (model, tier, reason, trace) = match choice {
+    let (model, tier, reason, mut trace) = match choice {
         Some(choice) if choice.reason == Rule::Requested.name() => {
             (choice.model, choice.tier, reason.into(), choice.trace)
         }
         Some(choice) => (choice.model, choice.tier, choice.reason, choice.trace),
         None => (requested.clone(), None, reason.into(), None),
     };
-    let first = Candidate { provider: provider.clone(), model, reason, trace };
+    let output_limit = choose::output_limit(arrival, caller, call, &requested, tier);
+    if let (Some(limit), Some(trace)) = (output_limit, trace.as_mut().and_then(Arc::get_mut)) {
+        // Where config cuts an answer off, no model has failed.
+        trace.own_limit = Some(limit);
+    }
+    let first = Candidate { provider: provider.clone(), model, reason, trace, output_limit };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),
@@ -152,7 +159,8 @@ fn others(arrival: &Arrival, caller: &Caller, call: &Call, first: &Candidate) ->
         }
         if *model == first.model || can_take(arrival, call, provider, model) {
             let (provider, model, trace) = (provider.clone(), model.clone(), first.trace.clone());
-            others.push(Candidate { provider, model, reason: "fallback".into(), trace });
+            let output_limit = first.output_limit;
+            others.push(Candidate { provider, model, reason: "fallback".into(), trace, output_limit });
         }
     }
     others

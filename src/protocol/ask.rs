@@ -74,6 +74,8 @@ pub struct Ask {
     pub cache_ttl_s: u32,
     /// The response that this one goes on from.
     pub previous_response: Option<Box<str>>,
+    /// Tokens that may be thought, within the output limit; 0 if none are told.
+    pub thinking_budget: u64,
     /// What ties a conversation's requests together: `prompt_cache_key` or `metadata.user_id`, opaque.
     pub session: Option<Box<str>>,
     /// Bytes of a predicted output.

@@ -27,6 +27,8 @@ pub struct Facts {
     pub grounding_queries: u64,
     /// The model that answered, by the provider's name for it.
     pub served_model: Option<Box<str>>,
+    /// The name under which the Responses API keeps the answer.
+    pub response_id: Option<Box<str>>,
     /// The service tier that was used, by the provider's word for it.
     pub service_tier: Option<Box<str>>,
     /// Where inference ran (Anthropic `inference_geo`).

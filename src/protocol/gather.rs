@@ -38,6 +38,7 @@ pub(super) enum Meaning {
     /// A report of usage at the start, whose output is a placeholder.
     StartUsage,
     Model,
+    ResponseId,
     ServiceTier,
     /// The type of an event.
     Kind,
@@ -372,6 +373,7 @@ impl Sink for Gather {
                 self.has_closing_usage |= value.first == b'{';
             }
             Meaning::StartUsage => self.usage(value),
+            Meaning::ResponseId => keep_word(&mut self.facts.response_id, value),
             Meaning::Model => keep_word(&mut self.facts.served_model, value),
             Meaning::ServiceTier => keep_word(&mut self.facts.service_tier, value),
             Meaning::Kind => {

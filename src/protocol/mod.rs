@@ -35,4 +35,5 @@ pub mod meter;
 pub mod strip;
 pub mod terminal;
 pub mod keep_alive;
+pub mod canned;
 pub mod length_stop;

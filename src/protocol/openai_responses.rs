@@ -6,7 +6,8 @@
 
 use super::facts::Ending;
 use super::gather::Meaning::{
-    Action, Code, Error, Finish, Item, Kind, ListedItem, Model, Reason, ServiceTier, StreamedItem, Text, Usage,
+    Action, Code, Error, Finish, Item, Kind, ListedItem, Model, Reason, ResponseId, ServiceTier, StreamedItem, Text,
+    Usage,
 };
 use super::gather::{ERROR_BYTES, EventKind, Row, USAGE_BYTES, WORD_BYTES};
 use super::scan::Take::{Bytes, Span};
@@ -14,6 +15,8 @@ use super::scan::Take::{Bytes, Span};
 pub(super) const ROWS: &[Row] = &[
     (&["usage"], Bytes(USAGE_BYTES), Usage),
     (&["response", "usage"], Bytes(USAGE_BYTES), Usage),
+    (&["id"], Bytes(WORD_BYTES), ResponseId),
+    (&["response", "id"], Bytes(WORD_BYTES), ResponseId),
     (&["model"], Bytes(WORD_BYTES), Model),
     (&["response", "model"], Bytes(WORD_BYTES), Model),
     (&["service_tier"], Bytes(WORD_BYTES), ServiceTier),

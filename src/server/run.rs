@@ -174,6 +174,7 @@ async fn tick(app: Arc<App>) {
     loop {
         ticks.tick().await;
         app.bank.tick();
+        app.renew_connections();
         let looking = app.clone();
         // It may write a file.
         let _looked = tokio::task::spawn_blocking(move || {

@@ -8,6 +8,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
+use super::resident::resident_bytes;
+use super::routed::Routed;
 use crate::domain::entry::{CacheUse, Entry, Outcome};
 use crate::domain::fault::Fault;
 use crate::domain::money::Usd;
@@ -66,6 +68,7 @@ struct Entries {
     cache: Family<u64>,
     cache_checks: Family<u64>,
     saved: Family<Usd>,
+    routed: Routed,
     unpriced: u64,
     estimated: Usd,
 }
@@ -141,8 +144,7 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
-    /// Counts a request that found no place among those at once: whether it was `served` after a wait, came too `late`, or found
-    /// the line `full`.
+    /// Counts a request that found no place at once: it was `served` after a wait, came too `late`, or the line was `full`.
     pub fn note_queued(&self, team: Option<&str>, how: &str) {
         *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
     }
@@ -234,6 +236,7 @@ impl Entries {
             cache: Family::new(&["result", "model", "team"]),
             cache_checks: Family::new(&["result", "operation", "upstream", "model"]),
             saved: Family::new(&["by", "model", "team"]),
+            routed: Routed::new(),
             unpriced: 0,
             estimated: Usd::ZERO,
         }
@@ -253,6 +256,7 @@ impl Entries {
         if let Some(first_byte_ms) = entry.first_byte_ms {
             durations.first_byte.observe(first_byte_ms, times);
         }
+        self.routed.record(entry);
         let spend = self.spends.at(&[model, team]);
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
@@ -299,6 +303,9 @@ impl Entries {
             counter("tollgate_saved_usd_total", "What providers would have billed without the cache or the router");
         title.write(out);
         self.saved.sorted().iter().for_each(|(labels, saved)| write_sample(title.name, labels, saved, out));
+        let routed =
+            counter("tollgate_routing_decisions_total", "Requests by what routing decided, or would have decided");
+        write_counts(routed, &self.routed.decisions, out);
         let unpriced = "Requests without a price: they are missing from the cost";
         counter("tollgate_unpriced_requests_total", unpriced).write_alone(self.unpriced, out);
         let estimated = "Cost that rests on counted or assumed usage";
@@ -356,14 +363,6 @@ const fn saved_by(entry: &Entry) -> &'static str {
         CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
         CacheUse::Miss | CacheUse::Bypass | CacheUse::Confirmed | CacheUse::FalseHit => "routing",
     }
-}
-
-/// What Linux says of this process; elsewhere it is not told.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1_024)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Nothing here decides anything, and nothing here makes a request wait.
 
 pub mod family;
+mod resident;
+mod routed;
 pub mod metrics;
 pub mod line;
 pub mod scribe;

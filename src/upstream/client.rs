@@ -38,9 +38,16 @@ pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 #[expect(clippy::large_enum_variant, reason = "there is one for each upstream, and it is never moved")]
 pub enum Client {
     /// Straight to it.
-    Direct(legacy::Client<Direct, Rope>),
+    Direct(legacy::Client<Direct, Rope>, Box<Pool<Direct>>),
     /// Through a proxy.
-    Tunnelled(legacy::Client<Tunnelled, Rope>),
+    Tunnelled(legacy::Client<Tunnelled, Rope>, Box<Pool<Tunnelled>>),
+}
+
+/// What a pool is made of.
+#[derive(Clone, Debug)]
+pub struct Pool<C> {
+    builder: legacy::Builder,
+    connector: C,
 }
 
 /// How long connections are waited for and kept.
@@ -66,17 +73,34 @@ impl Client {
         let builder = builder(options, http2_only);
         let wait = options.connect_timeout;
         Ok(match trust::proxy(base, way) {
-            None => Self::Direct(builder.build(direct(tls, way.http2, wait))),
-            Some(proxy) => Self::Tunnelled(builder.build(tunnelled(tls, way.http2, wait, &proxy))),
+            None => Self::direct(Pool { builder, connector: direct(tls, way.http2, wait) }),
+            Some(proxy) => Self::tunnelled(Pool { builder, connector: tunnelled(tls, way.http2, wait, &proxy) }),
         })
     }
 
     /// Sends a request; its URI names the upstream.
     pub fn send(&self, request: Request<Rope>) -> ResponseFuture {
         match self {
-            Self::Direct(client) => client.request(request),
-            Self::Tunnelled(client) => client.request(request),
+            Self::Direct(client, _) => client.request(request),
+            Self::Tunnelled(client, _) => client.request(request),
         }
+    }
+
+    /// The same without any connection.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        match self {
+            Self::Direct(_, pool) => Self::direct(Pool::clone(pool)),
+            Self::Tunnelled(_, pool) => Self::tunnelled(Pool::clone(pool)),
+        }
+    }
+
+    fn direct(pool: Pool<Direct>) -> Self {
+        Self::Direct(pool.builder.build(pool.connector.clone()), Box::new(pool))
+    }
+
+    fn tunnelled(pool: Pool<Tunnelled>) -> Self {
+        Self::Tunnelled(pool.builder.build(pool.connector.clone()), Box::new(pool))
     }
 }
 

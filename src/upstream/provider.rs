@@ -1,7 +1,9 @@
 //! [`Provider`]: an upstream ready to be called: its place, its credential, its connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
@@ -32,7 +34,9 @@ pub struct Provider {
     pub credentials: Credentials,
     /// How busy it is, where it has equals.
     pub load: Arc<Load>,
-    client: Client,
+    client: ArcSwap<Client>,
+    /// When its connections are left behind, on the clock's ticks; 0: it has not been looked at.
+    stale_at_us: AtomicU64,
 }
 
 /// Why a request cannot be addressed.
@@ -56,7 +60,7 @@ impl Provider {
     pub fn renewed(&self, config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let reached = |config: &Upstream| (options(config), config.base_url.clone(), config.way.clone());
         match reached(&self.config) == reached(&config) {
-            true => Self::over(self.client.clone(), config, Some(self)),
+            true => Self::over(Client::clone(&self.client.load()), config, Some(self)),
             false => Self::new(config),
         }
     }
@@ -87,7 +91,8 @@ impl Provider {
             Some(before) => before.load.clone(),
             None => Arc::new(Load::new(sharing.weight)),
         };
-        Ok(Self { config, breakers, budget, credentials, load, client })
+        let (client, stale_at_us) = (ArcSwap::from_pointee(client), AtomicU64::new(0));
+        Ok(Self { config, breakers, budget, credentials, load, client, stale_at_us })
     }
 
     /// Whether it has a credential of its own, so that a client's never reaches it.
@@ -136,9 +141,23 @@ impl Provider {
         Uri::from_parts(parts).map_err(|_| BadTarget)
     }
 
+    /// Leaves connections behind that are as old as config lets them grow, so that names are resolved anew: a provider that has
+    /// moved would not be followed while its old place stays busy. What is under way on them goes on to its end.
+    pub fn renew_connections(&self, now_us: u64) {
+        let age_us = u64::try_from(self.config.pool_age.as_micros()).unwrap_or(u64::MAX);
+        let stale_at_us = self.stale_at_us.load(Ordering::Relaxed);
+        if age_us == 0 || now_us < stale_at_us {
+            return;
+        }
+        self.stale_at_us.store(now_us.saturating_add(age_us), Ordering::Relaxed);
+        if stale_at_us > 0 {
+            self.client.store(Arc::new(self.client.load().emptied()));
+        }
+    }
+
     /// Sends a request that [`address`](Self::address) addressed.
     pub fn send(&self, request: Request<Rope>) -> ResponseFuture {
-        self.client.send(request)
+        self.client.load().send(request)
     }
 }
 

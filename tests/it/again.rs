@@ -236,6 +236,9 @@ async fn in_an_outage_others_answer_and_hardly_anything_is_added() {
         assert!(answers.iter().all(|answer| answer.status == 200));
     }
     let added = fake.seen().len() + other.seen().len() - traffic;
+    // It opens with the failures that config names, and those that were under way with them; then nobody is sent there.
+    assert_eq!(world.app.snapshot.load().provider("openai").unwrap().breakers.opened(), 1);
+    assert!(fake.seen().len() <= 5 + 2 * at_once, "{}", fake.seen().len());
     assert!(added * 10 <= traffic, "{added} calls were added to {traffic}");
     assert_eq!(other.seen().len(), traffic);
     is_down.store(0, Ordering::Relaxed);

@@ -74,6 +74,13 @@ impl World {
         Self::in_folder(address, mock, extra, surroundings, tempfile::tempdir().unwrap()).await
     }
 
+    /// The same with upstreams that may be silent for no longer than `extra` says.
+    pub async fn hasty(extra: &str, surroundings: Surroundings) -> Self {
+        let ((address, mock), folder) = (provider().await, tempfile::tempdir().unwrap());
+        let config = config(address, &folder, extra, Duration::from_secs(1));
+        Self::of(config, address, mock, surroundings, folder).await
+    }
+
     /// A Tollgate whose upstreams are at `provider`; `mock` is only looked at.
     pub async fn before(provider: SocketAddr, mock: Arc<Mock>, extra: &str, silence_max: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::glob::Glob;
 use crate::config::parts::Upstream;
 use crate::config::read::Section;
-use crate::config::resilience::{Fallback, Fallbacks};
+use crate::config::resilience::{Chain, Fallback, Fallbacks};
 
 /// Upstreams and models that are tried for one request.
 const FALLBACKS_MAX: usize = 8;
@@ -27,7 +27,12 @@ pub(super) fn fallbacks(root: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Fall
                 format!("{text:?} is no \"UPSTREAM\", \"MODEL\" or \"UPSTREAM:MODEL\""),
             );
         }
-        Some((Glob::parse(pattern).ok()?, chain)).filter(|(_, chain)| !chain.is_empty())
+        let answer = section.text("fallback_answer").map(Arc::from);
+        if answer.as_deref() == Some("") {
+            section.complain("fallback_answer", "must say something to whoever reads it");
+        }
+        let chain = Chain { others: chain, answer };
+        Some((Glob::parse(pattern).ok()?, chain)).filter(|(_, chain)| *chain != Chain::default())
     };
     root.unchecked("models").iter().filter_map(chain).collect()
 }

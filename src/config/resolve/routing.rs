@@ -15,6 +15,9 @@ use crate::domain::routing::{Bounds, Classifier, Mode};
 /// Turns that nobody expects of a conversation.
 const TURNS_MAX: u64 = 1_000;
 
+/// Fewer tokens are no answer, and no model gives more.
+const OUTPUT_RANGE: std::ops::RangeInclusive<u64> = 16..=10_000_000;
+
 /// How long a judge is waited for, milliseconds.
 const DEADLINE_MS: u64 = 600;
 
@@ -34,6 +37,10 @@ pub(super) fn routing(root: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Routin
         classifier: section.choice("classifier", &CLASSIFIER, Classifier::Local),
         judge: judge(&section, upstreams, &tiers),
         turns: u32::try_from(section.number("turns", u64::from(TURNS), 1..=TURNS_MAX)).unwrap_or(TURNS),
+        max_output: {
+            let limits = section.section("max_output", &TIERS);
+            TIER.map(|(word, _)| limits.number_maybe(word, OUTPUT_RANGE))
+        },
         tiers,
         teams: bounds(&section, "teams"),
         routes: bounds(&section, "routes"),
@@ -106,7 +113,7 @@ fn bounds(section: &Section<'_>, kind: &str) -> BTreeMap<Arc<str>, Bounds> {
             section.complain("floor", "is above the ceiling");
         }
         let mode = section.text("mode").map(|_| section.choice("mode", &MODE, Mode::Observe));
-        (name.into(), Bounds { mode, floor, ceiling, max_output: None })
+        (name.into(), Bounds { mode, floor, ceiling, max_output: section.number_maybe("max_output", OUTPUT_RANGE) })
     };
     section.sections(kind, &BOUNDS).into_iter().map(bound).collect()
 }

@@ -40,6 +40,7 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
     let [connect_timeout, first_byte_timeout, idle_timeout] =
         timeouts.map(|(key, default)| seconds(section, key, default));
     let pool_idle = Duration::from_secs(section.number("pool_idle_s", 15, 0..=3_600));
+    let pool_age = Duration::from_secs(section.number("pool_age_s", 300, 0..=86_400));
     let pool_max_idle = count(section, "pool_max_idle", 256, 0..=100_000);
     let free = section.flag("free", false);
     let drop_version = section.flag("drop_version", preset.is_some_and(|preset| preset.drops_version));
@@ -66,6 +67,7 @@ fn upstream(name: &str, section: &Section<'_>, network: &Network, vault: &Vault<
         idle_timeout,
         patience: resilience::patience(section, dialect),
         pool_idle,
+        pool_age,
         pool_max_idle,
         retries: resilience::retries(section),
         breaking: resilience::breaking(section),

@@ -16,6 +16,8 @@ pub struct Model {
     facts: Facts,
     caps: Caps,
     row: RateRow,
+    /// The paths where the operator says that it is served.
+    endpoints: Option<Box<str>>,
 }
 
 /// A line of the book. Its text lives as long as the program, so that nothing is copied.
@@ -83,7 +85,15 @@ impl Model {
             known.fees.into_iter().for_each(|(fee, rate)| row.set_fee(fee, rate));
         }
         let caps = facts.caps.split(' ').filter_map(Cap::parse).collect();
-        Some(Self { name: Cow::Borrowed(facts.model), slash: facts.model.find('/')?, number, facts, caps, row })
+        Some(Self {
+            name: Cow::Borrowed(facts.model),
+            slash: facts.model.find('/')?,
+            number,
+            facts,
+            caps,
+            row,
+            endpoints: None,
+        })
     }
 
     /// A model that only an override knows.
@@ -96,6 +106,7 @@ impl Model {
             facts: Facts::default(),
             caps: Caps::default(),
             row: RateRow::default(),
+            endpoints: None,
         }
     }
 
@@ -106,6 +117,7 @@ impl Model {
         model.facts.context = change.context.or(model.facts.context);
         model.facts.max_output = change.max_output.or(model.facts.max_output);
         model.caps = change.can.unwrap_or(model.caps);
+        model.endpoints = change.endpoints.clone().or(model.endpoints);
         model
     }
 
@@ -177,7 +189,13 @@ impl Model {
 
     /// The paths where it is served, without `/v1/`; none where the catalogues do not say.
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {
-        self.facts.endpoints.split_ascii_whitespace()
+        self.endpoints.as_deref().unwrap_or(self.facts.endpoints).split_ascii_whitespace()
+    }
+
+    /// Whether the operator said where it is served.
+    #[must_use]
+    pub const fn has_own_endpoints(&self) -> bool {
+        self.endpoints.is_some()
     }
 
     /// When the model came out, as `2026-08-21`.

@@ -18,6 +18,8 @@ pub struct Override {
     pub context: Option<u64>,
     /// Tokens that an answer can have.
     pub max_output: Option<u64>,
+    /// The paths where it is served, in place of what the book says, with spaces between them.
+    pub endpoints: Option<Box<str>>,
     /// What it can do, in place of what the book says.
     pub can: Option<Caps>,
 }

@@ -385,6 +385,27 @@ impl<'a> Table<'a> {
 }
 
 impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Requested,
+        Self::OptOut,
+        Self::Thinking,
+        Self::ToolLoop,
+        Self::Pinned,
+        Self::Pays,
+        Self::Harder,
+        Self::Tier,
+        Self::Judge,
+        Self::Unsure,
+        Self::NotSimple,
+        Self::Housekeeping,
+        Self::Escalated,
+        Self::Bulk,
+        Self::Lane,
+        Self::NoCheaper,
+        Self::Unpriced,
+    ];
+
     /// The word in header, ledger and log.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -80,6 +80,11 @@ const OWN_API: [(&str, Operation); 2] = [("anthropic", Operation::Messages), ("g
 /// <https://docs.x.ai/docs/api-reference>, <https://docs.mistral.ai/api>, <https://console.groq.com/docs/api-reference>
 const TAKE_SAMPLING: [&str; 5] = ["google", "deepseek", "xai", "mistral", "groq"];
 
+/// The words for the paths on which routing looks for models.
+pub fn endpoints() -> impl Iterator<Item = &'static str> {
+    SERVED.into_iter().map(|(_, path)| path)
+}
+
 impl Kit {
     /// What the catalogues say of `model`.
     #[must_use]
@@ -159,6 +164,9 @@ impl Lineup {
 /// Whether the catalogues say that `model` is served on `operation`. One that they call a chat model and give no paths
 /// answers chat completions, which is what they mean by the word.
 fn serves(model: &Model, operation: Operation, path: &str) -> bool {
+    if model.has_own_endpoints() {
+        return model.endpoints().any(|known| known == path);
+    }
     let mut known = model.endpoints().peekable();
     let is_elsewhere = known.peek().is_some() && !model.endpoints().any(|known| known == "chat/completions");
     if OWN_API.contains(&(model.provider(), operation)) {

@@ -18,7 +18,7 @@ mod decide;
 
 pub use case::{Case, Evidence, Judged, Verdict};
 pub use decide::{Decision, Estimate, NoCandidate, Rule, decide, explicit, hangs_on_judge};
-pub use kit::{Contender, Kit, Lack, Lineup};
+pub use kit::{Contender, Kit, Lack, Lineup, endpoints};
 pub use needs::{Extras, Needs};
 pub use pin::{Pin, Turns, pays};
 pub use policy::{AUTO, Bounds, Classifier, Mode, Policy};

@@ -79,6 +79,15 @@ impl Policy {
         self
     }
 
+    /// The most tokens of an answer: those of its tier, or where nobody knows the tier, of the tier that has most.
+    #[must_use]
+    pub fn output_limit(&self, tier: Option<Tier>) -> Option<u64> {
+        match tier {
+            Some(tier) => self.max_output[tier as usize],
+            None => self.max_output.iter().copied().collect::<Option<Vec<_>>>()?.into_iter().max(),
+        }
+    }
+
     /// The tier within floor and ceiling; the ceiling wins, since it guards money.
     #[must_use]
     pub fn clamped(&self, tier: Tier) -> Tier {

@@ -145,6 +145,10 @@ impl Collector {
                 ask.features.reasoning |= is_set && !says(value.raw, &["none", "disabled", "false"]);
                 ask.rare_effort |= says(value.raw, &["\"none\"", "\"minimal\"", "\"xhigh\"", "\"max\""]);
             }
+            Root::Budget => {
+                ask.features.reasoning |= is_set && value.raw != b"0";
+                ask.thinking_budget = ask.thinking_budget.max(values::count(value.raw).unwrap_or(0));
+            }
             // One is the default of every provider.
             Root::Sampling => ask.sampling |= is_set && !matches!(value.raw, b"1" | b"1.0" | b"{}"),
             Root::Parallel => ask.parallel_tools |= value.first == b't',

@@ -51,6 +51,8 @@ pub(super) enum Root {
     Stored,
     Session,
     Reasoning,
+    /// Tokens that may be thought, which count in the output limit.
+    Budget,
     /// How reasoning runs: some ways bill passes of their own.
     Mode,
     Format,
@@ -166,7 +168,8 @@ const OPENAI: &[Row] = &[
     (&["conversation|prompt"], Mean::Root(Root::Stored), SPAN),
     (&["prompt_cache_key"], Mean::Root(Root::Session), LONG),
     (&["reasoning_effort"], Mean::Root(Root::Reasoning), WORD),
-    (&["reasoning|thinking", "effort|type|enabled|max_tokens"], Mean::Root(Root::Reasoning), WORD),
+    (&["reasoning|thinking", "effort|type|enabled"], Mean::Root(Root::Reasoning), WORD),
+    (&["reasoning|thinking", "max_tokens|budget_tokens"], Mean::Root(Root::Budget), WORD),
     (&["reasoning", "mode"], Mean::Root(Root::Mode), WORD),
     (&["response_format"], Mean::Root(Root::FormatAt), SPAN),
     (&["response_format", "type"], Mean::Root(Root::Format), WORD),
@@ -226,7 +229,8 @@ const ANTHROPIC: &[Row] = &[
     (&["messages", "*", "content", "*", "cache_control", "ttl"], Mean::Root(Root::CacheTtl), WORD),
     (&["messages", "*", "content", "*", "content", "*", "cache_control", "ttl"], Mean::Root(Root::CacheTtl), WORD),
     (&["metadata", "user_id"], Mean::Root(Root::Session), LONG),
-    (&["thinking"], Mean::Root(Root::Reasoning), NAME),
+    (&["thinking", "type"], Mean::Root(Root::Reasoning), WORD),
+    (&["thinking", "budget_tokens"], Mean::Root(Root::Budget), WORD),
     (&["output_config", "effort"], Mean::Root(Root::Reasoning), NAME),
     (&["output_config", "format"], Mean::Root(Root::FormatAt), SPAN),
     (&["output_format"], Mean::Root(Root::FormatAt), SPAN),
@@ -273,12 +277,15 @@ const PARTS: &str = "text|thought|thoughtSignature|thought_signature|inlineData|
     media_resolution|partMetadata|part_metadata";
 const DECLARED: &str = "functionDeclarations|function_declarations";
 const SETTINGS: &str = "generationConfig|generation_config";
+const THINKING: &str = "thinkingConfig|thinking_config";
 
 const GEMINI: &[Row] = &[
     (&[SETTINGS], Mean::Root(Root::Settings), SPAN),
     (&[SETTINGS, "maxOutputTokens|max_output_tokens"], Mean::Root(Root::OutputLimit(0)), WORD),
     (&[SETTINGS, "candidateCount|candidate_count"], Mean::Root(Root::Choices), WORD),
-    (&[SETTINGS, "thinkingConfig|thinking_config"], Mean::Root(Root::Reasoning), NAME),
+    (&[SETTINGS, THINKING, "includeThoughts|include_thoughts"], Mean::Root(Root::Reasoning), WORD),
+    (&[SETTINGS, THINKING, "thinkingLevel|thinking_level"], Mean::Root(Root::Reasoning), WORD),
+    (&[SETTINGS, THINKING, "thinkingBudget|thinking_budget"], Mean::Root(Root::Budget), WORD),
     (&[SETTINGS, "responseMimeType|response_mime_type"], Mean::Root(Root::Format), WORD),
     (
         &[SETTINGS, "responseSchema|response_schema|responseJsonSchema|response_json_schema"],

@@ -1,4 +1,7 @@
 //! Chaos: clients of every kind, faults, reloads, and processes that end in the middle of it all.
+//!
+//! `TOLLGATE_CHAOS_S=600 cargo nextest run chaos --no-capture` runs it for ten minutes, each process for ten seconds;
+//! `TOLLGATE_CHAOS_SEED` takes another course. By default it is short, and processes end after a few answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,27 +12,36 @@ use tollgate::domain::entry::Outcome;
 use tollgate::store::verify;
 
 use super::{STREAM, WHOLE, post, socket, strangers};
-use crate::child::{Place, pause};
+use crate::child::{Place, Served, pause};
+use crate::dice::Dice;
 use crate::raw::LONG;
 
 const CLIENTS: u64 = 6;
 
 /// How processes are told to end, and what clients may meet.
-const FAULTS: [&str; 8] = ["reset", "cut", "stall", "500", "529", "429", "garbage", "error-in-stream"];
+const FAULTS: [&str; 15] = [
+    "reset",
+    "reset-before",
+    "reset-mid",
+    "cut",
+    "stall",
+    "hang",
+    "hang-head",
+    "wrong-length",
+    "500",
+    "503",
+    "529",
+    "429",
+    "garbage",
+    "truncated-json",
+    "error-in-stream",
+];
 
-/// Numbers that are the same for the same seed.
-struct Dice(u64);
+/// Tasks of a process that serves nobody: its listeners, its clocks and its commands.
+const TASKS_MAX: u64 = 24;
 
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        // splitmix64, by Steele, Lea and Flood.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)) % sides
-    }
-}
+/// What a process may have grown by, bytes: the second of two that lived as long as each other.
+const GROWTH_MAX: u64 = 32 << 20;
 
 #[derive(Default)]
 struct Seen {
@@ -68,6 +80,56 @@ async fn ask(place: Arc<Place>, address: std::net::SocketAddr, mut dice: Dice, s
     drop(place);
 }
 
+async fn metrics(place: &Place, served: &Served) -> String {
+    let request = http::Request::get(format!("http://{}/metrics", served.admin)).body(Default::default()).unwrap();
+    let body = place.client.request(request).await.unwrap().into_body();
+    String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+/// A number without labels.
+fn number(metrics: &str, name: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name}\n{metrics}")).parse().unwrap()
+}
+
+/// Waits until nothing is taken of anything that requests take: places, money, connections, credentials, tasks.
+async fn all_is_given_back(place: &Place, served: &Served) -> String {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let metrics = metrics(place, served).await;
+        let names = ["tollgate_in_flight", "tollgate_waiting", "tollgate_connections", "tollgate_tasks"];
+        let [in_flight, waiting, connections, tasks] = names.map(|name| number(&metrics, name));
+        let held =
+            |line: &&str| line.starts_with("tollgate_cap_held_usd{") || line.starts_with("tollgate_credential_busy{");
+        let held: Vec<&str> = metrics.lines().filter(held).filter(|line| !line.ends_with(" 0")).collect();
+        if (in_flight, waiting, connections) == (0, 0, 0) && tasks <= TASKS_MAX && held.is_empty() {
+            return format!("{tasks} tasks and nothing taken");
+        }
+        assert!(Instant::now() < deadline, "{in_flight} {waiting} {connections} {tasks} {held:?}");
+        pause().await;
+    }
+}
+
+/// One entry each, and the bill of the provider within what was estimated.
+fn books(place: &Place, seen: &Seen) -> String {
+    let report = verify(place.folder.path()).unwrap();
+    assert!(report.unfinished.is_empty() && report.odd_records == 0 && report.tail.is_none(), "{report:?}");
+    let entries = place.entries();
+    let [answered, left] = [&seen.answered, &seen.left].map(|count| count.load(Ordering::Relaxed));
+    assert!(entries.iter().all(|entry| entry.outcome != Outcome::Unsettled));
+    let requests: u64 = entries.iter().map(|entry| u64::from(entry.requests)).sum();
+    assert_eq!(requests, answered + left, "one entry each");
+    let spent: tollgate::domain::money::Usd = entries.iter().filter_map(|entry| entry.cost).sum();
+    let bill = place.mock.bill().total();
+    assert!(bill <= spent, "billed {}, in the ledger {}", bill.fixed(), spent.fixed());
+    // What was reported is on the bill to the last digit, so that only estimates can be above it.
+    let exact = entries.iter().filter(|entry| !entry.usage_source.is_estimated()).filter_map(|entry| entry.cost);
+    let exact: tollgate::domain::money::Usd = exact.sum();
+    assert!(exact <= bill, "billed {}, reported {}", bill.fixed(), exact.fixed());
+    let (bill, exact, spent) = (bill.fixed(), exact.fixed(), spent.fixed());
+    format!("{answered} answered, {left} left; billed {bill}, reported {exact}, with estimates {spent}")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_and_restarts_under_faults_lose_nobody_and_nothing() {
     let seconds: u64 = std::env::var("TOLLGATE_CHAOS_S").map_or(6, |seconds| seconds.parse().unwrap());
@@ -75,16 +137,19 @@ async fn reloads_and_restarts_under_faults_lose_nobody_and_nothing() {
     println!("TOLLGATE_CHAOS_SEED={seed}");
     let place = Arc::new(Place::new("server.drain_s = 2").await);
     let text = std::fs::read_to_string(place.config()).unwrap();
-    let text = text.replace("[upstreams.openai]", "[upstreams.openai]\nidle_timeout_s = 1\nfirst_byte_timeout_s = 5");
+    let text = text.replace("[upstreams.openai]", "[upstreams.openai]\nidle_timeout_s = 1\nfirst_byte_timeout_s = 2");
+    let text = text.replace("retries = 0", "retries = 2").replace("breaker_failures = 0", "breaker_failures = 50");
+    let text = format!("{text}\n[money]\ndrain_s_max = 1\n");
     std::fs::write(place.config(), &text).unwrap();
     let (socket, address) = socket();
     let seen = Arc::new(Seen::default());
     let mut served = place.serve_on(&socket).await;
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| tokio::spawn(ask(place.clone(), address, Dice(seed * 1000 + client), seen.clone())))
+        .map(|client| tokio::spawn(ask(place.clone(), address, Dice::new(seed * 1000 + client), seen.clone())))
         .collect();
-    let (mut dice, mut restarts, mut reloads) = (Dice(seed), 0, 0);
+    let (mut dice, mut restarts, mut reloads) = (Dice::new(seed), 0, 0);
     let end = Instant::now() + Duration::from_secs(seconds);
+    let (life_s, mut born, mut memory) = (if seconds > 20 { 10 } else { 0 }, Instant::now(), Vec::new());
     while Instant::now() < end || restarts < 2 {
         for _ in 0..=dice.roll(3) {
             let caps =
@@ -103,31 +168,26 @@ async fn reloads_and_restarts_under_faults_lose_nobody_and_nothing() {
             };
             tokio::time::timeout(LONG, busy).await.expect("nobody is answered");
         }
+        while life_s > 0 && Instant::now() < end.min(born + Duration::from_secs(life_s)) {
+            pause().await;
+        }
+        memory.push(number(&metrics(&place, &served).await, "process_resident_memory_bytes"));
         served.signal("TERM");
         assert_eq!(served.end().await.code(), Some(0), "{}", served.said.lock().unwrap());
         assert!(!served.said.lock().unwrap().contains("panicked"), "{}", served.said.lock().unwrap());
         served = place.serve_on(&socket).await;
-        restarts += 1;
+        (born, restarts) = (Instant::now(), restarts + 1);
     }
     seen.stop.store(true, Ordering::Relaxed);
     for client in clients {
         tokio::time::timeout(LONG, client).await.expect("a client hangs").unwrap();
     }
+    let last = all_is_given_back(&place, &served).await;
     served.signal("TERM");
     assert_eq!(served.end().await.code(), Some(0), "{}", served.said.lock().unwrap());
-    let report = verify(place.folder.path()).unwrap();
-    assert!(report.unfinished.is_empty() && report.odd_records == 0 && report.tail.is_none(), "{report:?}");
-    let entries = place.entries();
-    let [answered, left] = [&seen.answered, &seen.left].map(|count| count.load(Ordering::Relaxed));
-    assert!(entries.iter().all(|entry| entry.outcome != Outcome::Unsettled));
-    let requests: u64 = entries.iter().map(|entry| u64::from(entry.requests)).sum();
-    assert_eq!(requests, answered + left, "one entry each");
-    let spent: tollgate::domain::money::Usd = entries.iter().filter_map(|entry| entry.cost).sum();
-    let bill = place.mock.bill().total();
-    assert!(bill <= spent, "billed {}, in the ledger {}", bill.fixed(), spent.fixed());
-    println!(
-        "{restarts} restarts and {reloads} reloads: {answered} answered, {left} left; billed {}, in the ledger {}",
-        bill.fixed(),
-        spent.fixed()
-    );
+    let told = books(&place, &seen);
+    let (first, most) = (memory[memory.len() / 4], *memory[memory.len() / 4..].iter().max().unwrap());
+    assert!(most < first + GROWTH_MAX, "{memory:?}");
+    let memory: Vec<u64> = memory.iter().map(|bytes| bytes >> 20).collect();
+    println!("{restarts} restarts and {reloads} reloads: {told}; at the end {last}; MiB before each end {memory:?}");
 }

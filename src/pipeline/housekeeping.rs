@@ -1,0 +1,59 @@
+//! Housekeeping: calls that a client makes for itself, such as a title for a conversation, and not for what a human asked.
+//!
+//! They are told by the client's own word, by a limit of one token, or by the words with which known clients ask for a title. A
+//! human who asks for a title in such words gets one from the cheapest model, too.
+//!
+//! Invariant: a request with tools or with calls in its history is none, whatever its words.
+
+use http::{HeaderMap, HeaderName};
+use memchr::memmem;
+
+use super::conversation::beginning;
+use super::read::Call;
+
+/// What Claude Code says of a request where it is asked to: `CLAUDE_CODE_GATEWAY_HINT_HEADERS=1`
+/// (<https://code.claude.com/docs/en/llm-gateway>).
+const CLASS: HeaderName = HeaderName::from_static("x-claude-code-request-class");
+
+/// Titles, topics and summaries of one line.
+const AUXILIARY: &[u8] = b"auxiliary";
+
+/// Bytes of a text in which the words are looked for.
+const LOOKED_AT_BYTES: usize = 400;
+
+/// Texts that are looked at: the first of the system prompt, and the first of the ask.
+const TEXTS_MAX: usize = 4;
+
+/// The words, in lower case. Sources, all public: opencode (`title.txt`), Vercel's chatbot template (`titlePrompt`), Open WebUI
+/// (`DEFAULT_TITLE_GENERATION_PROMPT_TEMPLATE`, `DEFAULT_TAGS_GENERATION_PROMPT_TEMPLATE`), Claude Code (its topic and
+/// title prompts), LibreChat (`titleInstruction`).
+const WORDS: [&str; 7] = [
+    "you are a title generator",
+    "generate a short title based on the first message",
+    "word title with an emoji summarizing",
+    "broad tags categorizing the main themes of the chat",
+    "analyze if this message indicates a new conversation topic",
+    "summarize this coding conversation in under 50 characters",
+    "5-word-or-less title for the conversation",
+];
+
+/// Whether a request is housekeeping.
+pub fn is_housekeeping(headers: &HeaderMap, call: &Call) -> bool {
+    if headers.get(CLASS).is_some_and(|class| class.as_bytes() == AUXILIARY) {
+        return true;
+    }
+    let features = &call.ask.features;
+    if features.tools > 0 || features.calls > 0 || call.ask.spoken.turns > 1 {
+        return false;
+    }
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    let spoken = &call.ask.spoken;
+    let spans = spoken.system.iter().take(TEXTS_MAX).chain(spoken.ask.iter().take(TEXTS_MAX));
+    let mut text = Vec::with_capacity(LOOKED_AT_BYTES);
+    spans.into_iter().any(|span| {
+        text.clear();
+        beginning(rope, span, LOOKED_AT_BYTES, |piece| text.extend_from_slice(piece));
+        text.make_ascii_lowercase();
+        WORDS.iter().any(|words| memmem::find(&text, words.as_bytes()).is_some())
+    })
+}
