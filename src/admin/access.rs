@@ -55,6 +55,8 @@ const fn is_open(route: Option<Route<'_>>, peer: IpAddr) -> bool {
         Some(Route::Metrics | Route::Page) => peer.is_loopback(),
         Some(
             Route::Report
+            | Route::Cache
+            | Route::CachePurge
             | Route::Lookup(_)
             | Route::Caps
             | Route::Alerts

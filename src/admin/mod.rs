@@ -31,6 +31,7 @@ pub mod reconcile;
 mod reload;
 mod page;
 mod alerts;
+pub mod cache;
 pub mod caps;
 mod feedback;
 pub mod routes;
@@ -87,6 +88,8 @@ enum Route<'a> {
     Key(&'a str),
     KeyRotation(&'a str),
     Reconcile,
+    Cache,
+    CachePurge,
     OpenApi,
 }
 
@@ -116,6 +119,12 @@ pub const KEYS: &str = "/admin/v1/keys";
 
 /// Where it is compared with a provider's export.
 pub const RECONCILE: &str = "/admin/v1/ledger/reconcile";
+
+/// Where the cache is looked at.
+pub const CACHE: &str = "/admin/v1/cache";
+
+/// Where answers are forgotten.
+pub const CACHE_PURGE: &str = "/admin/v1/cache/purge";
 
 /// What was learned of routes.
 pub const ROUTES: &str = "/admin/v1/routes";
@@ -172,6 +181,8 @@ where
         Route::Routes => routes::answer(app),
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
+        Route::Cache => cache::stats(app),
+        Route::CachePurge => cache::purge(app, &body),
         Route::OpenApi => open_api(),
     }
 }
@@ -193,6 +204,8 @@ impl<'a> Route<'a> {
             TOP_UPS => Self::TopUps,
             ACTIONS => Self::Actions,
             RECONCILE => Self::Reconcile,
+            CACHE => Self::Cache,
+            CACHE_PURGE => Self::CachePurge,
             "/admin/v1/config" => Self::Config,
             RELOAD => Self::Reload,
             "/admin/v1/openapi.json" => Self::OpenApi,
@@ -223,6 +236,7 @@ impl<'a> Route<'a> {
     const fn takes(self) -> &'static str {
         match self {
             Self::Adjustments
+            | Self::CachePurge
             | Self::TopUps
             | Self::Feedback
             | Self::Reconcile
@@ -242,6 +256,7 @@ impl<'a> Route<'a> {
             | Self::Routes
             | Self::Config
             | Self::Verify
+            | Self::Cache
             | Self::OpenApi => "GET, HEAD",
         }
     }

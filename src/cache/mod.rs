@@ -122,6 +122,12 @@ impl Room {
         gone
     }
 
+    /// The bytes that it may take.
+    #[must_use]
+    pub const fn budget_bytes(&self) -> u64 {
+        self.budget_bytes
+    }
+
     /// How full it is now.
     #[must_use]
     pub fn fill(&self) -> Fill {

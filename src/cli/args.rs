@@ -3,6 +3,7 @@
 //! It parses and explains, and runs nothing. Only commands that this version has are listed.
 
 pub mod acts;
+pub mod cache;
 pub mod explain;
 pub mod keys;
 
@@ -57,6 +58,9 @@ pub enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Look into the answers that a server keeps, and forget some
+    #[command(subcommand)]
+    Cache(cache::Cache),
     /// Say what would happen to a request, without sending it
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),

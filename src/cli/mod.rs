@@ -14,6 +14,7 @@ mod sheet;
 pub mod reload;
 pub mod report;
 pub mod ledger;
+pub mod cache;
 pub mod keys;
 pub mod explain;
 mod reconcile;

@@ -8,9 +8,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
+use super::labels::{error_reason, saved_by, status_class};
 use super::resident::resident_bytes;
 use super::routed::Routed;
-use crate::domain::entry::{CacheUse, Entry, Outcome};
+use crate::domain::entry::{CacheUse, Entry};
 use crate::domain::fault::Fault;
 use crate::domain::money::Usd;
 use crate::domain::tokens::Usage;
@@ -67,6 +68,8 @@ struct Entries {
     spends: Family<Spend>,
     cache: Family<u64>,
     cache_checks: Family<u64>,
+    /// By the place of the word in [`CacheUse::ALL`].
+    cache_counts: [u64; CacheUse::ALL.len()],
     saved: Family<Usd>,
     routed: Routed,
     unpriced: u64,
@@ -154,6 +157,12 @@ impl Metrics {
         *lock(&self.judged).at(&[Label::Known(result)]) += 1;
     }
 
+    /// Requests by what the cache did for them, in the order of [`CacheUse::ALL`].
+    #[must_use]
+    pub fn cache_counts(&self) -> [u64; CacheUse::ALL.len()] {
+        self.entries().cache_counts
+    }
+
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -234,6 +243,7 @@ impl Entries {
             durations: Family::new(&["dialect", "operation"]),
             spends: Family::new(&["model", "team"]),
             cache: Family::new(&["result", "model", "team"]),
+            cache_counts: [0; CacheUse::ALL.len()],
             cache_checks: Family::new(&["result", "operation", "upstream", "model"]),
             saved: Family::new(&["by", "model", "team"]),
             routed: Routed::new(),
@@ -261,6 +271,8 @@ impl Entries {
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
         }
+        let at = CacheUse::ALL.iter().position(|known| *known == entry.cache);
+        at.into_iter().for_each(|at| self.cache_counts[at] += times);
         match entry.cache {
             CacheUse::Confirmed | CacheUse::FalseHit => {
                 let labels = [Label::Known(entry.cache.name()), operation, Label::Known(&entry.upstream), model];
@@ -341,35 +353,12 @@ const fn counter(name: &'static str, help: &'static str) -> Title {
     Title { name, kind: "counter", help }
 }
 
-const fn status_class(status: u16) -> &'static str {
-    match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "none",
-    }
-}
-
-/// The cause of a refusal; of other failures the outcome says it all.
-fn error_reason(entry: &Entry) -> Label<'_> {
-    if entry.outcome == Outcome::Refused { Label::Open(&entry.reason) } else { Label::Known(entry.outcome.name()) }
-}
-
-/// Who saved what an entry says was saved.
-const fn saved_by(entry: &Entry) -> &'static str {
-    match entry.cache {
-        CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => "cache",
-        CacheUse::Miss | CacheUse::Bypass | CacheUse::Confirmed | CacheUse::FalseHit => "routing",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
 
     use super::*;
+    use crate::domain::entry::Outcome;
     use crate::domain::sample;
     use crate::domain::tokens::UsageSource;
 

@@ -3,6 +3,7 @@
 //! Nothing here decides anything, and nothing here makes a request wait.
 
 pub mod family;
+mod labels;
 mod resident;
 mod routed;
 pub mod metrics;

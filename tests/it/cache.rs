@@ -4,6 +4,7 @@ mod isolation;
 mod join;
 mod near;
 mod policy;
+mod purge;
 mod replay;
 mod stale;
 

@@ -194,6 +194,100 @@ async fn pass(world: &World, fake: &Fake, index: usize, case: &Case) -> Result<S
     Ok(answer.header("x-tollgate-request-id").to_owned())
 }
 
+/// Why an answer is not kept that somebody else could get: it is no whole text that ended by itself.
+fn is_kept_for_nobody(record: &Value) -> bool {
+    const SIGNS: [&str; 26] = [
+        "tool_use",
+        "\"tool_calls\":[{",
+        "\"tool_calls\": [",
+        "function_call",
+        "functionCall",
+        "\"length\"",
+        "max_tokens",
+        "MAX_TOKENS",
+        "incomplete",
+        "content_filter",
+        "SAFETY",
+        "server_tool_use",
+        "web_search",
+        "grounding",
+        "_call\"",
+        "\"error\": {",
+        "refusal",
+        "citations",
+        "search_results",
+        "blockReason",
+        // Gemini's endings as numbers are not read, so that nobody knows whether the answer is whole.
+        "\"finishReason\": 1",
+        "\"finishReason\":1",
+        "\"finish_reason\": 1",
+        "\"finishReason\": 2",
+        "finishMessage",
+        "response.compaction",
+    ];
+    let (body, asked) = (record["response_body"].as_str().unwrap(), record["request_body"].as_str().unwrap());
+    // Some do not say that a stream is over.
+    let is_open = record["endpoint"] == "chat.completions" && record["stream"] == true && !body.contains("[DONE]");
+    record["status"] != 200
+        || is_open
+        || body.is_empty()
+        || SIGNS.iter().any(|sign| body.contains(sign))
+        || asked.is_empty()
+}
+
+#[tokio::test]
+async fn recorded_answers_are_given_again_byte_for_byte() {
+    let Some(cases) = cases() else { return };
+    let cases: Arc<Vec<Case>> = Arc::new(cases);
+    let (served, random) = (cases.clone(), Mutex::new(0x9e37_79b9_7f4a_7c15_u64));
+    let fake = Fake::start(move |seen| {
+        let index: usize = seen.header("x-record").parse().unwrap();
+        reply(&served[index].record, &mut random.lock().unwrap())
+    })
+    .await;
+    let cache = "[cache]\nmode = \"exact\"\nstore_sampled = true\nanswer_kib_max = 65536\nrequest_kib_max = 65536\n";
+    let mock = world::provider().await.1;
+    let world = World::before(fake.address, mock, &format!("{}{cache}", config(&cases)), Duration::from_secs(60)).await;
+    let (mut kept, mut asked, mut failed) = (BTreeMap::<String, usize>::new(), 0, Vec::new());
+    for (index, case) in cases.iter().enumerate().filter(|(_, case)| case.record["method"] == "POST") {
+        let path = format!("/u/{}{}", case.upstream, case.record["path"].as_str().unwrap());
+        // Records with the same request have answers of their own.
+        let path = format!("{path}{}case={index}", if path.contains('?') { '&' } else { '?' });
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let mut request = world.post(&path, request_body(&case.record));
+            request.headers_mut().insert("x-record", index.into());
+            answers.push(world.send(request).await);
+            // The answer is kept with its last byte, which the client may have before that.
+            while world.app.metrics.in_flight.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let [first, again] = &answers[..] else { unreachable!("two were sent") };
+        let (before, cache) = (first.header("x-tollgate-cache"), again.header("x-tollgate-cache"));
+        match (before, cache) {
+            ("miss", "hit") => {
+                let kind = |answer: &world::Answer| answer.header("content-type").to_owned();
+                if (first.status, &first.body, kind(first)) != (again.status, &again.body, kind(again)) {
+                    failed.push(format!("{}: another answer", case.name));
+                }
+                let mode = if case.record["stream"] == true { "stream" } else { "whole" };
+                *kept.entry(format!("{} {mode}", case.record["endpoint"].as_str().unwrap())).or_default() += 1;
+            }
+            ("miss", "miss") if is_kept_for_nobody(&case.record) => {}
+            ("bypass", "bypass") => asked += 1,
+            _ => failed.push(format!(
+                "{}: {before:?} {cache:?} {:.200}",
+                case.name,
+                case.record["response_body"].to_string()
+            )),
+        }
+    }
+    println!("given again byte for byte: {kept:?}; never looked up: {asked}");
+    assert!(failed.is_empty(), "{} fail:\n{}", failed.len(), failed.join("\n"));
+    assert!(kept.len() >= 8 && kept.values().sum::<usize>() > 100, "{kept:?}");
+}
+
 /// Whether the ledger's usage is what the record expects.
 fn grade(entry: &Entry, record: &Value) -> Result<(), String> {
     let expected = &record["usage_expected"];

@@ -128,7 +128,7 @@ pub struct Revoke {
 }
 
 /// The seconds of a time such as `90s` or `1h`.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let example = || format!("{text:?} is no time; examples are 30s, 10m, 1h and 7d");
     let unit_s = match text.chars().last() {
         Some('s') => 1,

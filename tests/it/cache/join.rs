@@ -179,3 +179,50 @@ async fn tools_refreshes_and_zero_are_not_shared() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_reads_too_slowly_is_ended_and_holds_up_nobody() {
+    const PIECES: usize = 1_500;
+    let event = |text: &str| {
+        let choice = format!(r#"{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":null}}"#);
+        format!("data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4o\",\"choices\":[{choice}]}}\n\n").into_bytes()
+    };
+    let end = br#"data: {"id":"c","object":"chat.completion.chunk","model":"gpt-4o","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}
+
+data: [DONE]
+
+"#;
+    let piece = event(&"x".repeat(16 << 10));
+    let whole_bytes = piece.len() * PIECES + end.len();
+    let fake = crate::wire::Fake::start(move |_| {
+        let pieces = std::iter::repeat_n(&piece[..], PIECES).chain([&end[..]]);
+        crate::wire::Reply::chunked("200 OK", "content-type: text/event-stream\r\n", pieces)
+    })
+    .await;
+    let config = format!(
+        "{ON}join_kib_max = 64\n[upstreams.plain]\ndialect = \"openai\"\nbase_url = \"http://{}\"\n",
+        fake.address
+    );
+    let world = World::before(fake.address, crate::world::provider().await.1, &config, crate::world::PATIENCE).await;
+    let lead = world.open(world.post(CHAT, stream("hello"))).await;
+    assert_eq!(lead.headers()["x-tollgate-cache"], "miss");
+    // The leader has not read yet, so that the upstream waits and others may still come.
+    let lines = [format!("authorization: Bearer {}", crate::world::KEY), "content-type: application/json".to_owned()];
+    let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
+    let slow = crate::wire::send(world.address, &format!("POST {CHAT}"), &lines, stream("hello")).await;
+    in_flight(&world, 2).await;
+    let read = lead.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(read.len(), whole_bytes, "the leader gets all of it, whoever else is slow");
+    let got = crate::wire::receive(slow, false).await;
+    let entries = world.entries().await;
+    let (paid, joined) = (uses(&entries, CacheUse::Miss), uses(&entries, CacheUse::Joined));
+    match joined[..] {
+        [joined] => {
+            assert_eq!((fake.seen().len(), paid.len(), joined.cost), (1, 1, Some(Usd::ZERO)));
+            assert!(got.body.len() < whole_bytes && got.text().contains("reads too slowly"), "{}", got.body.len());
+        }
+        // It came when the buffer was already past its limit, and asked for itself.
+        _ => assert_eq!((fake.seen().len(), paid.len(), got.body.len()), (2, 2, whole_bytes)),
+    }
+    assert_eq!(world.app.flights.count(), 0);
+}
