@@ -18,6 +18,7 @@ use crate::bank::tab::Tab;
 use crate::domain::account::{Account, Scope};
 use crate::domain::limit::{Level, Limited, Standing};
 use crate::domain::operation::Operation;
+use crate::domain::price::Cap;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::limits::{Denied, Need};
 use crate::protocol::ask::Ask;
@@ -27,6 +28,9 @@ const TOKEN_BYTES: u64 = 4;
 
 /// Tokens of an answer without a limit: more than most answers have, far less than a model's maximum.
 const OUTPUT_TOKENS: u64 = 1_000;
+
+/// The same of a model that thinks, whose thoughts count as well.
+const THINKING_OUTPUT_TOKENS: u64 = 4_000;
 
 /// How a caller stands with its limits after its request was admitted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,7 +103,9 @@ pub fn admit(app: &App, arrival: &Arrival, account: &Account, ask: &Ask, tab: &m
     if parties.iter().all(Option::is_none) {
         return Ok(Admission::default());
     }
-    match app.limiter.admit(&parties, need(arrival.endpoint.operation, ask)) {
+    let is_by_tokens = parties.iter().flatten().any(|party| party.limits.tokens_per_minute.is_some());
+    let unsaid = if is_by_tokens && ask.output_limit.is_none() { usual_output(arrival, ask) } else { OUTPUT_TOKENS };
+    match app.limiter.admit(&parties, need(arrival.endpoint.operation, ask, unsaid)) {
         Ok((grant, standing)) => {
             tab.limit(grant);
             Ok(Admission { standing })
@@ -138,8 +144,22 @@ pub fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
     }
 }
 
-/// What a request needs, as far as anybody can tell before it was served.
-fn need(operation: Operation, ask: &Ask) -> Need {
+/// Tokens that are reserved for an answer without a limit, by the model that is asked for.
+fn usual_output(arrival: &Arrival, ask: &Ask) -> u64 {
+    let in_path = || arrival.endpoint.model(&arrival.path).map(|model| model.to_string());
+    let Some(name) = ask.model.as_ref().map(|model| model.text.to_string()).or_else(in_path) else {
+        return OUTPUT_TOKENS;
+    };
+    let snapshot = &arrival.snapshot;
+    let provider = arrival.named.as_ref().or_else(|| snapshot.provider_for(arrival.endpoint.dialect, &name));
+    let model = provider.and_then(|provider| snapshot.book.find(&provider.config.provider, None, &name));
+    let Some(model) = model else { return OUTPUT_TOKENS };
+    let usual = if model.can(Cap::Thinking) { THINKING_OUTPUT_TOKENS } else { OUTPUT_TOKENS };
+    usual.min(model.max_output().unwrap_or(usual))
+}
+
+/// What a request needs, as far as anybody can tell before it was served; an answer without a limit has `unsaid` tokens.
+fn need(operation: Operation, ask: &Ask, unsaid: u64) -> Need {
     let features = &ask.features;
     let text_bytes = u64::from(features.text_bytes) + u64::from(features.tool_bytes);
     // Inputs of embeddings may be lists of token numbers, which take about as many bytes as their text.
@@ -148,7 +168,7 @@ fn need(operation: Operation, ask: &Ask) -> Need {
         false => text_bytes,
     };
     let output_tokens = match operation.generates() {
-        true => ask.output_limit.unwrap_or(OUTPUT_TOKENS).saturating_mul(ask.choices.max(1)),
+        true => ask.output_limit.unwrap_or(unsaid).saturating_mul(ask.choices.max(1)),
         false => 0,
     };
     let input_tokens = if operation.is_free() { 0 } else { text_bytes.div_ceil(TOKEN_BYTES) };

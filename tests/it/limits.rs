@@ -264,3 +264,20 @@ async fn each_dialect_says_it_in_its_own_words() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_answer_without_a_limit_is_reserved_by_its_model() {
+    let (world, _) = world("[teams.search.limits]\ntokens_per_minute = 100000").await;
+    for (model, tokens) in [("gpt-4o", 1_001), ("gpt-5-mini", 4_001), ("nobody-knows-it", 1_001)] {
+        let before = remaining(&models(&world).await, "tokens");
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#);
+        let held = with(world.post("/v1/chat/completions", body), &[("x-mock-gate", model)]);
+        let client = world.client.clone();
+        let asked = tokio::spawn(client.request(held));
+        world.mock.gate(model).wait_for_arrivals(1).await;
+        assert_eq!(before - remaining(&models(&world).await, "tokens"), tokens, "{model}");
+        world.mock.gate(model).open();
+        drop(asked.await.unwrap().unwrap());
+        world.settled().await;
+    }
+}

@@ -74,19 +74,6 @@ struct Word {
     first: u8,
 }
 
-impl Word {
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        if self.length == 0 {
-            self.first = byte;
-        }
-        self.stem = self.hash;
-        self.hash = hashed(self.hash, byte);
-        self.last = byte;
-        self.length += 1;
-    }
-}
-
 const NO_WORD: Word = Word { hash: EMPTY, stem: EMPTY, length: 0, upper: 0, is_identifier: false, last: 0, first: 0 };
 
 /// What the pass remembers.
@@ -118,13 +105,13 @@ pub(super) fn count(text: &[u8]) -> Counts {
     };
     pass.counts.begins_small = text.first().is_some_and(u8::is_ascii_lowercase);
     pass.line(text, 0);
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        if is_of_word(*byte) {
-            at = pass.run(text, at);
-        } else {
-            pass.mark(text, at, *byte);
-            at += 1;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'a'..=b'z' => pass.letter(*byte, 0),
+            b'A'..=b'Z' => pass.letter(byte | 0x20, 1),
+            b'0'..=b'9' => pass.digit(*byte),
+            0x80.. => pass.foreign(*byte),
+            _ => pass.mark(text, at, *byte),
         }
     }
     pass.end_word(0);
@@ -135,48 +122,47 @@ pub(super) fn count(text: &[u8]) -> Counts {
     pass.counts
 }
 
-/// Whether a byte belongs to a word wherever it stands.
-const fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 0x80
-}
-
 impl Pass<'_> {
-    /// Reads the letters and digits from `at` on, and says where they end. What is counted stays in registers meanwhile.
-    fn run(&mut self, text: &[u8], at: usize) -> usize {
-        let mut word = self.word;
-        let (mut letters, mut capitals, mut digits, mut foreign) = (0, 0, 0, 0);
-        let mut end = at;
-        while let Some(byte) = text.get(end).copied().filter(|byte| is_of_word(*byte)) {
-            let (small, is_capital) = (byte | 0x20, byte.is_ascii_uppercase());
-            let is_letter = small.is_ascii_lowercase();
-            word.is_identifier |= is_capital && word.upper == 0 && word.last.is_ascii_lowercase();
-            word.upper += u32::from(is_capital);
-            capitals += u32::from(is_capital);
-            letters += u32::from(is_letter);
-            digits += u32::from(byte.is_ascii_digit());
-            // Characters, not bytes.
-            foreign += u32::from(byte >= 0xc0);
-            word.push(if is_letter { small } else { byte });
-            end += 1;
+    fn letter(&mut self, small: u8, upper: u32) {
+        let word = &mut self.word;
+        word.is_identifier |= upper == 1 && word.length > 0 && word.upper == 0 && word.last.is_ascii_lowercase();
+        word.upper += upper;
+        self.counts.letters += 1;
+        self.counts.upper += upper;
+        self.push(small);
+    }
+
+    fn digit(&mut self, byte: u8) {
+        self.counts.digits += 1;
+        self.push(byte);
+    }
+
+    fn foreign(&mut self, byte: u8) {
+        if byte & 0xc0 != 0x80 {
+            self.counts.non_ascii += 1;
         }
-        self.word = word;
-        let counts = &mut self.counts;
-        (counts.letters, counts.upper) = (counts.letters + letters, counts.upper + capitals);
-        (counts.digits, counts.non_ascii) = (counts.digits + digits, counts.non_ascii + foreign);
-        end
+        self.push(byte);
+    }
+
+    fn push(&mut self, byte: u8) {
+        let word = &mut self.word;
+        if word.length == 0 {
+            word.first = byte;
+        }
+        word.stem = word.hash;
+        word.hash = hashed(word.hash, byte);
+        word.last = byte;
+        word.length += 1;
     }
 
     fn mark(&mut self, text: &[u8], at: usize, byte: u8) {
-        if byte == b' ' {
-            return self.end_word(byte);
-        }
         let next = text.get(at + 1).copied().unwrap_or(b'\n');
         let inside = self.word.length > 0 && next.is_ascii_alphanumeric();
         match byte {
-            b'\'' if inside => return self.word.push(byte),
+            b'\'' if inside => return self.push(byte),
             b'_' if inside => {
                 self.word.is_identifier = true;
-                return self.word.push(byte);
+                return self.push(byte);
             }
             b'.' if inside => {
                 self.counts.decimals += u32::from(self.word.first.is_ascii_digit());
