@@ -161,7 +161,7 @@ async fn a_judge_is_asked_only_where_its_word_matters() {
 
 #[tokio::test]
 async fn a_judge_that_fails_costs_what_it_may_bill_and_medium_answers() {
-    let world = World::start(&format!("{LLM}{}", JUDGE.replace("20000", "1"))).await;
+    let world = World::start(&format!("{LLM}{}", JUDGE.replace("20000", "3000"))).await;
     let nano = |fault| Settings { fault: Some(fault), fault_model: "gpt-5-mini".to_owned(), ..Settings::default() };
     world.mock.set(nano(Fault::Hang));
     let answer = world.send(request(&world, "/v1/chat/completions", "auto", "hang on")).await;
