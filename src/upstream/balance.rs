@@ -1,4 +1,4 @@
-//! [`Load`]: how much is asked of one of several equals, and [`pick`], which of them is asked next.
+//! [`Load`]: how much is asked of one of several equals, and [`sort`], in which order they are asked.
 //!
 //! Invariant: one that was away for a while gets no burst when it is back: it is behind the others by a few turns at most.
 
