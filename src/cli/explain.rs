@@ -1,14 +1,16 @@
 //! `tollgate explain`: what would happen to a request, without sending it.
 //!
-//! It reads requests as JSON lines `{"id", "path", "body"}`, `body` an object or the text of one, and writes one line
-//! for each. A request that cannot be read gets a line with an `error`, and the exit code says that there was one.
+//! It reads requests as JSON lines `{"id", "path", "body"}`, `body` an object or the text of one, with the `headers` that matter
+//! where some do, and writes one line for each. A request that cannot be read gets a line with an `error`, and the exit code says that there was one.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -17,24 +19,21 @@ use super::args::{EXIT_FAILED, EXIT_OK};
 use super::past::learned;
 use super::{load_without_secrets, tell};
 use crate::admin::routes::write_outcomes;
+use crate::app::Snapshot;
 use crate::app::routes::Routes;
-use crate::cache::{Key, KeyMaker, Namespace};
 use crate::clock::Clock;
 use crate::config::{Config, Permit};
 use crate::domain::account::Account;
 use crate::domain::classify::{self, Part, Score, Traits, Weights};
 use crate::domain::evidence::{Outcomes, drawn};
 use crate::domain::json_text::Object;
-use crate::domain::operation::Operation;
-use crate::limits::gate::Gate;
+use crate::domain::money::Usd;
+use crate::domain::refusal::Refusal;
+use crate::domain::routing::Considered;
+use crate::pipeline::foresee::{self, Foreseen};
 use crate::pipeline::identify::Caller;
-use crate::pipeline::learn::route_of;
-use crate::pipeline::read::Call;
-use crate::protocol::ask::{Ask, Reader};
-use crate::protocol::canonical::canonical;
-use crate::protocol::endpoint::{Endpoint, Hints};
+use crate::pipeline::learn::{Memory, route_of};
 use crate::protocol::excerpt::traits_of;
-use crate::protocol::wording::{asked, omissions};
 
 /// The most bytes of a line: a body of 64 MiB with every byte escaped would not be classified otherwise than its ends.
 const LINE_BYTES_MAX: u64 = 256 << 20;
@@ -45,6 +44,8 @@ struct Line<'a> {
     #[serde(default, borrow)]
     id: Option<&'a RawValue>,
     path: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     #[serde(borrow)]
     body: &'a RawValue,
 }
@@ -56,15 +57,16 @@ struct Explained {
     top: [Part; 3],
     route: u64,
     learned: Option<[Outcomes; 3]>,
-    /// What its answer would be kept under, apart from caller and upstream; and for the same question in other words.
-    keys: [Option<Key>; 2],
+    /// What would become of it, or why nothing would.
+    foreseen: Result<Foreseen, Refusal>,
 }
 
 /// What requests are explained by.
 struct Desk {
+    snapshot: Arc<Snapshot>,
     weights: Weights,
     caller: Caller,
-    routes: Routes,
+    routes: Arc<Routes>,
     now_ms: u64,
 }
 
@@ -75,7 +77,7 @@ pub async fn run(args: &Explain) -> u8 {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    match desk(args, &config).await.and_then(|desk| all(args, &desk)) {
+    match desk(args, config).await.and_then(|desk| all(args, &desk)) {
         Ok(true) => EXIT_OK,
         Ok(false) => EXIT_FAILED,
         Err(message) => {
@@ -85,11 +87,14 @@ pub async fn run(args: &Explain) -> u8 {
     }
 }
 
-async fn desk(args: &Explain, config: &Config) -> Result<Desk, String> {
-    let (weights, caller) = (weights(args.weights.as_deref())?, caller(args, config)?);
+async fn desk(args: &Explain, mut config: Config) -> Result<Desk, String> {
+    let (weights, caller) = (weights(args.weights.as_deref())?, caller(args, &config)?);
     let now_ms = Clock::system().now_ms();
-    let routes = learned(&config.store.path, now_ms).await?;
-    Ok(Desk { weights, caller, routes, now_ms })
+    let routes = Arc::new(learned(&config.store.path, now_ms).await?);
+    // Nobody connects, so that no certificate is needed.
+    config.server.tls = None;
+    let snapshot = Arc::new(Snapshot::new(config).map_err(|error| error.to_string())?);
+    Ok(Desk { snapshot, weights, caller, routes, now_ms })
 }
 
 /// As whom the requests are explained.
@@ -172,55 +177,59 @@ fn answer(line: &[u8], desk: &Desk, shows_traits: bool) -> (String, bool) {
 }
 
 fn explained(line: &Line<'_>, desk: &Desk) -> Result<Explained, String> {
-    let endpoint = Endpoint::of("POST", &line.path, Hints::default())
-        .map_err(|_| format!("{:?} is no path that takes requests", line.path))?;
     let body = match serde_json::from_str::<String>(line.body.get()) {
         Ok(text) => Bytes::from(text),
         Err(_) => Bytes::copy_from_slice(line.body.get().as_bytes()),
     };
-    let mut reader = Reader::new(&endpoint);
-    reader.feed(&body).map_err(|error| error.to_string())?;
-    let ask = reader.finish().map_err(|error| error.to_string())?;
-    let traits = traits_of(std::slice::from_ref(&body), &ask);
-    let keys = keys(&line.path, endpoint.operation, &body, &ask);
-    let call = Call { pieces: vec![body], plain: None, ask: Box::new(ask), memory: Gate::new(0).empty() };
+    let headers = headers(&line.headers)?;
+    let said = |refusal: Refusal| refusal.message.into_owned();
+    let arrival = foresee::arrival(&desk.snapshot, &line.path, &headers, desk.now_ms).map_err(said)?;
+    let call = foresee::call(&arrival, body).map_err(said)?;
+    let traits = traits_of(&call.pieces, &call.ask);
     let route = route_of(&desk.routes, &desk.caller, &call);
     let learned = desk.routes.of(route, desk.now_ms).filter(|_| route != 0);
     let score = desk.weights.score(&traits);
     let score = learned.map_or(score, |learned| drawn(score, &learned));
-    Ok(Explained { traits, score, top: desk.weights.top(&traits), route, learned, keys })
+    // Each line is a conversation of its own.
+    let pins = Arc::default();
+    let memory = Memory { pins: &pins, routes: &desk.routes, weights: &desk.weights };
+    let foreseen = foresee::foresee(memory, &arrival, &desk.caller, &call);
+    Ok(Explained { traits, score, top: desk.weights.top(&traits), route, learned, foreseen })
 }
 
-/// Who asks and which upstream answers is not known here, so that these keys can be compared with one another only.
-fn keys(path: &str, operation: Operation, body: &[u8], ask: &Ask) -> [Option<Key>; 2] {
-    let begin = || {
-        let mut key = KeyMaker::new(&Namespace::Shared);
-        key.part(path.as_bytes());
-        key.part(ask.model.as_ref().map_or("", |model| &model.text).as_bytes());
-        key.part(&[u8::from(ask.stream)]);
-        key
+fn headers(said: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+    let header = |(name, value): (&String, &String)| {
+        let odd = || format!("{name:?} cannot be a header");
+        let value = HeaderValue::from_str(value).map_err(|_| odd())?;
+        Ok((HeaderName::try_from(name).map_err(|_| odd())?, value))
     };
-    let exact = canonical(body, omissions(operation)).map(|body| {
-        let mut key = begin();
-        key.part(&body.form);
-        key.finish()
-    });
-    let near = asked(operation, body, ask).map(|question| {
-        let mut key = begin();
-        key.part(&question.around);
-        key.part(question.form.as_bytes());
-        key.finish()
-    });
-    [exact, near]
+    said.iter().map(header).collect()
 }
 
-/// Who decides and what an answer would be stored under is not known before routing and cache take part.
 fn write(explained: &Explained, object: &mut Object<'_>) {
-    let score = &explained.score;
-    object.text("tier", score.tier.name());
+    let (score, foreseen) = (&explained.score, explained.foreseen.as_ref());
+    let decision = foreseen.ok().map(|foreseen| &foreseen.decision);
+    object.text("tier", decision.and_then(|decision| decision.tier).unwrap_or(score.tier).name());
     object.number("score", millionths(score.failure_ppm));
-    object.null("model");
-    object.null("rule");
+    object.text_or_null("model", decision.map(|decision| &*decision.first.model));
+    object.text_or_null("rule", decision.map(|decision| &*decision.first.reason));
+    write_top(explained, object);
+    let candidates = foreseen.map_or(&[][..], |foreseen| &foreseen.considered);
+    write_candidates(candidates, object);
+    let quote = foreseen.ok().and_then(|foreseen| foreseen.quote);
+    object.text_or_null("quote_usd", quote.map(Usd::fixed).as_deref());
+    let keys = foreseen.map_or([None; 2], |foreseen| foreseen.keys);
+    for (name, key) in ["cache_key", "near_key"].into_iter().zip(keys) {
+        object.text_or_null(name, key.map(|key| key.to_string()).as_deref());
+    }
+    object.truth("cached", foreseen.is_ok_and(|foreseen| foreseen.is_kept));
+    if let Err(refusal) = foreseen {
+        object.text("refused", &refusal.message);
+    }
+}
+
+fn write_top(explained: &Explained, object: &mut Object<'_>) {
+    let score = &explained.score;
     let mut top = object.list("top");
     for part in explained.top.iter().filter(|part| part.sum != 0) {
         top.text(&format!("{} {}{}", part.name, if part.sum < 0 { '-' } else { '+' }, hundredths(part.sum)));
@@ -238,10 +247,16 @@ fn write(explained: &Explained, object: &mut Object<'_>) {
             object.null("route");
         }
     }
-    object.list("candidates");
-    object.null("quote_usd");
-    for (name, key) in ["cache_key", "near_key"].into_iter().zip(&explained.keys) {
-        object.text_or_null(name, key.map(|key| key.to_string()).as_deref());
+}
+
+/// The tiers' models: what the request likely costs there, and why one cannot take it.
+fn write_candidates(considered: &[Considered], object: &mut Object<'_>) {
+    let mut list = object.list("candidates");
+    for candidate in considered {
+        let mut of = list.object();
+        of.text("tier", candidate.tier.name()).text("model", &candidate.model);
+        of.text_or_null("likely_usd", candidate.cost.map(Usd::fixed).as_deref());
+        of.text_or_null("lack", candidate.lack.map(|lack| lack.to_string()).as_deref());
     }
 }
 

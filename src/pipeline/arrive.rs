@@ -77,9 +77,14 @@ pub fn arrive(app: &App, request: Request<Incoming>, peer: IpAddr) -> Result<Arr
     }
 }
 
-type Target = (Endpoint, Box<str>, Option<Arc<Provider>>);
+/// The operation, the path to ask the upstream for, and the upstream that the client named.
+pub type Target = (Endpoint, Box<str>, Option<Arc<Provider>>);
 
-fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)> {
+/// What a head asks for: the operation, the path to ask the upstream for, and the upstream if it is named.
+///
+/// # Errors
+/// The path is not served, or asks for a WebSocket.
+pub fn place(snapshot: &Snapshot, head: &Parts) -> Result<Target, (Dialect, Refusal)> {
     let hints = Hints {
         anthropic_version: head.headers.contains_key(ANTHROPIC_VERSION),
         goog_key: head.headers.contains_key(X_GOOG_API_KEY)

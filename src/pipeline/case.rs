@@ -13,6 +13,7 @@ use super::arrive::Arrival;
 use super::identify::Caller;
 use super::parcel::usage_edit;
 use super::read::Call;
+use super::recall::policy_of;
 use super::route::Candidate;
 use crate::cache::{Key, KeyMaker, Namespace};
 use crate::config::{CacheMode, CachePolicy, CacheScope};
@@ -90,6 +91,18 @@ impl Case {
         let usage_events = if is_spliced { UsageEvents::Drop } else { UsageEvents::Pass };
         Some(Self { key: key.finish(), near, namespace, usage_events })
     }
+}
+
+/// What the answer would be kept under, and the same question in other words, if config kept as much as it can; none where no config
+/// keeps it. Beside them whether this one does.
+#[must_use]
+pub fn keys(arrival: &Arrival, caller: &Caller, call: &Call, candidate: &Candidate) -> ([Option<Key>; 2], bool) {
+    let policy = policy_of(arrival, caller, call, candidate);
+    let of = |policy: &CachePolicy| Case::of(arrival, caller, call, candidate, policy);
+    let general = arrival.snapshot.config.cache.general;
+    let most = of(&CachePolicy { mode: CacheMode::Near, store_sampled: true, ..general });
+    let keys = most.map_or([None; 2], |case| [Some(case.key), case.near]);
+    (keys, policy.and_then(of).is_some())
 }
 
 /// A key with all that can change the answer but the body.

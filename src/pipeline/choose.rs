@@ -14,20 +14,18 @@ use super::conversation::{asked, conversation};
 use super::course::is_repeated;
 use super::housekeeping;
 use super::identify::Caller;
-use super::learn::{Trace, route_of};
+use super::learn::{Memory, Trace, route_of};
 use super::read::Call;
-use crate::app::App;
 use crate::app::pins::Place;
-use crate::domain::classify::Weights;
 use crate::domain::entry::Tier;
 use crate::domain::evidence::{Sign, drawn};
 use crate::domain::features::Features;
 use crate::domain::operation::{Dialect, Operation};
-use crate::domain::price::{Cap, Caps, Context};
+use crate::domain::price::{Cap, Caps, Context, Model};
 use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::routing::{
-    self, AUTO, Case, Classifier, Decision, Evidence, Extras, Judged, Kit, Lack, Mode, Needs, NoCandidate, Rule,
-    Verdict,
+    self, AUTO, Case, Classifier, Considered, Decision, Evidence, Extras, Judged, Kit, Lack, Lineup, Mode, Needs,
+    NoCandidate, Rule, Verdict,
 };
 use crate::domain::stamp::{Stamp, TALK_BITS};
 use crate::protocol::excerpt::traits_of;
@@ -59,6 +57,9 @@ const AT_ONCE_MS: u64 = 60_000;
 
 /// An OpenAI model of one's own.
 const FINE_TUNED: &str = "ft:";
+
+/// The models of an upstream that has none.
+static NOBODY: Lineup = Lineup { tiers: [const { None }; 3], is_free: false };
 
 /// The model that answers, and why.
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ const fn counted(operation: Operation) -> Option<Operation> {
 /// # Errors
 /// A header that cannot be read, or an open choice that no model is known to be able to take.
 pub fn choose(
-    app: &App,
+    memory: Memory<'_>,
     arrival: &Arrival,
     caller: &Caller,
     call: &Call,
@@ -112,43 +113,26 @@ pub fn choose(
     let Some(of) = counted(operation).filter(|_| is_auto || is_routed(operation)) else { return Ok(None) };
     let (snapshot, headers) = (&arrival.snapshot, &arrival.head.headers);
     let policy = snapshot.config.routing_policy(&caller.account, requested);
-    let (opted_out, floor) = (is_opted_out(headers)?, wanted_tier(headers)?);
-    let empty = routing::Lineup::default();
-    let lineup = snapshot.lineups.get(&provider.config.name).unwrap_or(&empty);
+    let lineup = snapshot.lineups.get(&provider.config.name).unwrap_or(&NOBODY);
+    let model = snapshot.book.find(&provider.config.provider, None, requested).filter(|_| !is_auto);
+    let asked_for = (&**requested, model.as_deref());
+    let mut case = case(arrival, caller, call, provider, of, asked_for)?;
     if !is_auto && lineup.is_empty() {
         return Ok(None);
     }
-    let model = snapshot.book.find(&provider.config.provider, None, requested).filter(|_| !is_auto);
-    let features = &call.ask.features;
-    let mut case = Case {
-        features,
-        needs: needs(of, is_auto, call, headers),
-        requested,
-        requested_model: model.as_deref(),
-        is_auto,
-        opted_out,
-        floor,
-        is_agent: is_agent(headers) || features.tools >= 8,
-        is_housekeeping: is_probe(call) || operation != of,
-        is_bulk: requested.starts_with(FINE_TUNED) || call.ask.service_tier.as_deref() == Some("batch"),
-        allowed: allowed(caller, lineup),
-        cache_ttl_s: call.ask.cache_ttl_s,
-        caches: features.caches || arrival.endpoint.dialect != Dialect::Anthropic,
-        context: context(arrival, call, provider),
-    };
     // What costs time is asked only where it can matter.
     let is_followed = is_auto || policy.mode == Mode::Enforce;
     let is_open = routing::explicit(&case, &policy).is_none();
     // Also whoever names a model teaches how well it does.
     let is_watched = is_auto || policy.mode != Mode::Off;
-    let talk = (is_open && is_followed).then(|| conversation(&app.pins, headers, caller, call));
+    let talk = (is_open && is_followed).then(|| conversation(memory.pins, headers, caller, call));
     case.is_housekeeping |= is_open && housekeeping::is_housekeeping(headers, call);
-    let before = talk.and_then(|talk| place(app, talk, call, arrival.at_ms));
-    let route = if is_watched { route_of(&app.routes, caller, call) } else { 0 };
+    let before = talk.and_then(|talk| place(memory, talk, call, arrival.at_ms));
+    let route = if is_watched { route_of(memory.routes, caller, call) } else { 0 };
     let evidence = match is_open {
         true => Evidence {
             judged: (policy.classifier != Classifier::Llm || !is_followed)
-                .then(|| judged(app, call, route, arrival.at_ms)),
+                .then(|| judged(memory, call, route, arrival.at_ms)),
             judge: verdict.tier(),
             pin: before.as_ref().map(|place| place.pin(arrival.at_ms)),
             failed: before.as_ref().and_then(|place| place.failed),
@@ -159,7 +143,7 @@ pub fn choose(
         let stamp = stamp(&case, &evidence, route, talk);
         let warm = before.as_ref().filter(|_| !case.is_housekeeping).map_or(0, |place| place.warm(arrival.at_ms));
         let compared = model.clone().filter(|_| is_open && is_followed);
-        Trace::new(app, stamp, talk, call, compared.map(|model| Compare { model, warm }))
+        Trace::new(memory, stamp, talk, call, compared.map(|model| Compare { model, warm }))
     });
     let may_ask = policy.classifier != Classifier::Local && is_followed && verdict == Verdict::NotAsked;
     let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
@@ -169,16 +153,66 @@ pub fn choose(
     if let (Some(talk), Some(choice)) = (talk.filter(|_| is_last), &choice) {
         let tier = lineup.tier_of(&choice.model).unwrap_or(Tier::Complex);
         let (prompt_tokens, ttl_s) = (case.needs.prompt_tokens, case.cache_ttl_s);
-        let (model, at_ms, asked) = (choice.model.clone(), arrival.at_ms, asked(&app.pins, call));
+        let (model, at_ms, asked) = (choice.model.clone(), arrival.at_ms, asked(memory.pins, call));
         if let Some(trace) = trace.as_mut().filter(|_| case.has_history()) {
             trace.signs.extend(asked_again(before.as_ref(), asked, arrival));
         }
-        app.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked, held: 0 });
+        memory.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked, held: 0 });
     }
     if let Some(choice) = &mut choice {
         (choice.trace, choice.asks_judge) = (trace.map(Arc::new), asks_judge);
     }
     Ok(choice)
+}
+
+/// The request as the rules see it, before anything about it is looked up that costs time.
+fn case<'a>(
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &'a Call,
+    provider: &'a Provider,
+    of: Operation,
+    (requested, model): (&'a str, Option<&'a Model>),
+) -> Result<Case<'a>, Refusal> {
+    let (headers, features) = (&arrival.head.headers, &call.ask.features);
+    let lineup = arrival.snapshot.lineups.get(&provider.config.name).unwrap_or(&NOBODY);
+    let is_auto = *requested == *AUTO;
+    Ok(Case {
+        features,
+        needs: needs(of, is_auto, call, headers),
+        requested,
+        requested_model: model,
+        is_auto,
+        opted_out: is_opted_out(headers)?,
+        floor: wanted_tier(headers)?,
+        is_agent: is_agent(headers) || features.tools >= 8,
+        is_housekeeping: is_probe(call) || arrival.endpoint.operation != of,
+        is_bulk: requested.starts_with(FINE_TUNED) || call.ask.service_tier.as_deref() == Some("batch"),
+        allowed: allowed(caller, lineup),
+        cache_ttl_s: call.ask.cache_ttl_s,
+        caches: features.caches || arrival.endpoint.dialect != Dialect::Anthropic,
+        context: context(arrival, call, provider),
+    })
+}
+
+/// The models that could answer, what each likely costs, and why one cannot; for whoever wants to know.
+///
+/// # Errors
+/// A header that cannot be read.
+pub fn considered(
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    provider: &Provider,
+    requested: &str,
+) -> Result<Vec<Considered>, Refusal> {
+    let snapshot = &arrival.snapshot;
+    let (of, lineup) = (counted(arrival.endpoint.operation), snapshot.lineups.get(&provider.config.name));
+    let Some((of, lineup)) = of.zip(lineup) else { return Ok(Vec::new()) };
+    let model = snapshot.book.find(&provider.config.provider, None, requested).filter(|_| *requested != *AUTO);
+    let case = case(arrival, caller, call, provider, of, (requested, model.as_deref()))?;
+    let policy = snapshot.config.routing_policy(&caller.account, requested);
+    Ok(routing::considered(&case, &policy, lineup))
 }
 
 fn refused(none: NoCandidate) -> Refusal {
@@ -221,9 +255,9 @@ fn needs(of: Operation, is_auto: bool, call: &Call, headers: &HeaderMap) -> Need
 }
 
 /// Where the conversation is: by the response that it goes on from, else by its name or its first words.
-fn place(app: &App, talk: u64, call: &Call, at_ms: u64) -> Option<Place> {
-    let answered = call.ask.previous_response.as_ref().map(|id| app.pins.of_response(id));
-    answered.and_then(|answered| app.pins.get(answered, at_ms)).or_else(|| app.pins.get(talk, at_ms))
+fn place(memory: Memory<'_>, talk: u64, call: &Call, at_ms: u64) -> Option<Place> {
+    let answered = call.ask.previous_response.as_ref().map(|id| memory.pins.of_response(id));
+    answered.and_then(|answered| memory.pins.get(answered, at_ms)).or_else(|| memory.pins.get(talk, at_ms))
 }
 
 /// Why `model` of `provider` is not known to be able to take the place of the model that a request names; none if it is.
@@ -280,9 +314,9 @@ fn asked_again(before: Option<&Place>, asked: u64, arrival: &Arrival) -> Option<
 }
 
 /// What the local classifier says of the last human ask, drawn towards what was learned of the route.
-fn judged(app: &App, call: &Call, route: u64, now_ms: u64) -> Judged {
-    let score = Weights::builtin().score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
-    let score = match app.routes.of(route, now_ms).filter(|_| route != 0) {
+fn judged(memory: Memory<'_>, call: &Call, route: u64, now_ms: u64) -> Judged {
+    let score = memory.weights.score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
+    let score = match memory.routes.of(route, now_ms).filter(|_| route != 0) {
         Some(learned) => drawn(score, &learned),
         None => score,
     };
@@ -291,7 +325,7 @@ fn judged(app: &App, call: &Call, route: u64, now_ms: u64) -> Judged {
 }
 
 /// Which tiers' models the caller's key may use.
-fn allowed(caller: &Caller, lineup: &routing::Lineup) -> [bool; 3] {
+fn allowed(caller: &Caller, lineup: &Lineup) -> [bool; 3] {
     let policy = &caller.policy;
     let may = |contender: &routing::Contender| !policy.limits_models() || policy.allows_model(&contender.name);
     lineup.tiers.each_ref().map(|tier| tier.as_ref().is_some_and(may))

@@ -16,6 +16,7 @@ use super::read::Call;
 use crate::app::pins::Pins;
 use crate::app::routes::Routes;
 use crate::app::{App, Snapshot};
+use crate::domain::classify::Weights;
 use crate::domain::entry::{Entry, Tier};
 use crate::domain::evidence::Sign;
 use crate::domain::lesson::Lesson;
@@ -27,6 +28,25 @@ use crate::protocol::facts::{Ending, Facts};
 
 /// The same call so often among the last six is no progress.
 const REPEATED: usize = 3;
+
+/// What is remembered of the past, and what judges the words of a request: all that choosing goes by besides the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<'a> {
+    /// Which model each conversation is on.
+    pub pins: &'a Arc<Pins>,
+    /// What was learned of routes.
+    pub routes: &'a Arc<Routes>,
+    /// The local classifier.
+    pub weights: &'a Weights,
+}
+
+impl<'a> Memory<'a> {
+    /// That of the server.
+    #[must_use]
+    pub fn of(app: &'a App) -> Self {
+        Self { pins: &app.pins, routes: &app.routes, weights: Weights::builtin() }
+    }
+}
 
 /// What is remembered of a request until its end.
 #[derive(Debug)]
@@ -108,8 +128,8 @@ pub fn alike(ask: &Ask, rope: &[Bytes]) -> usize {
 impl Trace {
     /// What will be learned of a request.
     #[must_use]
-    pub fn new(app: &App, stamp: Stamp, talk: Option<u64>, call: &Call, compare: Option<Compare>) -> Self {
-        let (routes, pins) = (app.routes.clone(), app.pins.clone());
+    pub fn new(memory: Memory<'_>, stamp: Stamp, talk: Option<u64>, call: &Call, compare: Option<Compare>) -> Self {
+        let (routes, pins) = (memory.routes.clone(), memory.pins.clone());
         Self { routes, pins, stamp, talk, signs: signs(call), own_limit: call.ask.output_limit, compare }
     }
 

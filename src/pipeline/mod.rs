@@ -36,6 +36,7 @@ mod housekeeping;
 mod equals;
 pub mod route;
 pub mod judge;
+pub mod foresee;
 pub mod keep;
 pub mod case;
 pub mod replay;

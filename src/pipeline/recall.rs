@@ -188,7 +188,12 @@ fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
 }
 
 /// What holds for the request, if anything may be kept of it as far as its kind tells.
-fn policy_of<'a>(arrival: &'a Arrival, caller: &Caller, call: &Call, candidate: &Candidate) -> Option<&'a CachePolicy> {
+pub fn policy_of<'a>(
+    arrival: &'a Arrival,
+    caller: &Caller,
+    call: &Call,
+    candidate: &Candidate,
+) -> Option<&'a CachePolicy> {
     let case = CacheCase {
         operation: arrival.endpoint.operation,
         model: &candidate.model,

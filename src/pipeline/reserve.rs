@@ -147,6 +147,12 @@ pub async fn reserve(
     Ok(Bill::new(debt, pricing, app.bank.clone()))
 }
 
+/// The most that an attempt at `candidate` can cost; `None` where that has no bound or no price.
+#[must_use]
+pub fn quoted(arrival: &Arrival, call: &Call, candidate: &Candidate) -> Option<Usd> {
+    Case::of(arrival, call, candidate).worst(None).map(|worst| worst.quote)
+}
+
 impl Denied {
     /// Ends the request with our own no, which costs nothing and stands in the ledger.
     pub fn refuse(self, app: &App) -> Refusal {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::arrive::Arrival;
 use super::identify::Caller;
-use super::learn::Trace;
+use super::learn::{Memory, Trace};
 use super::read::Call;
 use super::{choose, equals};
 use crate::app::App;
@@ -83,6 +83,22 @@ pub fn route(
     call: &Call,
     verdict: Verdict,
 ) -> Result<Decision, Refusal> {
+    let mut decision = decide(Memory::of(app), arrival, caller, call, verdict)?;
+    equals::share(app, arrival, caller, call, &mut decision);
+    Ok(decision)
+}
+
+/// The same before work is shared among equals, which depends on how busy they are.
+///
+/// # Errors
+/// As with [`route`].
+pub fn decide(
+    memory: Memory<'_>,
+    arrival: &Arrival,
+    caller: &Caller,
+    call: &Call,
+    verdict: Verdict,
+) -> Result<Decision, Refusal> {
     let requested: Arc<str> = match (&call.ask.model, arrival.endpoint.model(&arrival.path)) {
         (Some(model), _) => (*model.text).into(),
         (None, Some(in_path)) => (*in_path).into(),
@@ -103,7 +119,7 @@ pub fn route(
         let message = "this upstream uses Tollgate's own credential: a Tollgate key (tg_...) is needed";
         return Err(Refusal::new(Cause::Unauthorized, message));
     }
-    let choice = choose::choose(app, arrival, caller, call, provider, &requested, verdict)?;
+    let choice = choose::choose(memory, arrival, caller, call, provider, &requested, verdict)?;
     let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
     let (model, tier, reason, mut trace) = match choice {
         Some(choice) if choice.reason == Rule::Requested.name() => {
@@ -125,9 +141,7 @@ pub fn route(
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
     let turn = Turn::Any;
-    let mut decision = Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() };
-    equals::share(app, arrival, caller, call, &mut decision);
-    Ok(decision)
+    Ok(Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() })
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.

@@ -34,6 +34,9 @@ pub struct Explain {
 pub(super) const EXAMPLES: &str = "\
 Prints a JSON line for each request. \"score\" is how likely a small model fails, from 0 to 1; \"top\" is what weighs most
 in it, as logarithms of odds. What was learned of the request's route (team, system prompt, tools, format) is in it.
+\"model\" and \"rule\" are what the config makes of it, \"candidates\" the tiers' models with what the request likely costs there and
+why one cannot take it, \"quote_usd\" the most that it can cost, \"cached\" whether its answer would be kept. Each line is a
+conversation of its own. Headers that matter, such as x-tollgate-tier, stand in \"headers\": {...}.
 
 Examples:
   tollgate explain --request ask.json

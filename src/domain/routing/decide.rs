@@ -45,6 +45,19 @@ pub struct Estimate {
     pub cache_loss: Usd,
 }
 
+/// A model that could answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Considered {
+    /// Its tier.
+    pub tier: Tier,
+    /// Its name.
+    pub model: Arc<str>,
+    /// What the request likely costs on it, where that is known.
+    pub cost: Option<Usd>,
+    /// Why it cannot take the request, if it cannot.
+    pub lack: Option<Lack>,
+}
+
 /// Why a model was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
@@ -154,6 +167,19 @@ pub fn decide(case: &Case<'_>, evidence: &Evidence, policy: &Policy, lineup: &Li
         Some(rule) => table.keep(Some(tier), rule),
         None => Ok(found),
     }
+}
+
+/// Every tier's model, whether or not it can take the request.
+#[must_use]
+pub fn considered(case: &Case<'_>, policy: &Policy, lineup: &Lineup) -> Vec<Considered> {
+    let table = Table::of(case, policy, lineup);
+    let turn = table.first_turn(case.output_tokens());
+    let of = |tier: &Tier| {
+        let contender = lineup.at(*tier)?;
+        let cost = table.rates_of(contender).map(|rates| turn.cold(&rates));
+        Some(Considered { tier: *tier, model: contender.name.clone(), cost, lack: table.refuses(contender, *tier) })
+    };
+    Tier::ALL.iter().filter_map(of).collect()
 }
 
 /// Whether a judge's word would change which model is sent, so that it is worth asking for.
