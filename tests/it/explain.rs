@@ -87,8 +87,10 @@ endpoints = ["chat/completions"]
 mode = "near"
 "#;
 
-/// Requests by their path, body and headers.
-fn asked() -> Vec<(&'static str, Value, Vec<(&'static str, &'static str)>)> {
+/// A path, a body and headers.
+type Asked = (&'static str, Value, Vec<(&'static str, &'static str)>);
+
+fn asked() -> Vec<Asked> {
     let chat = "/v1/chat/completions";
     let say = |text: &str| serde_json::json!([{"role": "user", "content": text}]);
     let easy = say("Classify the sentiment of this review as positive or negative: I love it.");
@@ -136,7 +138,7 @@ async fn what_is_explained_is_what_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let own = "[keys.ci]\nsecret = { env = \"TEST_KEY\" }\nteam = \"search\"\n[teams.search]\n";
     std::fs::write(folder.path().join("tollgate.toml"), format!("{CONFIG}{own}")).unwrap();
-    let line = |(number, (path, body, headers)): (usize, (&str, Value, Vec<(&str, &str)>))| {
+    let line = |(number, (path, body, headers)): (usize, Asked)| {
         let headers: std::collections::BTreeMap<_, _> = headers.into_iter().collect();
         serde_json::json!({"id": number, "path": path, "body": body, "headers": headers}).to_string()
     };
