@@ -95,7 +95,7 @@ fn asked() -> Vec<Asked> {
     let say = |text: &str| serde_json::json!([{"role": "user", "content": text}]);
     let easy = say("Classify the sentiment of this review as positive or negative: I love it.");
     let tools = serde_json::json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
-    vec![
+    let all = vec![
         (chat, serde_json::json!({"model": "auto", "temperature": 0, "messages": easy}), vec![]),
         (chat, serde_json::json!({"model": "gpt-6.1-sol", "messages": easy}), vec![]),
         (chat, serde_json::json!({"model": "gpt-6.1-sol", "messages": easy}), vec![("x-tollgate-route", "off")]),
@@ -111,7 +111,13 @@ fn asked() -> Vec<Asked> {
             vec![("anthropic-version", "2023-06-01"), ("x-tollgate-tier", "complex")],
         ),
         ("/v1beta/models/auto:generateContent", serde_json::json!({"contents": [{"parts": [{"text": "hi"}]}]}), vec![]),
-    ]
+    ];
+    // Each is a conversation of its own.
+    let of_its_own = |(number, (path, body, headers)): (usize, Asked)| {
+        let body = body.to_string().replace("I love it.", &format!("I love it {number}."));
+        (path, serde_json::from_str(&body).unwrap(), headers)
+    };
+    all.into_iter().enumerate().map(of_its_own).collect()
 }
 
 /// What the server does with them: model, rule, tier and the quote that it held.
