@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::glob::Glob;
 use super::parts::Config;
-use crate::domain::account::{Account, Scope};
+use crate::domain::account::{Account, Scope, Tag};
 use crate::domain::cap::{Capped, Policy};
 
 /// A map from names to caps.
@@ -96,8 +96,9 @@ impl Config {
         if !account.key.is_empty() {
             add(Scope::Key(account.key.clone()), self.policy_of_key(&account.key));
         }
-        for (tag, policy) in &caps.tags {
-            if self.carries(&account.key, tag) {
+        if !caps.tags.is_empty() {
+            let own = self.own_tags(&account.key);
+            for (tag, policy) in caps.tags.iter().filter(|(tag, _)| carries(&own, tag)) {
                 add(Scope::Tag(tag.clone()), Some(policy));
             }
         }
@@ -150,14 +151,19 @@ impl Config {
         }
     }
 
-    fn carries(&self, key: &str, tag: &str) -> bool {
-        let Some((name, value)) = tag.split_once('=') else { return false };
-        let own = match self.keys.get(key) {
-            Some(key) => Some(key.account.tags.clone()),
-            None => self.ring.tags_of(key),
-        };
-        own.is_some_and(|tags| tags.iter().any(|(known, set)| &**known == name && &**set == value))
+    /// The tags that a key itself has.
+    fn own_tags(&self, key: &str) -> Arc<[Tag]> {
+        match self.keys.get(key) {
+            Some(key) => key.account.tags.clone(),
+            None => self.ring.tags_of(key).unwrap_or_default(),
+        }
     }
+}
+
+/// Whether `tag`, as `name=value`, is among `own`.
+fn carries(own: &[Tag], tag: &str) -> bool {
+    let split = tag.split_once('=');
+    split.is_some_and(|(name, value)| own.iter().any(|(known, set)| &**known == name && &**set == value))
 }
 
 fn capped(scope: Scope, policy: &Arc<Policy>) -> Capped {

@@ -5,12 +5,13 @@
 //!
 //! Invariant: when [`Ring::change`] returns, the next request that arrives meets the change.
 //! Invariant: a change that was not written down is not made, but for a revocation, which is made in any case.
+//! Invariant: a key's change costs as much with a hundred thousand other keys as with none, and none of theirs is ever missed.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use dashmap::DashMap;
 
 use super::rights::Rights;
 use crate::domain::account::{Account, Tag};
@@ -19,7 +20,8 @@ use crate::domain::key::{Digest, KeyAct, KeyBook, KeyEvent, KeyFault, KeyState};
 /// Keys by their secrets' digests.
 #[derive(Default)]
 pub struct Ring {
-    table: ArcSwap<Table>,
+    table: Table,
+    /// What the store knows of each key; whoever holds it is the only one who writes to the table.
     book: Mutex<KeyBook>,
 }
 
@@ -47,11 +49,17 @@ pub enum Found {
     Over,
 }
 
+/// Digests of a key's secrets.
+type Secrets = [Option<Digest>; 2];
+
+/// What requests look at.
 #[derive(Default)]
 struct Table {
     /// Each with the time from when on it is refused, unix milliseconds.
-    by_digest: HashMap<Digest, (Arc<Made>, u64)>,
-    tags: HashMap<Arc<str>, Arc<[Tag]>>,
+    by_digest: DashMap<Digest, (Arc<Made>, u64)>,
+    tags: DashMap<Arc<str>, Arc<[Tag]>>,
+    /// How many secrets there are, to be asked without a lock.
+    secrets: AtomicUsize,
 }
 
 impl Ring {
@@ -59,25 +67,23 @@ impl Ring {
     #[must_use]
     pub fn fill(&self, book: KeyBook) -> Vec<Arc<str>> {
         let mut own = self.lock();
-        let mut table = Table::default();
-        let unusable = book.0.iter().filter(|(name, state)| !table.put(name, state));
+        let unusable = book.0.iter().filter(|(name, state)| !self.table.put(name, None, state));
         let unusable = unusable.map(|(name, _)| name.clone()).collect();
         *own = book;
-        self.table.store(Arc::new(table));
         unusable
     }
 
     /// Whether there is no key at all, so that no secret need be hashed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.table.load().by_digest.is_empty()
+        self.table.secrets.load(Ordering::SeqCst) == 0
     }
 
     /// The key with this secret.
     #[must_use]
     pub fn find(&self, digest: &Digest, now_ms: u64) -> Option<Found> {
-        let table = self.table.load();
-        let (made, until_ms) = table.by_digest.get(digest)?;
+        let found = self.table.by_digest.get(digest)?;
+        let (made, until_ms) = found.value();
         Some(if now_ms < *until_ms { Found::Good(made.clone()) } else { Found::Over })
     }
 
@@ -94,17 +100,16 @@ impl Ring {
     /// The tags of a key, also of one that was revoked.
     #[must_use]
     pub fn tags_of(&self, key: &str) -> Option<Arc<[Tag]>> {
-        self.table.load().tags.get(key).cloned()
+        self.table.tags.get(key).map(|tags| tags.clone())
     }
 
     /// The keys that carry `tag` as `name=value`, by name; also those that were revoked.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Vec<Arc<str>> {
         let Some((name, value)) = tag.split_once('=') else { return Vec::new() };
-        let table = self.table.load();
-        let carries = |tags: &Arc<[Tag]>| tags.iter().any(|(known, set)| &**known == name && &**set == value);
-        let mut keys: Vec<_> =
-            table.tags.iter().filter(|(_, tags)| carries(tags)).map(|(key, _)| key.clone()).collect();
+        let carries = |tags: &[Tag]| tags.iter().any(|(known, set)| &**known == name && &**set == value);
+        let tagged = self.table.tags.iter().filter(|known| carries(known.value()));
+        let mut keys: Vec<_> = tagged.map(|known| known.key().clone()).collect();
         keys.sort_unstable();
         keys
     }
@@ -129,12 +134,11 @@ impl Ring {
         let written = write(&event);
         if written.is_ok() || event.act == KeyAct::Revoked {
             let name = event.key.clone();
+            let before = book.0.get(&name).map(secrets);
             book.apply(event)?;
             if let Some(state) = book.0.get(&name) {
-                let mut table = Table::clone(&self.table.load());
                 // Whoever made the event has checked its lists.
-                let _usable = table.put(&name, state);
-                self.table.store(Arc::new(table));
+                let _usable = self.table.put(&name, before, state);
             }
         }
         written
@@ -147,33 +151,40 @@ impl Ring {
 }
 
 impl Table {
-    /// Puts a key in the place of what is known of it; false if its lists cannot be read.
-    fn put(&mut self, name: &Arc<str>, state: &KeyState) -> bool {
-        self.by_digest.retain(|_, (made, _)| made.account.key != *name);
+    /// Puts a key in the place of what was known of it, and of the secrets that it had `before`; false if its lists cannot
+    /// be read. A secret that stays is never missing meanwhile.
+    fn put(&self, name: &Arc<str>, before: Option<Secrets>, state: &KeyState) -> bool {
         let grant = &state.grant;
         if !grant.tags.is_empty() {
             self.tags.insert(name.clone(), grant.tags.clone());
         }
-        let Ok(rights) = Rights::of(&grant.lists) else { return false };
-        if state.revoked_ms.is_some() {
-            return true;
+        let rights = Rights::of(&grant.lists);
+        let is_usable = rights.is_ok();
+        let mut now = [None; 2];
+        if let Ok(rights) = rights
+            && state.revoked_ms.is_none()
+        {
+            let (user, team, tags) = (grant.user.clone(), grant.team.clone(), grant.tags.clone());
+            let account = Account { key: name.clone(), user, team, tags };
+            let made = Arc::new(Made { account, attribute: grant.attribute, rights });
+            let expires_ms = grant.expires_ms.unwrap_or(u64::MAX);
+            if let Some((digest, until_ms)) = state.previous {
+                self.by_digest.insert(digest, (made.clone(), until_ms.min(expires_ms)));
+            }
+            self.by_digest.insert(grant.digest, (made, expires_ms));
+            now = secrets(state);
         }
-        let (user, team, tags) = (grant.user.clone(), grant.team.clone(), grant.tags.clone());
-        let account = Account { key: name.clone(), user, team, tags };
-        let made = Arc::new(Made { account, attribute: grant.attribute, rights });
-        let expires_ms = grant.expires_ms.unwrap_or(u64::MAX);
-        if let Some((digest, until_ms)) = state.previous {
-            self.by_digest.insert(digest, (made.clone(), until_ms.min(expires_ms)));
+        for digest in before.into_iter().flatten().flatten().filter(|digest| !now.contains(&Some(*digest))) {
+            self.by_digest.remove(&digest);
         }
-        self.by_digest.insert(grant.digest, (made, expires_ms));
-        true
+        self.secrets.store(self.by_digest.len(), Ordering::SeqCst);
+        is_usable
     }
 }
 
-impl Clone for Table {
-    fn clone(&self) -> Self {
-        Self { by_digest: self.by_digest.clone(), tags: self.tags.clone() }
-    }
+/// The digests under which a key is found: of its secret, and of the one before it.
+fn secrets(state: &KeyState) -> Secrets {
+    [Some(state.grant.digest), state.previous.map(|(digest, _)| digest)]
 }
 
 impl std::ops::Deref for Lent {
@@ -194,7 +205,7 @@ impl Eq for Lent {}
 
 impl fmt::Debug for Ring {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Ring({})", self.table.load().by_digest.len())
+        write!(out, "Ring({})", self.table.by_digest.len())
     }
 }
 
@@ -254,5 +265,40 @@ mod tests {
         assert_eq!((is_good(&ring, ONE, 1), is_good(&ring, TWO, 1)), (Some(true), None));
         assert!(ring.change(event(KeyAct::Revoked), unwritten).is_err());
         assert!(is_good(&ring, ONE, 1).is_none());
+    }
+
+    #[test]
+    fn no_change_hides_a_secret_that_stays() {
+        let ring = Ring::default();
+        ring.change(made(None), written).unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut found = 0;
+                while ring.find(&Digest([9; 32]), 1).is_none() {
+                    assert_eq!(is_good(&ring, ONE, 1), Some(true));
+                    found += 1;
+                }
+                found
+            });
+            // The first stays good while it is rotated, and while others come and go.
+            ring.change(event(KeyAct::Rotated { digest: TWO, overlap_until_ms: 100 }), written).unwrap();
+            for number in 0..2_000_u16 {
+                let key: Arc<str> = format!("other {number}").into();
+                let mut digest = Digest([3; 32]);
+                digest.0[..2].copy_from_slice(&number.to_be_bytes());
+                let KeyEvent { act: KeyAct::Made(grant), .. } = made(None) else { unreachable!() };
+                let act = KeyAct::Made(Box::new(Grant { digest, ..*grant }));
+                ring.change(KeyEvent { key: key.clone(), ..event(act) }, written).unwrap();
+                if number > 0 {
+                    ring.change(KeyEvent { key, ..event(KeyAct::Revoked) }, written).unwrap();
+                }
+            }
+            let KeyEvent { act: KeyAct::Made(grant), .. } = made(None) else { unreachable!() };
+            let act = KeyAct::Made(Box::new(Grant { digest: Digest([9; 32]), ..*grant }));
+            ring.change(KeyEvent { key: "last".into(), ..event(act) }, written).unwrap();
+            assert!(reader.join().unwrap() > 0);
+        });
+        assert_eq!(ring.table.by_digest.len(), 4, "the two of the first, and two others");
+        assert_eq!(ring.tagged("feature=search").len(), 2_002, "also of those that were revoked");
     }
 }
