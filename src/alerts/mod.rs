@@ -8,6 +8,7 @@
 mod traffic;
 mod habits;
 mod repeats;
+mod pace;
 mod thresholds;
 mod webhook;
 
@@ -31,6 +32,7 @@ use crate::domain::price::Book;
 use crate::telemetry::scribe::Record;
 use crate::upstream::client::SetupError;
 use habits::Habits;
+use pace::Pace;
 use repeats::Repeats;
 use thresholds::Thresholds;
 pub use traffic::Verdict;
@@ -66,6 +68,8 @@ pub struct InForce {
     book: Book,
     /// The price book's name for each upstream.
     providers: HashMap<Arc<str>, Arc<str>>,
+    /// How fast loops may go on, where they are slowed down.
+    pace: Option<Arc<Pace>>,
 }
 
 #[derive(Debug)]
@@ -103,7 +107,7 @@ impl Alerts {
             shown: VecDeque::new(),
         };
         Ok(Self {
-            rules: ArcSwap::from_pointee(InForce::new(config, book)?),
+            rules: ArcSwap::from_pointee(InForce::new(config, book, pace_of(&config.alerts, &clock))?),
             clock,
             repeats: Repeats::new(),
             state: Mutex::new(state),
@@ -120,7 +124,11 @@ impl Alerts {
     /// # Errors
     /// A webhook that cannot be prepared.
     pub fn prepare(&self, config: &Config, book: &Book) -> Result<InForce, SetupError> {
-        InForce::new(config, book)
+        let before = self.rules.load().pace.clone();
+        let pace = pace_of(&config.alerts, &self.clock);
+        // What goes on at the same pace goes on from where it was.
+        let stays = before.as_ref().zip(pace.as_ref()).is_some_and(|(before, pace)| before.is_like(pace));
+        InForce::new(config, book, if stays { before } else { pace })
     }
 
     /// Puts another config in force. What was counted stays.
@@ -167,19 +175,16 @@ impl Alerts {
         let now_ms = self.clock.now_ms();
         let window_ms = u64::try_from(rules.repeat_window.as_millis()).unwrap_or(u64::MAX);
         let seen = self.repeats.count(print, now_ms, window_ms);
-        if seen.count <= most {
-            return Ok(());
-        }
         if seen.count == most + 1 {
             self.tell("key", key, looping(key, what, seen.count, rules));
         }
         let wait_ms = match rules.on_repeat {
             OnRepeat::Alert => 0,
-            OnRepeat::Throttle => (window_ms / most).saturating_sub(seen.since_passed_ms),
+            OnRepeat::Throttle => in_force.pace.as_ref().map_or(0, |pace| pace.pass(print).err().unwrap_or(0)),
+            OnRepeat::Refuse if seen.count <= most => 0,
             OnRepeat::Refuse => seen.ends_ms.saturating_sub(now_ms),
         };
         if wait_ms == 0 {
-            self.repeats.pass(print, now_ms);
             return Ok(());
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -312,12 +317,12 @@ impl Alerts {
 }
 
 impl InForce {
-    fn new(config: &Config, book: &Book) -> Result<Self, SetupError> {
+    fn new(config: &Config, book: &Book, pace: Option<Arc<Pace>>) -> Result<Self, SetupError> {
         let lines =
             config.alerts.webhooks.iter().map(|webhook| Line::new(webhook).map(Arc::new)).collect::<Result<_, _>>()?;
         let providers =
             config.upstreams.iter().map(|upstream| (upstream.name.clone(), upstream.provider.clone())).collect();
-        Ok(Self { rules: config.alerts.clone(), lines: Arc::new(lines), book: book.clone(), providers })
+        Ok(Self { rules: config.alerts.clone(), lines: Arc::new(lines), book: book.clone(), providers, pace })
     }
 
     /// What is remarkable about a single request.
@@ -354,6 +359,12 @@ impl InForce {
             threshold: window.saturating_mul(percent).div_euclid(100).to_string(),
         })
     }
+}
+
+/// How fast loops may go on under `rules`.
+fn pace_of(rules: &Rules, clock: &Clock) -> Option<Arc<Pace>> {
+    let most = rules.repeats.filter(|_| rules.on_repeat == OnRepeat::Throttle)?;
+    Pace::new(most, rules.repeat_window, clock.clone()).map(Arc::new)
 }
 
 fn looping(key: &str, what: &str, count: u64, rules: &Rules) -> Finding {

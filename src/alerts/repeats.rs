@@ -23,7 +23,6 @@ pub(super) struct Repeats {
 struct Place {
     print: u64,
     since_ms: u64,
-    passed_ms: u64,
     count: u64,
 }
 
@@ -34,8 +33,6 @@ pub(super) struct Count {
     pub count: u64,
     /// When the window ends, unix milliseconds.
     pub ends_ms: u64,
-    /// Milliseconds since one like it was let pass.
-    pub since_passed_ms: u64,
 }
 
 impl Repeats {
@@ -71,19 +68,10 @@ impl Repeats {
     pub(super) fn count(&self, print: u64, now_ms: u64, window_ms: u64) -> Count {
         let mut place = self.place(print);
         if place.print != print || now_ms.saturating_sub(place.since_ms) >= window_ms {
-            *place = Place { print, since_ms: now_ms, passed_ms: 0, count: 0 };
+            *place = Place { print, since_ms: now_ms, count: 0 };
         }
         place.count += 1;
-        let ends_ms = place.since_ms.saturating_add(window_ms);
-        Count { count: place.count, ends_ms, since_passed_ms: now_ms.saturating_sub(place.passed_ms) }
-    }
-
-    /// Notes that the request was let pass.
-    pub(super) fn pass(&self, print: u64, now_ms: u64) {
-        let mut place = self.place(print);
-        if place.print == print {
-            place.passed_ms = now_ms;
-        }
+        Count { count: place.count, ends_ms: place.since_ms.saturating_add(window_ms) }
     }
 
     fn place(&self, print: u64) -> std::sync::MutexGuard<'_, Place> {

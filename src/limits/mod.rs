@@ -3,9 +3,12 @@
 //! [`Limiter::admit`] checks all limits of a caller together and takes of all or of none; what it gives is a [`Grant`],
 //! which a request holds until it is settled.
 //!
-//! governor was looked at and does not fit: its limiters decide one at a time and count what they let through, so that
-//! several cannot be asked before one is taken from, and its GCRA lets twice the burst through in the first minute.
-//! One mutex over integers does both, in less than a microsecond.
+//! Not governor, which Tollgate paces loops with (`alerts::pace`): a GCRA that takes a burst of the whole limit at once lets
+//! twice the limit less one through in the first span (119 of `per_minute(60)`), and with a smaller burst it refuses what fits,
+//! while these limits say what passes within any 60 seconds or 24 hours. A state store of our own lets it give tokens back and
+//! go into debt, but not that. And its `check` decides and takes in one, so that limits asked one after the other would have to
+//! be given back by hand where a later one refuses. One mutex over windows of integers keeps both promises, in less than a
+//! microsecond.
 
 pub mod gate;
 pub mod queue;

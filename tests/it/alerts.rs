@@ -1,5 +1,6 @@
 //! Alerts over real sockets: what operators are told, where, how often, and what becomes of loops.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -7,6 +8,8 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tollgate::app::Surroundings;
+use tollgate::clock::Clock;
 use tollgate::domain::entry::Outcome;
 
 use crate::config::check;
@@ -100,6 +103,30 @@ async fn a_loop_is_told_and_refused_where_config_says_so() {
     assert_eq!((world.mock.requests_total(), world.app.alerts.loops_refused()), (4, 2));
     let refused = world.entries().await.into_iter().filter(|entry| entry.outcome == Outcome::Refused).count();
     assert_eq!(refused, 2);
+}
+
+#[tokio::test]
+async fn a_loop_is_slowed_down_where_config_says_so() {
+    let now_us = Arc::new(AtomicU64::new(1_795_000_000_000_000));
+    let surroundings = Surroundings { clock: Clock::Manual(now_us.clone()), ..Surroundings::default() };
+    let extra = "[alerts]\nrepeats = 3\nrepeat_window_s = 60\non_repeat = \"throttle\"\n";
+    let world = World::on(extra, surroundings).await;
+    let again = async || {
+        let answer = world.send(world.post(CHAT, chat("again"))).await;
+        (answer.status.as_u16(), answer.header("retry-after").to_owned())
+    };
+    let (passed, wait) = ((200, String::new()), |seconds: &str| (429, seconds.to_owned()));
+    for _ in 0..3 {
+        assert_eq!(again().await, passed);
+    }
+    assert_eq!((again().await, again().await), (wait("20"), wait("20")));
+    // One every 20 seconds, however often it is asked for, and however many windows go by.
+    for _ in 0..9 {
+        now_us.fetch_add(20_000_000, Ordering::SeqCst);
+        assert_eq!((again().await, again().await), (passed.clone(), wait("20")));
+    }
+    assert_eq!(world.send(world.post(CHAT, chat("another"))).await.status, StatusCode::OK);
+    assert_eq!((world.mock.requests_total(), world.app.alerts.loops_refused()), (13, 11));
 }
 
 #[tokio::test]
