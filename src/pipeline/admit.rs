@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::arrive::Arrival;
@@ -38,28 +39,28 @@ pub struct Admission {
     standing: Standing,
 }
 
-/// Names of the headers of one kind of limit.
-type Names = [HeaderName; 3];
+/// Digits of a limit, on average; more only take another piece of memory.
+const USUAL_DIGITS: usize = 8;
 
-const REQUESTS: Names = [
+/// Names of headers, in the order of what they tell: the limit, what is left, and when all of it is there again.
+static REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-tollgate-ratelimit-limit-requests"),
     HeaderName::from_static("x-tollgate-ratelimit-remaining-requests"),
     HeaderName::from_static("x-tollgate-ratelimit-reset-requests"),
 ];
-const REQUESTS_DAY: Names = [
+static REQUESTS_DAY: [HeaderName; 3] = [
     HeaderName::from_static("x-tollgate-ratelimit-limit-requests-day"),
     HeaderName::from_static("x-tollgate-ratelimit-remaining-requests-day"),
     HeaderName::from_static("x-tollgate-ratelimit-reset-requests-day"),
 ];
-const TOKENS: Names = [
+static TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-tollgate-ratelimit-limit-tokens"),
     HeaderName::from_static("x-tollgate-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-tollgate-ratelimit-reset-tokens"),
 ];
-const IN_FLIGHT: Names = [
+static IN_FLIGHT: [HeaderName; 2] = [
     HeaderName::from_static("x-tollgate-ratelimit-limit-in-flight"),
     HeaderName::from_static("x-tollgate-ratelimit-remaining-in-flight"),
-    HeaderName::from_static("x-tollgate-ratelimit-reset-in-flight"),
 ];
 
 /// Counts a request that generates among those like it, and one that follows a call of a tool among those of its conversation that
@@ -129,17 +130,28 @@ impl Admission {
 }
 
 /// Adds how the limits of a request stand: of each kind the limit, what is left of it, and the seconds until all of it
-/// is there again.
+/// is there again, which nobody knows of requests in flight. The numbers share one piece of memory.
 pub fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
-    for (names, level) in [
-        (REQUESTS, standing.requests),
-        (REQUESTS_DAY, standing.requests_day),
-        (TOKENS, standing.tokens),
-        (IN_FLIGHT, standing.in_flight),
-    ] {
-        let Some(Level { limit, remaining, reset_ms }) = level else { continue };
-        for (name, number) in names.into_iter().zip([limit, remaining, reset_ms.div_ceil(1000)]) {
-            headers.insert(name, HeaderValue::from(number));
+    let kinds = [
+        (&REQUESTS[..], standing.requests),
+        (&REQUESTS_DAY[..], standing.requests_day),
+        (&TOKENS[..], standing.tokens),
+        (&IN_FLIGHT[..], standing.in_flight),
+    ];
+    let told = || kinds.iter().filter_map(|(names, level)| Some((*names, (*level)?)));
+    let count = told().map(|(names, _)| names.len()).sum();
+    if count == 0 {
+        return;
+    }
+    headers.reserve(count);
+    let mut text = BytesMut::with_capacity(count * USUAL_DIGITS);
+    for (names, Level { limit, remaining, reset_ms }) in told() {
+        for (name, number) in names.iter().zip([limit, remaining, reset_ms.div_ceil(1000)]) {
+            // Writing to memory cannot fail.
+            let _done = write!(text, "{number}");
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.split().freeze()) {
+                headers.insert(name, value);
+            }
         }
     }
 }
