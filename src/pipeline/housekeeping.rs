@@ -5,8 +5,10 @@
 //!
 //! Invariant: a request with tools or with calls in its history is none, whatever its words.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderName};
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::conversation::beginning;
 use super::read::Call;
@@ -37,6 +39,9 @@ const WORDS: [&str; 7] = [
     "5-word-or-less title for the conversation",
 ];
 
+/// What looks for each of them; to make one costs more than to use it.
+static FINDERS: LazyLock<[Finder<'static>; WORDS.len()]> = LazyLock::new(|| WORDS.map(Finder::new));
+
 /// Whether a request is housekeeping.
 pub fn is_housekeeping(headers: &HeaderMap, call: &Call) -> bool {
     if headers.get(CLASS).is_some_and(|class| class.as_bytes() == AUXILIARY) {
@@ -54,6 +59,6 @@ pub fn is_housekeeping(headers: &HeaderMap, call: &Call) -> bool {
         text.clear();
         beginning(rope, span, LOOKED_AT_BYTES, |piece| text.extend_from_slice(piece));
         text.make_ascii_lowercase();
-        WORDS.iter().any(|words| memmem::find(&text, words.as_bytes()).is_some())
+        FINDERS.iter().any(|words| words.find(&text).is_some())
     })
 }
