@@ -60,7 +60,7 @@ pub(super) struct Counts {
     pub(super) begins_small: bool,
 }
 
-/// A word that has not ended.
+/// A word.
 #[derive(Clone, Copy, Debug)]
 struct Word {
     hash: u32,
@@ -70,17 +70,19 @@ struct Word {
     upper: u32,
     /// A small letter stood before a capital, or letters on both sides of an underscore.
     is_identifier: bool,
+    /// It begins with a digit, and a point and another digit or letter follow it.
+    is_decimal: bool,
     last: u8,
     first: u8,
 }
 
-const NO_WORD: Word = Word { hash: EMPTY, stem: EMPTY, length: 0, upper: 0, is_identifier: false, last: 0, first: 0 };
+const NO_WORD: Word =
+    Word { hash: EMPTY, stem: EMPTY, length: 0, upper: 0, is_identifier: false, is_decimal: false, last: 0, first: 0 };
 
 /// What the pass remembers.
 struct Pass<'a> {
     counts: Counts,
     table: &'a [(u32, Themes)],
-    word: Word,
     /// The next word opens a sentence.
     opens: bool,
     before: Themes,
@@ -96,7 +98,6 @@ pub(super) fn count(text: &[u8]) -> Counts {
     let mut pass = Pass {
         counts: Counts::default(),
         table: words(),
-        word: NO_WORD,
         opens: true,
         before: 0,
         since_make: u32::MAX,
@@ -105,16 +106,15 @@ pub(super) fn count(text: &[u8]) -> Counts {
     };
     pass.counts.begins_small = text.first().is_some_and(u8::is_ascii_lowercase);
     pass.line(text, 0);
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            b'a'..=b'z' => pass.letter(*byte, 0),
-            b'A'..=b'Z' => pass.letter(byte | 0x20, 1),
-            b'0'..=b'9' => pass.digit(*byte),
-            0x80.. => pass.foreign(*byte),
-            _ => pass.mark(text, at, *byte),
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        if IS_OF_WORD[usize::from(*byte)] {
+            at = pass.word(text, at);
+        } else {
+            pass.mark(text, at, *byte);
+            at += 1;
         }
     }
-    pass.end_word(0);
     pass.end_option(text.len());
     pass.counts.bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
     let end = text.iter().rev().find(|byte| !byte.is_ascii_whitespace());
@@ -122,56 +122,88 @@ pub(super) fn count(text: &[u8]) -> Counts {
     pass.counts
 }
 
+/// Whether a byte begins a word, or goes on with one.
+static IS_OF_WORD: [bool; 256] = {
+    let (mut is_of_word, mut byte) = ([false; 256], 0_u8);
+    loop {
+        is_of_word[byte as usize] = byte >= 0x80 || byte.is_ascii_alphanumeric();
+        if byte == u8::MAX {
+            break is_of_word;
+        }
+        byte += 1;
+    }
+};
+
+impl Word {
+    /// Whether a mark with `next` behind it belongs to the word. If not, the word ends with it, and it may say what the word is.
+    fn takes(&mut self, mark: u8, next: Option<&u8>) -> bool {
+        let is_inside = next.is_some_and(u8::is_ascii_alphanumeric);
+        match mark {
+            b'\'' if is_inside => return true,
+            b'_' if is_inside => {
+                self.is_identifier = true;
+                return true;
+            }
+            b'.' if is_inside => {
+                self.is_decimal = self.first.is_ascii_digit();
+                self.is_identifier |= !self.is_decimal && self.length > 1;
+            }
+            b'(' if self.length > 1 => self.is_identifier = true,
+            _ => {}
+        }
+        false
+    }
+}
+
 impl Pass<'_> {
-    fn letter(&mut self, small: u8, upper: u32) {
-        let word = &mut self.word;
-        word.is_identifier |= upper == 1 && word.length > 0 && word.upper == 0 && word.last.is_ascii_lowercase();
-        word.upper += upper;
-        self.counts.letters += 1;
-        self.counts.upper += upper;
-        self.push(small);
-    }
-
-    fn digit(&mut self, byte: u8) {
-        self.counts.digits += 1;
-        self.push(byte);
-    }
-
-    fn foreign(&mut self, byte: u8) {
-        if byte & 0xc0 != 0x80 {
-            self.counts.non_ascii += 1;
+    /// Reads the word that begins at `from`; returns where it ends. The loop does no more for a small letter than it must.
+    fn word(&mut self, text: &[u8], from: usize) -> usize {
+        let mut word = Word { first: text[from].to_ascii_lowercase(), ..NO_WORD };
+        let (mut digits, mut foreign, mut joints) = (0, 0, 0);
+        let (mut at, mut mark) = (from, 0);
+        while let Some(&byte) = text.get(at) {
+            let small = match byte {
+                b'a'..=b'z' => byte,
+                b'A'..=b'Z' => {
+                    word.is_identifier |= word.upper == 0 && at > from && text[at - 1].is_ascii_lowercase();
+                    word.upper += 1;
+                    byte | 0x20
+                }
+                b'0'..=b'9' => {
+                    digits += 1;
+                    byte
+                }
+                0x80.. => {
+                    foreign += 1;
+                    self.counts.non_ascii += u32::from(byte & 0xc0 != 0x80);
+                    byte
+                }
+                _ => {
+                    word.length = length(at - from);
+                    if !word.takes(byte, text.get(at + 1)) {
+                        mark = byte;
+                        break;
+                    }
+                    joints += 1;
+                    byte
+                }
+            };
+            (word.stem, word.hash) = (word.hash, hashed(word.hash, small));
+            at += 1;
         }
-        self.push(byte);
-    }
-
-    fn push(&mut self, byte: u8) {
-        let word = &mut self.word;
-        if word.length == 0 {
-            word.first = byte;
-        }
-        word.stem = word.hash;
-        word.hash = hashed(word.hash, byte);
-        word.last = byte;
-        word.length += 1;
+        word.length = length(at - from);
+        word.last = text[at - 1].to_ascii_lowercase();
+        let counts = &mut self.counts;
+        counts.letters += word.length - digits - foreign - joints;
+        counts.upper += word.upper;
+        counts.digits += digits;
+        counts.decimals += u32::from(word.is_decimal);
+        self.end_word(&word, mark);
+        at
     }
 
     fn mark(&mut self, text: &[u8], at: usize, byte: u8) {
         let next = text.get(at + 1).copied().unwrap_or(b'\n');
-        let inside = self.word.length > 0 && next.is_ascii_alphanumeric();
-        match byte {
-            b'\'' if inside => return self.push(byte),
-            b'_' if inside => {
-                self.word.is_identifier = true;
-                return self.push(byte);
-            }
-            b'.' if inside => {
-                self.counts.decimals += u32::from(self.word.first.is_ascii_digit());
-                self.word.is_identifier |= !self.word.first.is_ascii_digit() && self.word.length > 1;
-            }
-            b'(' if self.word.length > 1 => self.word.is_identifier = true,
-            _ => {}
-        }
-        self.end_word(byte);
         let counts = &mut self.counts;
         match byte {
             b'\n' => {
@@ -227,11 +259,7 @@ impl Pass<'_> {
     }
 
     /// Judges a word, which this byte ended.
-    fn end_word(&mut self, mark: u8) {
-        let word = std::mem::replace(&mut self.word, NO_WORD);
-        if word.length == 0 {
-            return;
-        }
+    fn end_word(&mut self, word: &Word, mark: u8) {
         let counts = &mut self.counts;
         counts.words += 1;
         counts.long_words += u32::from(word.length >= 8);
@@ -248,7 +276,7 @@ impl Pass<'_> {
         self.note_themes(word);
     }
 
-    fn note_themes(&mut self, word: Word) {
+    fn note_themes(&mut self, word: &Word) {
         let mut themes = themes_of(self.table, word.hash);
         if themes == 0 && word.last == b's' && word.length > 3 {
             themes = themes_of(self.table, word.stem);
@@ -272,6 +300,10 @@ impl Pass<'_> {
             left &= left - 1;
         }
     }
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@
 //!
 //! Invariant: equal asks have equal traits, on every machine.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::count::{Counts, count};
 use super::words::{THEME_NAMES, THEMES, Theme, bit};
@@ -160,14 +162,17 @@ impl Seen<'_> {
     }
 }
 
+/// What stands before an answer. Found by what is made once, since to make it costs more than to use it.
+static ANSWERS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| ["\nAnswer:", "\nA:", "\nOutput:"].map(Finder::new));
+
 /// The last question of several with their answers, which are examples.
 fn last_question(text: &[u8]) -> &[u8] {
     let mut from = 0;
-    for mark in [&b"\nAnswer:"[..], b"\nA:", b"\nOutput:"] {
+    for mark in &*ANSWERS {
         let mut at = from;
-        while let Some(found) = memmem::find(&text[at..], mark) {
-            let answer = at + found + mark.len();
-            let Some(end) = memmem::find(&text[answer..], b"\n\n") else { break };
+        while let Some(found) = mark.find(&text[at..]) {
+            let answer = at + found + mark.needle().len();
+            let Some(end) = text[answer..].windows(2).position(|two| two == b"\n\n") else { break };
             if text[answer..answer + end].iter().all(u8::is_ascii_whitespace) || end > 400 {
                 break;
             }
