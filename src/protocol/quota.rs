@@ -32,15 +32,26 @@ const LIMITS: [Names; 6] = [
     ],
 ];
 
-/// After how many milliseconds there is more of a limit that is nearly used up; nothing while there is enough of all.
-pub fn nearly_spent<'h>(now_ms: u64, header: impl Fn(&str) -> Option<&'h str>) -> Option<u64> {
-    let spent = |[limit, remaining, reset]: &Names| {
-        let left = number(header(remaining)?)?;
+/// What the names of all of them begin with.
+const PREFIXES: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
+
+/// Whether a header of this name tells of a limit.
+pub fn tells_limit(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// After how many milliseconds there is more of a limit that is nearly used up; nothing while there is enough of all. It looks at
+/// the headers that [tell of limits](tells_limit), by name and value, as often as it needs to: there are few.
+pub fn nearly_spent<'h, I: Iterator<Item = (&'h str, &'h str)>>(now_ms: u64, told: impl Fn() -> I) -> Option<u64> {
+    let header = |wanted: &str| told().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let spent = |(name, left): (&str, &str)| {
+        let [limit, _, reset] = LIMITS.iter().find(|[_, remaining, _]| *remaining == name)?;
+        let left = number(left)?;
         let is_low =
             left == 0 || header(limit).and_then(number).is_some_and(|limit| left.saturating_mul(LEFT) <= limit);
         is_low.then(|| header(reset).and_then(|text| wait_ms(text.trim(), now_ms)).unwrap_or(WAIT_MS))
     };
-    LIMITS.iter().filter_map(spent).max()
+    told().filter_map(spent).max()
 }
 
 /// Whether the body of an error says that the account has no money left, so that waiting does not help. OpenAI says
@@ -86,8 +97,8 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&str, &str)], expect: Option<u64>) {
-        let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        assert_eq!(nearly_spent(1_795_000_000_000, header), expect, "{headers:?}");
+        assert!(headers.iter().all(|(name, _)| tells_limit(name)));
+        assert_eq!(nearly_spent(1_795_000_000_000, || headers.iter().copied()), expect, "{headers:?}");
     }
 
     #[test]

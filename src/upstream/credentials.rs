@@ -310,7 +310,11 @@ impl Lease {
                 self.credential.begin_rest(model, rest(wait_us, Why::RateLimited), now_us);
             }
             _ => {
-                if let Some(wait_ms) = quota::nearly_spent(now_ms, header) {
+                let told = || {
+                    let told = headers.iter().filter(|(name, _)| quota::tells_limit(name.as_str()));
+                    told.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+                };
+                if let Some(wait_ms) = quota::nearly_spent(now_ms, told) {
                     let wait_us = wait_ms.saturating_mul(1_000).min(NEAR_US_MAX);
                     self.credential.begin_rest(model, rest(wait_us, Why::NearLimit), now_us);
                 }
