@@ -63,7 +63,8 @@ pub async fn deliver(
     if !is_whole || !head.status.is_success() {
         return Ok(Response::from_parts(head, Body::Flowing(Box::new(Tap::new(flow)))));
     }
-    let (bytes, cost) = Tap::new(flow).collect().await.map_err(Unserved::Broken)?;
+    let mut tap = Tap::new(flow);
+    let (bytes, cost) = tap.collect().await.map_err(Unserved::Broken)?;
     if let Some(cost) = cost {
         write_cost(cost, &mut head.headers);
     }

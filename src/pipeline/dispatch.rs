@@ -223,7 +223,7 @@ pub async fn dispatch<'a>(
                     return Ok(Served { candidate, attempts, given: Given::Flowing(Box::new(answer)) });
                 };
                 leg = next;
-                let (tab, kept) = keep(app, answer).await.map_err(Unserved::Told)?;
+                let (tab, kept) = Box::pin(keep(app, answer)).await.map_err(Unserved::Told)?;
                 pause =
                     Pause { tab, kept: kept.map(|(head, body)| (candidate, head, body)).or(pause.kept), refusal: None };
             }

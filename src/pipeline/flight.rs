@@ -96,7 +96,7 @@ impl Failure {
 
     /// Whether a connection was asked for at all.
     #[must_use]
-    pub const fn was_sent_out(&self) -> bool {
+    pub fn was_sent_out(&self) -> bool {
         self.bill.has_departed()
     }
 

@@ -139,10 +139,10 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             Boarding::Lead(lead, seat) => {
                 let refused = told.clone();
                 let errand = Errand { arrival, call, decision, told, tab: mine, recording: Some(recording) };
-                let led = join::lead(&app, errand, lead, seat).await;
+                let led = Box::pin(join::lead(&app, errand, lead, seat)).await;
                 return led.unwrap_or_else(|refusal| refused.refuse(&refusal, dialect));
             }
-            Boarding::Follow(seat) => match join::follow(&app, &arrival, &call, seat, &told, mine).await {
+            Boarding::Follow(seat) => match Box::pin(join::follow(&app, &arrival, &call, seat, &told, mine)).await {
                 Ok(Followed::Answer(response)) => return response,
                 Ok(Followed::Again(mine)) => tab = mine,
                 Err(refusal) => return told.refuse(&refusal, dialect),

@@ -93,7 +93,7 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
         pieces.push(piece);
     }
     if let Some(coding) = coding {
-        return decode(app, Packed { coding, pieces, memory, limit }, reader).await;
+        return Box::pin(decode(app, Packed { coding, pieces, memory, limit }, reader)).await;
     }
     let ask = Box::new(reader.finish().map_err(Refusal::from)?);
     Ok(Call { pieces, plain: None, ask, memory })

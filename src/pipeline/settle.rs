@@ -33,11 +33,15 @@ const DEEPSEEK: &str = "deepseek";
 const CUT: &str = "metered_cut";
 
 /// What is owed for one attempt, and how it is priced.
+///
+/// It goes from hand to hand, so that it is a pointer.
 #[derive(Debug)]
-pub struct Bill {
+pub struct Bill(Box<Items>);
+
+#[derive(Debug)]
+struct Items {
     debt: Debt,
-    /// In a box, since a bill goes from hand to hand.
-    pricing: Box<Pricing>,
+    pricing: Pricing,
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
@@ -54,51 +58,52 @@ impl Bill {
     /// A bill for an open attempt.
     #[must_use]
     pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
-        let (_busy, pricing) = (pricing.provider.begin(), Box::new(pricing));
-        Self { debt, pricing, bank, status: 0, probe: None, lease: None, _busy, is_kept_from_breakers: false }
+        let _busy = pricing.provider.begin();
+        let (status, probe, lease, is_kept_from_breakers) = (0, None, None, false);
+        Self(Box::new(Items { debt, pricing, bank, status, probe, lease, _busy, is_kept_from_breakers }))
     }
 
     /// The request is about to be sent.
-    pub const fn depart(&mut self) {
-        self.debt.depart();
+    pub fn depart(&mut self) {
+        self.0.debt.depart();
     }
 
     /// Whether the request was sent.
     #[must_use]
-    pub const fn has_departed(&self) -> bool {
-        self.debt.has_departed()
+    pub fn has_departed(&self) -> bool {
+        self.0.debt.has_departed()
     }
 
     /// The attempt is to find out whether the upstream is back, and is made with this credential.
     pub fn equip(&mut self, probe: Option<Probe>, lease: Option<Lease>) {
-        (self.probe, self.lease) = (probe, lease);
+        (self.0.probe, self.0.lease) = (probe, lease);
     }
 
     /// Our credential that the attempt is made with.
     #[must_use]
-    pub const fn lease(&self) -> Option<&Lease> {
-        self.lease.as_ref()
+    pub fn lease(&self) -> Option<&Lease> {
+        self.0.lease.as_ref()
     }
 
     /// The upstream has answered with this head, which tells how its credential stands.
     pub fn learn(&self, head: &Response<Incoming>) {
-        if let Some(lease) = &self.lease {
-            let now = (self.bank.now_ms(), self.bank.ticks_us());
-            lease.learn(&self.pricing.model, head.status().as_u16(), head.headers(), now);
+        if let Some(lease) = &self.0.lease {
+            let now = (self.0.bank.now_ms(), self.0.bank.ticks_us());
+            lease.learn(&self.0.pricing.model, head.status().as_u16(), head.headers(), now);
         }
     }
 
     /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.
-    pub const fn keep_from_breakers(&mut self) {
-        self.is_kept_from_breakers = true;
+    pub fn keep_from_breakers(&mut self) {
+        self.0.is_kept_from_breakers = true;
     }
 
     /// The upstream has answered with this status.
     pub fn note_status(&mut self, status: u16) {
-        self.status = status;
+        self.0.status = status;
         // That a caller asks too much or too often is no fault of the upstream.
-        self.note_health(if status < 500 { Health::Well } else { Health::Failing });
-        if let Some(entry) = self.debt.entry() {
+        self.0.note_health(if status < 500 { Health::Well } else { Health::Failing });
+        if let Some(entry) = self.0.debt.entry() {
             entry.status = status;
         }
     }
@@ -106,87 +111,81 @@ impl Bill {
     /// The upstream has answered with this status after the client had left.
     pub fn note_unseen_status(&mut self, status: u16) {
         self.note_status(status);
-        if let Some(entry) = self.debt.entry() {
+        if let Some(entry) = self.0.debt.entry() {
             entry.status = STATUS_CLIENT_LEFT;
         }
     }
 
-    fn note_health(&mut self, health: Health) {
-        if !self.is_kept_from_breakers {
-            self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
-        }
-        self.probe = None;
-    }
-
     /// The answer broke off before its head went out: the client gets this instead.
     pub fn note_refusal(&mut self, refusal: &Refusal) {
-        if let Some(entry) = self.debt.entry() {
+        if let Some(entry) = self.0.debt.entry() {
             entry.status = refusal.status();
         }
     }
 
     /// What the answer says of one that the cache has given.
     pub fn note_cache(&mut self, cache: CacheUse) {
-        self.debt.entry().into_iter().for_each(|entry| entry.cache = cache);
+        self.0.debt.entry().into_iter().for_each(|entry| entry.cache = cache);
     }
 
     /// The first byte of the answer's body has come.
     pub fn note_first_byte(&mut self) {
-        let elapsed_ms = self.debt.elapsed_ms();
-        if let Some(entry) = self.debt.entry() {
-            entry.first_byte_ms.get_or_insert(elapsed_ms);
+        let items = &mut *self.0;
+        if items.debt.entry().is_some_and(|entry| entry.first_byte_ms.is_none()) {
+            let elapsed_ms = items.debt.elapsed_ms();
+            items.debt.entry().into_iter().for_each(|entry| entry.first_byte_ms = Some(elapsed_ms));
         }
     }
 
     /// What was asked for.
     #[must_use]
-    pub const fn operation(&self) -> Operation {
-        self.pricing.operation
+    pub fn operation(&self) -> Operation {
+        self.0.pricing.operation
     }
 
     /// The output limit that a cap imposed, in tokens.
     #[must_use]
-    pub const fn output_limit(&self) -> Option<u64> {
-        self.pricing.output_limit
+    pub fn output_limit(&self) -> Option<u64> {
+        self.0.pricing.output_limit
     }
 
     /// How long the whole answer may take, with all attempts.
     #[must_use]
     pub fn longest(&self) -> Option<Duration> {
-        let pricing = &self.pricing;
+        let pricing = &self.0.pricing;
         pricing.provider.config.patience.longest(pricing.operation, pricing.is_stream, pricing.thinks)
     }
 
     /// Whether a stream was asked for.
     #[must_use]
-    pub const fn is_stream(&self) -> bool {
-        self.pricing.is_stream
+    pub fn is_stream(&self) -> bool {
+        self.0.pricing.is_stream
     }
 
     /// The request's name.
     #[must_use]
-    pub const fn request_id(&self) -> RequestId {
-        self.debt.request_id()
+    pub fn request_id(&self) -> RequestId {
+        self.0.debt.request_id()
     }
 
     /// Whether the hold grows with the answer.
     #[must_use]
-    pub const fn is_metered(&self) -> bool {
-        self.pricing.metered.is_some()
+    pub fn is_metered(&self) -> bool {
+        self.0.pricing.metered.is_some()
     }
 
     /// The model that was sent.
     #[must_use]
     pub fn model_sent(&self) -> &str {
-        &self.pricing.model
+        &self.0.pricing.model
     }
 
     /// Raises the hold so that it covers what has passed; false if a metered cap has no room, so that the answer has to end.
     #[must_use]
     pub fn keep_up(&mut self, seen: Seen) -> bool {
-        let Some(metered) = &mut self.pricing.metered else { return true };
+        let Some(metered) = &mut self.0.pricing.metered else { return true };
         let Some((amount, tokens)) = metered.wanted(seen) else { return true };
-        let has_room = self.debt.grow(amount);
+        let has_room = self.0.debt.grow(amount);
         if has_room {
             metered.cover(tokens);
         }
@@ -195,15 +194,24 @@ impl Bill {
 
     /// Settles, and says what the request cost with all of its attempts, unless that is unknown.
     pub fn settle(mut self, end: End, facts: &Facts) -> Option<Usd> {
-        let closing = self.conclude(end, facts);
-        self.debt.settle(closing)
+        let closing = self.0.conclude(end, facts);
+        self.0.debt.settle(closing)
     }
 
     /// Settles the attempt and not the request, whose tab is given back.
     #[must_use]
     pub fn close(mut self, end: End, facts: &Facts) -> Option<Tab> {
-        let closing = self.conclude(end, facts);
-        self.debt.close(closing)
+        let closing = self.0.conclude(end, facts);
+        self.0.debt.close(closing)
+    }
+}
+
+impl Items {
+    fn note_health(&mut self, health: Health) {
+        if !self.is_kept_from_breakers {
+            self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+        }
+        self.probe = None;
     }
 
     /// Works out what is owed, and notes it in the entry.

@@ -125,7 +125,7 @@ impl Tap {
     ///
     /// # Errors
     /// The upstream broke off.
-    pub async fn collect(mut self) -> Result<(Bytes, Option<Usd>), Box<Broken>> {
+    pub async fn collect(&mut self) -> Result<(Bytes, Option<Usd>), Box<Broken>> {
         let mut pieces = Vec::with_capacity(1);
         loop {
             match std::future::poll_fn(|context| self.poll_step(context)).await {
