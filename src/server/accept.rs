@@ -28,9 +28,10 @@ use super::http2;
 use crate::app::App;
 use crate::app::door::{Door, HTTP2};
 use crate::domain::refusal::Cause;
-use crate::drain::Phase;
-use crate::limits::gate::Gate;
+use crate::drain::{Phase, Work};
+use crate::limits::gate::{Gate, Place};
 use crate::pipeline;
+use crate::telemetry::family;
 
 /// Pause after a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -47,6 +48,12 @@ const HTTP2_OPENING: &[u8] = b"PRI";
 /// Whoever connects over a unix socket is on this machine.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// What comes of a request: always an answer.
+pub type Answered<B> = Result<Response<B>, Infallible>;
+
+/// What a connection takes up until it ends.
+type Stay = (Place, family::Presence, Work);
+
 /// Where streams come from.
 trait Listener: Send {
     /// What is accepted.
@@ -60,20 +67,21 @@ trait Listener: Send {
 pub async fn tcp<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<B>> + Send + 'static,
+    A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let places = app.connections.clone();
-    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer| {
+    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer, stay| {
         let answer = answer.clone();
         async move {
             let begins_http2 = begins_http2(&app, &stream).await;
             let answer = |request| answer(app.clone(), peer, request);
             match begins_http2 {
-                Some(true) => http2::connection(&app, stream, answer).await,
+                Some(true) => Box::pin(http2::connection(&app, stream, answer)).await,
                 Some(false) => connection(&app, stream, answer).await,
                 None => {}
             }
+            drop(stay);
         }
     })
     .await;
@@ -83,11 +91,11 @@ where
 pub async fn tls<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<B>> + Send + 'static,
+    A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let places = app.connections.clone();
-    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer| {
+    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer, stay| {
         let answer = answer.clone();
         async move {
             // That of the config of this moment: certificates are renewed while we serve.
@@ -96,9 +104,10 @@ where
             let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let answer = |request| answer(app.clone(), peer, request);
             match speaks_http2 {
-                true => http2::connection(&app, stream, answer).await,
+                true => Box::pin(http2::connection(&app, stream, answer)).await,
                 false => connection(&app, stream, answer).await,
             }
+            drop(stay);
         }
     })
     .await;
@@ -108,13 +117,16 @@ where
 pub async fn local<F, A, B>(app: Arc<App>, listener: UnixListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<B>> + Send + 'static,
+    A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let places = app.connections.clone();
-    each(app, listener, places, Phase::Draining, move |app, stream: UnixStream, peer| {
+    each(app, listener, places, Phase::Draining, move |app, stream: UnixStream, peer, stay| {
         let answer = answer.clone();
-        async move { connection(&app, stream, |request| answer(app.clone(), peer, request)).await }
+        async move {
+            connection(&app, stream, |request| answer(app.clone(), peer, request)).await;
+            drop(stay);
+        }
     })
     .await;
 }
@@ -123,12 +135,15 @@ where
 pub async fn operators<F, A, B>(app: Arc<App>, listener: TcpListener, answer: F)
 where
     F: Fn(Arc<App>, SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<B>> + Send + 'static,
+    A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    each(app, listener, Gate::new(OPERATORS_MAX), Phase::Cutting, move |app, stream: TcpStream, peer| {
+    each(app, listener, Gate::new(OPERATORS_MAX), Phase::Cutting, move |app, stream: TcpStream, peer, stay| {
         let answer = answer.clone();
-        async move { connection(&app, stream, |request| answer(app.clone(), peer, request)).await }
+        async move {
+            connection(&app, stream, |request| answer(app.clone(), peer, request)).await;
+            drop(stay);
+        }
     })
     .await;
 }
@@ -137,7 +152,7 @@ where
 pub async fn unix<F, A, B>(app: Arc<App>, listener: UnixListener, answer: F)
 where
     F: Fn(Arc<App>, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<B>> + Send + 'static,
+    A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     let places = Gate::new(OPERATORS_MAX);
@@ -164,7 +179,7 @@ where
 async fn each<L, H, S>(app: Arc<App>, listener: L, places: Gate, until: Phase, serve: H)
 where
     L: Listener,
-    H: Fn(Arc<App>, L::Stream, SocketAddr) -> S,
+    H: Fn(Arc<App>, L::Stream, SocketAddr, Stay) -> S,
     S: Future<Output = ()> + Send + 'static,
 {
     loop {
@@ -183,11 +198,8 @@ where
         let gauge = app.metrics.connections.enter();
         // From now on, since the end must not come before its first request either.
         let work = app.drain.work();
-        let served = serve(app.clone(), stream, peer);
-        tokio::spawn(async move {
-            served.await;
-            drop((place, gauge, work));
-        });
+        // It goes along, since a task around the task would hold both of them for as long as the connection is open.
+        tokio::spawn(serve(app.clone(), stream, peer, (place, gauge, work)));
     }
 }
 
@@ -247,7 +259,7 @@ async fn connection<S, F, A, B>(app: &App, stream: S, answer: F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<Incoming>) -> A,
-    A: Future<Output = Response<B>>,
+    A: Future<Output = Answered<B>>,
     B: Body<Error: std::error::Error + Send + Sync> + 'static,
 {
     let (header_timeout, header_bytes_max, write_timeout) = {
@@ -259,8 +271,7 @@ where
     let service = service_fn(|request| {
         begun.0.store(true, Ordering::Relaxed);
         begun.1.notify_one();
-        let response = answer(request);
-        async move { Ok::<_, Infallible>(response.await) }
+        answer(request)
     });
     // A head has at most 100 headers: hyper's own limit, which it keeps without an allocation.
     let connection = http1::Builder::new()

@@ -4,14 +4,13 @@
 //!
 //! Invariant: each stream sees the phases of the end, as a connection of HTTP/1.1 does.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Request;
 use http::header::{COOKIE, HOST, HeaderValue};
-use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -21,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
+use super::accept::Answered;
 use super::guard::Guard;
 use super::stall::{self, Watched};
 use crate::app::App;
@@ -67,7 +67,7 @@ pub async fn connection<S, F, A, B>(app: &App, stream: S, answer: F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<Incoming>) -> A,
-    A: Future<Output = Response<B>> + Send + 'static,
+    A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let (idle_max, stall_max) = {
@@ -77,8 +77,9 @@ where
     let busy = Arc::new(Busy::default());
     let service = service_fn(|mut request| {
         as_http1(&mut request);
-        let response = answer(request);
-        async move { Ok::<_, Infallible>(response.await.map(Watched::new)) }
+        // In a box, since whoever waits for it would hold it twice.
+        let response = Box::pin(answer(request));
+        async move { response.await.map(|response| response.map(Watched::new)) }
     });
     let streams = Streams { drain: app.drain.clone(), busy: busy.clone(), stall_max };
     let connection = builder(app, streams).serve_connection(TokioIo::new(Guard::new(stream, stall_max)), service);

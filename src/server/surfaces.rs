@@ -8,29 +8,40 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::admin::{self, Answer, Door};
+use super::accept::Answered;
+use crate::admin::{self, Door, Page};
 use crate::app::App;
 use crate::drain::Phase;
 use crate::pipeline;
 use crate::pipeline::body::Body;
 
 /// Answers a client.
-pub async fn client(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-    match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/livez" | "/health") | (&Method::HEAD, "/") => probe(StatusCode::OK, "ok\n"),
-        (&Method::GET | &Method::HEAD, "/readyz") => ready(&app),
-        _ => pipeline::answer(app, peer.ip(), request).await,
+pub async fn client(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Answered<Body> {
+    match probed(&app, &request) {
+        Some(response) => Ok(response),
+        None => Ok(pipeline::answer(app, peer.ip(), request).await),
     }
 }
 
 /// Answers an operator over TCP.
-pub async fn admin(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Answer {
-    admin::answer(&app, Door::Tcp { peer: peer.ip() }, request).await
+pub async fn admin(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Answered<Page> {
+    Ok(admin::answer(&app, Door::Tcp { peer: peer.ip() }, request).await)
 }
 
 /// Answers a command of the same user over the control socket.
-pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Answer {
-    admin::answer(&app, Door::Socket, request).await
+pub async fn control(app: Arc<App>, request: Request<Incoming>) -> Answered<Page> {
+    Ok(admin::answer(&app, Door::Socket, request).await)
+}
+
+/// What a probe is told; nothing is said to anything else.
+fn probed(app: &App, request: &Request<Incoming>) -> Option<Response<Body>> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/livez" | "/health") | (&Method::HEAD, "/") => {
+            Some(probe(StatusCode::OK, "ok\n"))
+        }
+        (&Method::GET | &Method::HEAD, "/readyz") => Some(ready(app)),
+        _ => None,
+    }
 }
 
 /// Whether requests can be served; no provider is asked.
