@@ -34,6 +34,8 @@ pub struct Pricing {
     pub operation: Operation,
     /// The model that was sent.
     pub model: Arc<str>,
+    /// What the price book has of it.
+    pub known: Option<Arc<Model>>,
     /// Prompt tokens at the most.
     pub input_bound: u64,
     /// Whether reasoning may be billed that is never shown.
@@ -123,7 +125,10 @@ impl Pricing {
     }
 
     pub(super) fn model(&self, served: Option<&str>) -> Option<Arc<Model>> {
-        self.snapshot.book.find(&self.provider.config.provider, served, &self.model)
+        match served.filter(|served| **served != *self.model) {
+            Some(served) => self.snapshot.book.find(&self.provider.config.provider, Some(served), &self.model),
+            None => self.known.clone(),
+        }
     }
 
     /// What `usage` costs; `None` as soon as a part of it has no price.

@@ -90,6 +90,7 @@ fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> 
         provider: candidate.provider.clone(),
         operation: arrival.endpoint.operation,
         model: candidate.model.clone(),
+        known: arrival.snapshot.book.find(&candidate.provider.config.provider, None, &candidate.model),
         input_bound: 0,
         may_reason: false,
         thinks: false,

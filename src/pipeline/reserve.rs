@@ -133,6 +133,7 @@ pub async fn reserve(
         provider: candidate.provider.clone(),
         operation,
         model: candidate.model.clone(),
+        known: case.model.clone(),
         input_bound: worst.map_or_else(|| case.bounds(None).input_tokens, |worst| worst.input),
         may_reason: call.ask.features.reasoning,
         thinks: case.model.as_deref().is_some_and(|model| model.can(Cap::Thinking)),

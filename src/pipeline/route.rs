@@ -208,7 +208,9 @@ impl Candidate {
     pub fn note(&self, entry: &mut Entry) {
         entry.upstream = self.provider.config.name.clone();
         entry.model = self.model.clone();
-        entry.reason = (*self.reason).into();
+        if *entry.reason != *self.reason {
+            entry.reason = (*self.reason).into();
+        }
         if let Some(trace) = &self.trace {
             trace.note(entry);
         }

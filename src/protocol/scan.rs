@@ -21,6 +21,9 @@ use quotes::quote_or_backslash;
 /// Deeper values are refused: providers refuse them earlier, and each level costs memory.
 pub const DEPTH_MAX: usize = 512;
 
+/// Levels of nearly every body: for those there is room from the start.
+const LEVELS_USUAL: usize = 8;
+
 /// The longest key that can be wanted, in raw bytes; a longer key matches nothing.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -122,13 +125,13 @@ impl Default for Scanner {
 impl Scanner {
     /// A scanner at the start of a value.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             state: State::Value,
             escaped: false,
             hex: None,
             at: 0,
-            levels: Vec::new(),
+            levels: Vec::with_capacity(LEVELS_USUAL),
             next: u64::MAX,
             start: 0,
             first: 0,

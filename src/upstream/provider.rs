@@ -130,8 +130,8 @@ impl Provider {
         let drop_key = |key: &str| self.has_credential() || key.starts_with(KEY_PREFIX);
         let query = query.and_then(|query| query_without_key(query, drop_key));
         let target = match query {
-            Some(query) => format!("{}{path}?{query}", base.prefix),
-            None => format!("{}{path}", base.prefix),
+            Some(query) => [&*base.prefix, path, "?", &query].concat(),
+            None => [&*base.prefix, path].concat(),
         };
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(base.scheme.clone());
