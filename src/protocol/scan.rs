@@ -11,12 +11,14 @@ mod closing;
 mod found;
 mod plan;
 mod quotes;
+mod word;
 
 pub use closing::ArrayPlace;
 pub use found::{Found, ScanError, Sink};
 use plan::{LEVELS, keep_limit};
 pub use plan::{Pattern, Plan, Take};
 use quotes::quote_or_backslash;
+use word::Word;
 
 /// Deeper values are refused: providers refuse them earlier, and each level costs memory.
 pub const DEPTH_MAX: usize = 512;
@@ -52,26 +54,6 @@ enum State {
     Literal { word: Word, seen: u8 },
     /// The value has ended; only white space may follow.
     Done,
-}
-
-/// A literal; small, since the state is copied for each token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    True,
-    False,
-    Null,
-}
-
-impl Word {
-    /// What follows its first `seen` bytes.
-    fn rest(self, seen: u8) -> &'static [u8] {
-        let text: &[u8] = match self {
-            Self::True => b"true",
-            Self::False => b"false",
-            Self::Null => b"null",
-        };
-        &text[usize::from(seen)..]
-    }
 }
 
 /// An open container.
@@ -181,7 +163,7 @@ impl Scanner {
                 _ => {
                     self.at = base + index;
                     self.token(plan, byte, chunk, base, sink)?;
-                    index + 1
+                    self.follow(plan, chunk, index + 1)
                 }
             };
         }
@@ -219,21 +201,9 @@ impl Scanner {
         match (self.state, byte) {
             (State::FirstElement, b']') | (State::FirstKey, b'}') => self.close(plan, chunk, base, sink),
             (State::Value | State::FirstElement, _) => return self.begin(plan, byte),
-            (State::FirstKey | State::Key, b'"') => {
-                self.key.clear();
-                self.key_has_escape = false;
-                self.state = State::KeyText;
-            }
+            (State::FirstKey | State::Key, b'"') => self.begin_key(),
             (State::Colon, b':') => self.state = State::Value,
-            (State::Next, b',') => {
-                let is_object = self.levels.last().is_some_and(|level| level.is_object);
-                if is_object {
-                    self.state = State::Key;
-                } else {
-                    self.next = self.element(plan);
-                    self.state = State::Value;
-                }
-            }
+            (State::Next, b',') => self.comma(plan),
             (State::Next, b'}' | b']') => {
                 let is_object = self.levels.last().is_some_and(|level| level.is_object);
                 if is_object != (byte == b'}') {
@@ -248,6 +218,38 @@ impl Scanner {
             (State::Text | State::KeyText | State::Number | State::Literal { .. }, _) => {}
         }
         Ok(())
+    }
+
+    /// Takes what nearly always follows at once, so that it is not asked of each byte what it may be: a comma behind a value, and
+    /// the quote of a key. Returns the index behind what was read.
+    fn follow(&mut self, plan: &Plan, chunk: &[u8], from: usize) -> usize {
+        let mut index = from;
+        if self.state == State::Next && chunk.get(index) == Some(&b',') {
+            self.comma(plan);
+            index += 1;
+        }
+        if matches!(self.state, State::FirstKey | State::Key) && chunk.get(index) == Some(&b'"') {
+            self.begin_key();
+            index += 1;
+        }
+        index
+    }
+
+    /// A comma behind a value.
+    fn comma(&mut self, plan: &Plan) {
+        if self.levels.last().is_some_and(|level| level.is_object) {
+            self.state = State::Key;
+        } else {
+            self.next = self.element(plan);
+            self.state = State::Value;
+        }
+    }
+
+    /// The quote before a key.
+    fn begin_key(&mut self) {
+        self.key.clear();
+        self.key_has_escape = false;
+        self.state = State::KeyText;
     }
 
     /// The first byte of a value.
@@ -320,7 +322,7 @@ impl Scanner {
                 self.at = base + hit;
                 if !is_key {
                     self.end_scalar(plan, chunk, base, self.at + 1, sink);
-                    return hit + 1;
+                    return self.follow(plan, chunk, hit + 1);
                 }
                 self.end_key(plan, &chunk[from..hit]);
                 let colon_follows = chunk.get(hit + 1) == Some(&b':');
@@ -410,7 +412,7 @@ impl Scanner {
             if chunk[index..].starts_with(rest) {
                 let end = index + rest.len();
                 self.end_scalar(plan, chunk, base, base + end, sink);
-                return Ok(end);
+                return Ok(self.follow(plan, chunk, end));
             }
             if rest[0] != byte {
                 return Err(self.wrong("a value belongs here"));
@@ -422,7 +424,7 @@ impl Scanner {
         let Some(length) = chunk[index..].iter().position(is_end) else { return Ok(chunk.len()) };
         self.at = base + index + length;
         self.end_scalar(plan, chunk, base, self.at, sink);
-        Ok(index + length)
+        Ok(self.follow(plan, chunk, index + length))
     }
 
     /// The scalar that began at `self.start` ends before offset `end`.
