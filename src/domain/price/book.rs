@@ -6,7 +6,6 @@
 //! Invariant: a model is found by its exact name, or by one of the rules in [`Book::find`]; never by what it looks like.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::iter::once;
@@ -42,8 +41,8 @@ struct Shelf {
     version: Arc<str>,
     tools: HashMap<&'static str, &'static str>,
     lines: Vec<&'static str>,
-    /// `PROVIDER/ID` of each line.
-    names: Vec<&'static [u8]>,
+    /// The hash of each line's `PROVIDER/ID`, with the number of the line, in rising order: each request asks for a model or two.
+    places: Vec<(u32, u32)>,
     read: Vec<OnceLock<Option<Arc<Model>>>>,
 }
 
@@ -160,20 +159,20 @@ impl Shelf {
             head.strip_prefix("{\"head\":").and_then(|head| serde_json::from_str(head).ok()).unwrap_or_default();
         let lines: Vec<_> = models.lines().filter(|line| line.starts_with(LINE)).collect();
         let read = lines.iter().map(|_| OnceLock::new()).collect();
-        let names = lines.iter().map(|line| name_of(line).as_bytes()).collect();
-        Self { version: head.version.into(), tools: head.tools, lines, names, read }
+        let mut places: Vec<_> = (0..).zip(&lines).map(|(index, line)| (hash_of([name_of(line)]), index)).collect();
+        places.sort_unstable();
+        Self { version: head.version.into(), tools: head.tools, lines, places, read }
     }
 
     fn find(&self, provider: &str, id: &str) -> Option<Arc<Model>> {
-        let (provider, id) = (provider.as_bytes(), id.as_bytes());
-        let index = self.names.binary_search_by(|name| {
-            let (own, rest) = name.split_at(provider.len().min(name.len()));
-            own.cmp(provider).then_with(|| match rest.split_first() {
-                None => Ordering::Less,
-                Some((divider, rest)) => divider.cmp(&b'/').then_with(|| rest.cmp(id)),
-            })
-        });
-        self.get(index.ok()?)
+        let hash = hash_of([provider, "/", id]);
+        let first = self.places.partition_point(|(known, _)| *known < hash);
+        let alike = self.places[first..].iter().take_while(|(known, _)| *known == hash);
+        let is_it = |index: &usize| {
+            let id_of = name_of(self.lines[*index]).strip_prefix(provider).and_then(|rest| rest.strip_prefix('/'));
+            id_of == Some(id)
+        };
+        alike.filter_map(|(_, index)| usize::try_from(*index).ok()).find(is_it).and_then(|index| self.get(index))
     }
 
     fn get(&self, index: usize) -> Option<Arc<Model>> {
@@ -197,6 +196,12 @@ fn meant(name: &str) -> Vec<(&str, &str)> {
     let known = PROVIDERS.into_iter().filter(|provider| SHELF.find(provider, name).is_some());
     let qualified = name.split_once('/').filter(|(provider, id)| SHELF.find(provider, id).is_some());
     known.map(|provider| (provider, name)).chain(qualified).chain([("", name)]).collect()
+}
+
+/// The hash of a name that is given in parts (FNV-1a).
+fn hash_of<const PARTS: usize>(name: [&str; PARTS]) -> u32 {
+    let bytes = name.into_iter().flat_map(str::bytes);
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The name `PROVIDER/ID` of a line.
