@@ -36,6 +36,7 @@ use crate::store::{Clerk, Ledger};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::Scribe;
 use crate::upstream::client::SetupError;
+use crate::upstream::names::Names;
 use crate::upstream::provider::Provider;
 use door::Door;
 use reload::Reloads;
@@ -139,6 +140,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Every upstream, in the order of the config.
     pub providers: Vec<Arc<Provider>>,
+    /// Who knows where they are.
+    pub names: Names,
     /// What things cost.
     pub book: Book,
     /// The models of each tier, by upstream.
@@ -148,18 +151,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Derives what requests need from `config`.
+    /// Derives what requests need from `config`, whose upstreams `names` know.
     ///
     /// # Errors
     /// An upstream or a certificate that cannot be used.
-    pub fn new(config: Config) -> Result<Self, SetupError> {
-        let providers = config
-            .upstreams
-            .iter()
-            .map(|upstream| Provider::new(upstream.clone()).map(Arc::new))
-            .collect::<Result<Vec<_>, _>>()?;
+    pub fn new(config: Config, names: Names) -> Result<Self, SetupError> {
+        let provider = |upstream: &Arc<Upstream>| Provider::new(upstream.clone(), names.clone()).map(Arc::new);
+        let providers = config.upstreams.iter().map(provider).collect::<Result<Vec<_>, _>>()?;
         let door = config.server.tls.as_ref().map(Door::new).transpose()?;
-        Ok(Self::assemble(config, providers, door))
+        Ok(Self::assemble(config, providers, names, door))
     }
 
     /// The same for a `config` that follows that of `before`, whose connections are kept where nothing has changed.
@@ -170,20 +170,20 @@ impl Snapshot {
         let provider = |upstream: &Arc<Upstream>| match before.provider(&upstream.name) {
             Some(known) if known.config == *upstream => Ok(known.clone()),
             Some(known) => known.renewed(upstream.clone()).map(Arc::new),
-            None => Provider::new(upstream.clone()).map(Arc::new),
+            None => Provider::new(upstream.clone(), before.names.clone()).map(Arc::new),
         };
         let providers = config.upstreams.iter().map(provider).collect::<Result<Vec<_>, _>>()?;
         let door = match config.server.tls.as_ref() {
             same if same == before.config.server.tls.as_ref() => before.door.clone(),
             tls => tls.map(Door::new).transpose()?,
         };
-        Ok(Self::assemble(config, providers, door))
+        Ok(Self::assemble(config, providers, before.names.clone(), door))
     }
 
-    fn assemble(config: Config, providers: Vec<Arc<Provider>>, door: Option<Door>) -> Self {
+    fn assemble(config: Config, providers: Vec<Arc<Provider>>, names: Names, door: Option<Door>) -> Self {
         let book = Book::builtin().with_overrides(config.prices.iter().map(|(name, price)| (&**name, price)));
         let lineups = config.upstreams.iter().filter_map(|upstream| lineup(&config, upstream, &book)).collect();
-        Self { config: Arc::new(config), providers, book, lineups, door }
+        Self { config: Arc::new(config), providers, names, book, lineups, door }
     }
 
     /// The upstream with this name.

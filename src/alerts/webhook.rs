@@ -19,6 +19,7 @@ use crate::config::BaseUrl;
 use crate::config::alerts::{Shape, Webhook};
 use crate::domain::alert::Alert;
 use crate::upstream::client::{Client, ClientOptions, SetupError};
+use crate::upstream::names::Names;
 use crate::upstream::rope::Rope;
 
 /// Alerts that wait to be sent; more are dropped and counted.
@@ -59,7 +60,7 @@ impl Line {
         };
         let base = BaseUrl { scheme, authority, prefix: "".into() };
         let options = ClientOptions { connect_timeout: WAIT, idle_timeout: WAIT, idle_max: 1 };
-        Ok(Self { config: config.clone(), client: Client::new(options, &base, &config.way)? })
+        Ok(Self { config: config.clone(), client: Client::new(options, &base, &config.way, Names::System)? })
     }
 
     fn request(&self, alert: &Alert, now_s: u64) -> Request<Rope> {

@@ -27,6 +27,7 @@ use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Clerk, Journal, OpenError, Options, ReadError, Record, Recovered, Start, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::scribe::{Destination, Observer, Scribe};
+use crate::upstream::names::Names;
 
 /// The kernel's name for the time since the machine was switched on.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -38,6 +39,8 @@ pub struct Surroundings {
     pub clock: Clock,
     /// The file system that the journal writes to.
     pub disk: Arc<dyn Disk>,
+    /// Who knows where upstreams are.
+    pub names: Names,
 }
 
 /// Why an app cannot be opened.
@@ -68,7 +71,7 @@ pub enum AppError {
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { clock: Clock::system(), disk: Arc::new(RealDisk) }
+        Self { clock: Clock::system(), disk: Arc::new(RealDisk), names: Names::System }
     }
 }
 
@@ -78,8 +81,8 @@ impl App {
     /// # Errors
     /// The first thing that cannot be had. The journal's lock keeps a second process from everything after it.
     pub fn open(config: Config, surroundings: Surroundings) -> Result<Self, AppError> {
-        let Surroundings { clock, disk } = surroundings;
-        let snapshot = Snapshot::new(config).map_err(AppError::Upstream)?;
+        let Surroundings { clock, disk, names } = surroundings;
+        let snapshot = Snapshot::new(config, names).map_err(AppError::Upstream)?;
         let config = &snapshot.config;
         let (now_ms, folder) = (clock.now_ms(), config.store.path.clone());
         let (journal, recovered) = Journal::open(&folder, options(&config.store, disk), now_ms)?;

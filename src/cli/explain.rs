@@ -34,6 +34,7 @@ use crate::pipeline::foresee::{self, Foreseen};
 use crate::pipeline::identify::Caller;
 use crate::pipeline::learn::{Memory, route_of};
 use crate::protocol::excerpt::traits_of;
+use crate::upstream::names::Names;
 
 /// The most bytes of a line: a body of 64 MiB with every byte escaped would not be classified otherwise than its ends.
 const LINE_BYTES_MAX: u64 = 256 << 20;
@@ -93,7 +94,7 @@ async fn desk(args: &Explain, mut config: Config) -> Result<Desk, String> {
     let routes = Arc::new(learned(&config.store.path, now_ms).await?);
     // Nobody connects, so that no certificate is needed.
     config.server.tls = None;
-    let snapshot = Arc::new(Snapshot::new(config).map_err(|error| error.to_string())?);
+    let snapshot = Arc::new(Snapshot::new(config, Names::System).map_err(|error| error.to_string())?);
     Ok(Desk { snapshot, weights, caller, routes, now_ms })
 }
 

@@ -73,7 +73,7 @@ pub struct Breaking {
     pub failures: u32,
     /// How far back failures count.
     pub window: Duration,
-    /// How long nobody is sent there.
+    /// The longest time from one attempt to find out whether it is back to the next.
     pub cooldown: Duration,
 }
 

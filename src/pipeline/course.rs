@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
 use crate::protocol::again::{Advice, backoff_ms};
-use crate::upstream::breaker::Probe;
+use crate::upstream::breaker::{Need, Probe};
 use crate::upstream::credentials::{Lease, Tried};
 
 /// An SDK's own repetitions, counted by itself (OpenAI's and Anthropic's).
@@ -86,7 +86,7 @@ impl<'d, 'a> Course<'d, 'a> {
             Ok(leg) => leg,
             Err(_) => match course.elsewhere() {
                 Some(leg) => leg,
-                None => course.in_spite_of_rests()?,
+                None => course.as_last_resort()?,
             },
         };
         leg.candidate.provider.budget.earn();
@@ -158,7 +158,7 @@ impl<'d, 'a> Course<'d, 'a> {
     /// Its upstream is known to fail.
     pub fn lower(&mut self, candidate: &'d Candidate) -> Result<Leg<'d>, Refusal> {
         (self.lowered, self.retries, self.tried) = (Some(candidate), 0, Tried::default());
-        self.leg_anyway(Duration::ZERO).map_err(down)
+        self.leg_anyway(Duration::ZERO, Need::OneOfSeveral).map_err(down)
     }
 
     /// The attempt is held for.
@@ -188,7 +188,7 @@ impl<'d, 'a> Course<'d, 'a> {
         if wait > policy.wait_max || Instant::now() + wait >= self.deadline || (has_other && wait_ms > PATIENCE_MS) {
             return None;
         }
-        let leg = self.leg_anyway(wait).ok()?;
+        let leg = self.leg_anyway(wait, Need::OneOfSeveral).ok()?;
         if !candidate.provider.budget.spend() {
             self.app.metrics.note_again(&candidate.provider.config.name, "budget");
             return None;
@@ -220,12 +220,13 @@ impl<'d, 'a> Course<'d, 'a> {
         }
     }
 
-    /// The candidate that comes first of those whose credentials rest, where nobody else is there.
-    fn in_spite_of_rests(&mut self) -> Result<Leg<'d>, Refusal> {
+    /// The candidate that comes first of those whose credentials rest, or of which one attempt may find out whether it is back,
+    /// where nobody else is there.
+    fn as_last_resort(&mut self) -> Result<Leg<'d>, Refusal> {
         let mut wait_us = u64::MAX;
         for at in 0..=self.decision.others.len() {
             self.at = at;
-            match self.leg_anyway(Duration::ZERO) {
+            match self.leg_anyway(Duration::ZERO, Need::LastResort) {
                 Ok(leg) => return Ok(leg),
                 Err(longer_us) => wait_us = wait_us.min(longer_us),
             }
@@ -238,19 +239,19 @@ impl<'d, 'a> Course<'d, 'a> {
         let (candidate, now_us) = (self.candidate(), self.app.clock.ticks_us());
         let credentials = &candidate.provider.credentials;
         if credentials.is_empty() {
-            return self.leg_anyway(wait);
+            return self.leg_anyway(wait, Need::OneOfSeveral);
         }
         let lease = credentials.lease(&candidate.model, self.decision.turn, self.tried, now_us);
         let lease = Some(lease.ok_or_else(|| credentials.wait_us(&candidate.model, now_us))?);
-        let probe = candidate.provider.breakers.ask(&candidate.model, now_us)?;
+        let probe = candidate.provider.breakers.ask(&candidate.model, Need::OneOfSeveral, now_us)?;
         Ok(Leg { candidate, wait, probe, lease })
     }
 
     /// The same with a credential that rests, if all do.
-    fn leg_anyway(&self, wait: Duration) -> Result<Leg<'d>, u64> {
+    fn leg_anyway(&self, wait: Duration, need: Need) -> Result<Leg<'d>, u64> {
         let (candidate, now_us) = (self.candidate(), self.app.clock.ticks_us());
         let (model, provider) = (&candidate.model, &candidate.provider);
-        let probe = provider.breakers.ask(model, now_us)?;
+        let probe = provider.breakers.ask(model, need, now_us)?;
         let free = provider.credentials.lease(model, self.decision.turn, self.tried, now_us);
         let lease = free.or_else(|| provider.credentials.lease_anyway(model, now_us));
         Ok(Leg { candidate, wait, probe, lease })

@@ -254,13 +254,10 @@ async fn attempt(
     due: Option<Instant>,
 ) -> Result<Answer, Box<Failure>> {
     let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
-    let parcel = match pack(arrival, call, requested, candidate, &bill) {
-        Ok(parcel) => parcel,
-        Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
-    };
     let deadline = Instant::now() + upload_max + candidate.provider.config.first_byte_timeout;
     let deadline = due.map_or(deadline, |due| due.min(deadline));
-    let answer = fly(app, parcel, &candidate.provider, bill, deadline).await?;
+    let pack = |bill: &Bill| pack(arrival, call, requested, candidate, bill);
+    let answer = fly(app, pack, &candidate.provider, bill, deadline).await?;
     Ok(Answer { due, ..answer })
 }
 

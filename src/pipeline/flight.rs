@@ -1,6 +1,6 @@
 //! Flight: one request on its way to an upstream, until the head of its answer is there.
 //!
-//! It is sent once. A client that leaves during the wait does not call the request back: its answer is read in the
+//! It is sent once; again only if it met a connection that was closed before its first byte. A client that leaves during the wait does not call the request back: its answer is read in the
 //! background, within bounds, since it will be billed.
 
 use std::future::Future;
@@ -23,9 +23,12 @@ use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
 use crate::protocol::strip::UsageEvents;
-use crate::upstream::client::{ResponseFuture, SendError};
+use crate::upstream::client::{ResponseFuture, SendError, is_turned_back};
 use crate::upstream::provider::Provider;
 use crate::upstream::rope::Sent;
+
+/// Closed connections that one attempt may meet: an upstream that has started anew leaves as many behind as were in use.
+const TURNED_BACK_MAX: u32 = 16;
 
 /// An upstream's answer, of which the head has arrived.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub struct Failure {
     bill: Bill,
     end: End,
     refusal: Refusal,
+    is_turned_back: bool,
 }
 
 /// A request on its way, while the client waits.
@@ -64,11 +68,32 @@ struct Flight {
     deadline: Instant,
 }
 
-/// Sends `parcel` to `provider` and waits for the head of its answer until `deadline`.
+/// Sends what `pack` makes to `provider` and waits for the head of its answer until `deadline`.
 ///
 /// # Errors
-/// The upstream cannot be reached, broke off or did not answer in time.
+/// There is nothing to send, or the upstream cannot be reached, broke off or did not answer in time.
 pub async fn fly(
+    app: &Arc<App>,
+    mut pack: impl FnMut(&Bill) -> Result<Parcel, Refusal>,
+    provider: &Provider,
+    mut bill: Bill,
+    deadline: Instant,
+) -> Result<Answer, Box<Failure>> {
+    for _ in 0..TURNED_BACK_MAX {
+        let parcel = match pack(&bill) {
+            Ok(parcel) => parcel,
+            Err(refusal) => return Err(Box::new(Failure::unsent(bill, refusal))),
+        };
+        match once(app, parcel, provider, bill, deadline).await {
+            Err(failure) if failure.is_turned_back => bill = failure.bill,
+            ended => return ended,
+        }
+        app.metrics.note_again(&provider.config.name, "connection");
+    }
+    Err(Box::new(Failure { bill, end: End::Unreachable, refusal: End::Unreachable.refusal(), is_turned_back: false }))
+}
+
+async fn once(
     app: &Arc<App>,
     parcel: Parcel,
     provider: &Provider,
@@ -90,8 +115,8 @@ pub async fn fly(
 impl Failure {
     /// An attempt that ends before anything was sent.
     #[must_use]
-    pub fn unsent(bill: Bill, refusal: Refusal) -> Self {
-        Self { bill, end: End::Unreachable, refusal }
+    fn unsent(bill: Bill, refusal: Refusal) -> Self {
+        Self { bill, end: End::Unreachable, refusal, is_turned_back: false }
     }
 
     /// Whether a connection was asked for at all.
@@ -182,14 +207,19 @@ impl Flight {
     /// The client waits, and is told that there will be no answer.
     fn give_up(self, end: End) -> Failure {
         let end = if self.sent.withdraw() { End::Unreachable } else { end };
-        Failure { bill: self.bill, end, refusal: end.refusal() }
+        Failure { bill: self.bill, end, refusal: end.refusal(), is_turned_back: false }
     }
 
     /// There will be no answer.
     fn fail(self, error: &SendError) -> Failure {
+        if !self.sent.flows() && is_turned_back(error) {
+            let (end, refusal) = (End::Unreachable, End::Unreachable.refusal());
+            return Failure { bill: self.bill, end, refusal, is_turned_back: true };
+        }
         tracing::warn!(request_id = %self.bill.request_id(), error = %chain(error), "no answer from the upstream");
         if let Some(cut) = self.sent.cut() {
-            return Failure { bill: self.bill, end: End::ClientLeft, refusal: read::cut_short(cut) };
+            let (end, refusal) = (End::ClientLeft, read::cut_short(cut));
+            return Failure { bill: self.bill, end, refusal, is_turned_back: false };
         }
         let end = if error.is_connect() { End::Unreachable } else { End::BrokenOff };
         self.give_up(end)

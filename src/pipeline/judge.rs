@@ -23,7 +23,7 @@ use super::permit;
 use super::read::Call;
 use super::reserve::{MAX_COST, reserve};
 use super::route::{Candidate, Decision};
-use super::settle::End;
+use super::settle::{Bill, End};
 use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::cache::{Key, KeyMaker, Namespace};
@@ -37,7 +37,7 @@ use crate::protocol::endpoint::{Endpoint, Hints};
 use crate::protocol::excerpt::excerpt;
 use crate::protocol::meter::{Head, Meter};
 use crate::protocol::question::{Question, verdict};
-use crate::upstream::breaker::{Health, Probe};
+use crate::upstream::breaker::{Health, Need, Probe};
 use crate::upstream::provider::Provider;
 
 /// The version of Anthropic's API that the judge's answer is read in.
@@ -192,7 +192,7 @@ async fn ask(app: &Arc<App>, case: Case, mut tab: Tab) -> Asked {
     let Case { candidate, mut arrival, call, key } = case;
     let silent = |told, tab| Asked { verdict: Verdict::Unknown, told, tab };
     let breakers = &app.judge.breakers;
-    let Ok(probe) = breakers.ask(&candidate.model, app.clock.ticks_us()) else {
+    let Ok(probe) = breakers.ask(&candidate.model, Need::OneOfSeveral, app.clock.ticks_us()) else {
         return silent("left alone", Some(tab));
     };
     candidate.note(tab.entry());
@@ -204,11 +204,8 @@ async fn ask(app: &Arc<App>, case: Case, mut tab: Tab) -> Asked {
     bill.equip(None, lease);
     bill.keep_from_breakers();
     let deadline = Instant::now() + arrival.snapshot.config.routing.judge.deadline;
-    let parcel = match pack(&mut arrival, &call, &candidate.model, &candidate, &bill) {
-        Ok(parcel) => parcel,
-        Err(_) => return silent("failed", bill.close(End::Unreachable, &crate::protocol::facts::Facts::default())),
-    };
-    let (health, asked) = match fly(app, parcel, &candidate.provider, bill, deadline).await {
+    let pack = |bill: &Bill| pack(&mut arrival, &call, &candidate.model, &candidate, bill);
+    let (health, asked) = match fly(app, pack, &candidate.provider, bill, deadline).await {
         Ok(answer) => hear(app, answer, &candidate, deadline).await,
         Err(failure) => {
             let told = if failure.end() == End::Silent { "late" } else { "failed" };
@@ -223,8 +220,7 @@ async fn ask(app: &Arc<App>, case: Case, mut tab: Tab) -> Asked {
 }
 
 fn note(app: &App, candidate: &Candidate, health: Health, probe: Option<Probe>) {
-    app.judge.breakers.note(&candidate.model, health, app.clock.ticks_us());
-    drop(probe);
+    app.judge.breakers.note(&candidate.model, health, probe.as_ref(), app.clock.ticks_us());
 }
 
 /// Reads the answer and settles it.

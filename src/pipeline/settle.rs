@@ -209,7 +209,7 @@ impl Bill {
 impl Items {
     fn note_health(&mut self, health: Health) {
         if !self.is_kept_from_breakers {
-            self.pricing.provider.breakers.note(&self.pricing.model, health, self.bank.ticks_us());
+            self.pricing.provider.breakers.note(&self.pricing.model, health, self.probe.as_ref(), self.bank.ticks_us());
         }
         self.probe = None;
     }

@@ -1,7 +1,7 @@
 //! [`Client`]: a pool of connections to one upstream, plain or over TLS, straight or through a proxy's tunnel.
 //!
-//! It sends a request once. A connection that the upstream had already closed before a byte was written is replaced
-//! without a word, which is the only repetition that cannot be billed.
+//! It sends a request once. One that meets a connection which the upstream has closed before a byte was written is sent on another
+//! without a word, or turned back: the only repetition that cannot be billed.
 
 use std::time::Duration;
 
@@ -10,8 +10,10 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{Direct, Tunnelled, direct, tunnelled};
+use super::names::Names;
 use super::rope::Rope;
 use super::trust;
+use super::wire::TurnedBack;
 use crate::config::{BaseUrl, Way};
 
 /// Bytes that one answer over HTTP/2 may be ahead of its client.
@@ -62,19 +64,19 @@ pub struct ClientOptions {
 }
 
 impl Client {
-    /// A pool for `base`, reached by `way`.
+    /// A pool for `base`, which is found by `names` and reached by `way`.
     ///
     /// # Errors
     /// A certificate or key of the config that cannot be used.
-    pub fn new(options: ClientOptions, base: &BaseUrl, way: &Way) -> Result<Self, SetupError> {
+    pub fn new(options: ClientOptions, base: &BaseUrl, way: &Way, names: Names) -> Result<Self, SetupError> {
         let tls = trust::client(way)?;
         // Without TLS nothing can be negotiated: HTTP/2 is either known to be spoken or not used.
         let http2_only = way.http2 && base.scheme == http::uri::Scheme::HTTP;
         let builder = builder(options, http2_only);
         let wait = options.connect_timeout;
         Ok(match trust::proxy(base, way) {
-            None => Self::direct(Pool { builder, connector: direct(tls, way.http2, wait) }),
-            Some(proxy) => Self::tunnelled(Pool { builder, connector: tunnelled(tls, way.http2, wait, &proxy) }),
+            None => Self::direct(Pool { builder, connector: direct(tls, way.http2, wait, names) }),
+            Some(proxy) => Self::tunnelled(Pool { builder, connector: tunnelled(tls, way.http2, wait, names, &proxy) }),
         })
     }
 
@@ -102,6 +104,20 @@ impl Client {
     fn tunnelled(pool: Pool<Tunnelled>) -> Self {
         Self::Tunnelled(pool.builder.build(pool.connector.clone()), Box::new(pool))
     }
+}
+
+/// Whether the upstream had closed the connection before any byte of the request was written to it.
+#[must_use]
+pub fn is_turned_back(error: &SendError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if io.is_some_and(|inner| inner.is::<TurnedBack>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn builder(options: ClientOptions, http2_only: bool) -> legacy::Builder {

@@ -13,11 +13,14 @@ use hyper_util::client::proxy::matcher::Intercept;
 use rustls::ClientConfig;
 use tower_service::Service;
 
+use super::names::Names;
+use super::wire::Wire;
+
 /// Connects straight.
-pub type Direct = Limited<HttpsConnector<HttpConnector>>;
+pub type Direct = Limited<HttpsConnector<HttpConnector<Names>>>;
 
 /// Connects through a proxy, which may itself be reached over TLS.
-pub type Tunnelled = Limited<HttpsConnector<Tunnel<HttpsConnector<HttpConnector>>>>;
+pub type Tunnelled = Limited<HttpsConnector<Tunnel<HttpsConnector<HttpConnector<Names>>>>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -34,15 +37,15 @@ pub struct TooSlow;
 
 /// A connector without a proxy.
 #[must_use]
-pub fn direct(tls: ClientConfig, http2: bool, wait: Duration) -> Direct {
-    Limited { connector: secured(tls, http2, tcp(wait)), wait }
+pub fn direct(tls: ClientConfig, http2: bool, wait: Duration, names: Names) -> Direct {
+    Limited { connector: secured(tls, http2, tcp(wait, names)), wait }
 }
 
 /// A connector that asks `proxy` for a tunnel first.
 #[must_use]
-pub fn tunnelled(tls: ClientConfig, http2: bool, wait: Duration, proxy: &Intercept) -> Tunnelled {
+pub fn tunnelled(tls: ClientConfig, http2: bool, wait: Duration, names: Names, proxy: &Intercept) -> Tunnelled {
     // CONNECT is sent over HTTP/1.1, whatever is spoken in the tunnel.
-    let to_proxy = secured(tls.clone(), false, tcp(wait));
+    let to_proxy = secured(tls.clone(), false, tcp(wait, names));
     let tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
     let tunnel = match proxy.basic_auth() {
         Some(credential) => tunnel.with_auth(credential.clone()),
@@ -51,8 +54,8 @@ pub fn tunnelled(tls: ClientConfig, http2: bool, wait: Duration, proxy: &Interce
     Limited { connector: secured(tls, http2, tunnel), wait }
 }
 
-fn tcp(wait: Duration) -> HttpConnector {
-    let mut tcp = HttpConnector::new();
+fn tcp(wait: Duration, names: Names) -> HttpConnector<Names> {
+    let mut tcp = HttpConnector::new_with_resolver(names);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     // Shared among the addresses of a name, so that a dead one leaves time for the next.
@@ -74,9 +77,9 @@ where
     C::Future: Send + 'static,
     C::Error: Into<BoxError>,
 {
-    type Response = C::Response;
+    type Response = Wire<C::Response>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.connector.poll_ready(context).map_err(Into::into)
@@ -84,7 +87,7 @@ where
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let connection = tokio::time::timeout(self.wait, self.connector.call(target));
-        Box::pin(async { connection.await.map_err(|_| TooSlow)?.map_err(Into::into) })
+        Box::pin(async { connection.await.map_err(|_| TooSlow)?.map(Wire::new).map_err(Into::into) })
     }
 }
 

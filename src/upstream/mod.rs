@@ -1,6 +1,8 @@
 //! The way out: connections to providers, and which headers go along.
 
 pub mod trust;
+pub mod names;
+pub mod wire;
 pub mod connect;
 pub mod client;
 pub mod headers;

@@ -14,6 +14,7 @@ use super::budget::Budget;
 use super::client::{Client, ClientOptions, ResponseFuture};
 use super::credentials::Credentials;
 use super::headers::{API_KEY, KEY_PREFIX, X_API_KEY, X_GOOG_API_KEY, query_without_key};
+use super::names::Names;
 use super::rope::Rope;
 use crate::config::{ApiKey, Upstream};
 use crate::domain::operation::Dialect;
@@ -35,6 +36,7 @@ pub struct Provider {
     /// How busy it is, where it has equals.
     pub load: Arc<Load>,
     client: ArcSwap<Client>,
+    names: Names,
     /// When its connections are left behind, on the clock's ticks; 0: it has not been looked at.
     stale_at_us: AtomicU64,
 }
@@ -44,13 +46,13 @@ pub struct Provider {
 pub struct BadTarget;
 
 impl Provider {
-    /// Connections to `config`.
+    /// Connections to `config`, whose name `names` know.
     ///
     /// # Errors
     /// A certificate or key that cannot be used, or the credential cannot stand in a header.
-    pub fn new(config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let client = Client::new(options(&config), &config.base_url, &config.way)?;
-        Self::over(client, config, None)
+    pub fn new(config: Arc<Upstream>, names: Names) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let client = Client::new(options(&config), &config.base_url, &config.way, names.clone())?;
+        Self::over(client, config, names, None)
     }
 
     /// The same upstream with another `config`, over the connections that there are if it is reached as before.
@@ -60,8 +62,8 @@ impl Provider {
     pub fn renewed(&self, config: Arc<Upstream>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let reached = |config: &Upstream| (options(config), config.base_url.clone(), config.way.clone());
         match reached(&self.config) == reached(&config) {
-            true => Self::over(Client::clone(&self.client.load()), config, Some(self)),
-            false => Self::new(config),
+            true => Self::over(Client::clone(&self.client.load()), config, self.names.clone(), Some(self)),
+            false => Self::new(config, self.names.clone()),
         }
     }
 
@@ -69,6 +71,7 @@ impl Provider {
     fn over(
         client: Client,
         config: Arc<Upstream>,
+        names: Names,
         before: Option<&Self>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let key = |key: &ApiKey| {
@@ -92,7 +95,7 @@ impl Provider {
             None => Arc::new(Load::new(sharing.weight)),
         };
         let (client, stale_at_us) = (ArcSwap::from_pointee(client), AtomicU64::new(0));
-        Ok(Self { config, breakers, budget, credentials, load, client, stale_at_us })
+        Ok(Self { config, breakers, budget, credentials, load, client, names, stale_at_us })
     }
 
     /// Whether it has a credential of its own, so that a client's never reaches it.

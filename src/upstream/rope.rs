@@ -6,13 +6,14 @@
 
 use std::collections::VecDeque;
 use std::future::Future as _;
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -26,10 +27,18 @@ pub struct Rope {
 
 #[derive(Debug)]
 enum Source {
-    /// All of it, and how much that is.
-    Pieces { pieces: VecDeque<Bytes>, left: u64 },
+    /// All of it; it leaves at once, so that a connection has either all that was written of it or nothing.
+    Pieces(Pieces),
     /// A client that still sends.
     Client(Box<Upload>),
+}
+
+/// Pieces that are handed to a connection at once.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    /// None is empty.
+    pieces: VecDeque<Bytes>,
+    left: usize,
 }
 
 /// A body that flows from a client.
@@ -47,7 +56,10 @@ pub struct Upload {
 /// Tells whether any byte of a body was handed to a connection: if not, the provider cannot bill it. And why a body that
 /// flows has ended early, if it has.
 #[derive(Clone, Debug)]
-pub struct Sent(Arc<AtomicU8>);
+pub struct Sent {
+    state: Arc<AtomicU8>,
+    flows: bool,
+}
 
 /// Why a body ends early; the connection that wanted it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +86,19 @@ impl Sent {
     /// that nobody can tell.
     #[must_use]
     pub fn withdraw(&self) -> bool {
-        self.0.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether the body comes from a client as it is sent, so that nobody has it a second time.
+    #[must_use]
+    pub const fn flows(&self) -> bool {
+        self.flows
     }
 
     /// Why the client's body ended early, if it did.
     #[must_use]
     pub fn cut(&self) -> Option<Cut> {
-        match self.0.load(Ordering::Acquire) {
+        match self.state.load(Ordering::Acquire) {
             TOO_LARGE => Some(Cut::TooLarge),
             SILENT => Some(Cut::Silent),
             BROKEN_OFF => Some(Cut::BrokenOff),
@@ -89,7 +107,7 @@ impl Sent {
     }
 
     fn take(&self) -> Result<(), Cut> {
-        match self.0.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire) {
+        match self.state.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire) {
             Err(WITHDRAWN) => Err(Cut::Withdrawn),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -102,7 +120,7 @@ impl Sent {
             Cut::Silent => SILENT,
             Cut::BrokenOff => BROKEN_OFF,
         };
-        self.0.store(state, Ordering::Release);
+        self.state.store(state, Ordering::Release);
     }
 }
 
@@ -110,8 +128,9 @@ impl Rope {
     /// A body of these pieces.
     #[must_use]
     pub fn new(pieces: Vec<Bytes>) -> Self {
-        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self::of(Source::Pieces { pieces: pieces.into(), left }, left == 0)
+        let pieces = Pieces::of(pieces);
+        let is_empty = pieces.left == 0;
+        Self::of(Source::Pieces(pieces), is_empty)
     }
 
     /// A body that flows from a client.
@@ -122,14 +141,51 @@ impl Rope {
     }
 
     fn of(source: Source, is_empty: bool) -> Self {
-        let sent = Sent(Arc::new(AtomicU8::new(if is_empty { TAKEN } else { WAITING })));
-        Self { source, sent }
+        let state = Arc::new(AtomicU8::new(if is_empty { TAKEN } else { WAITING }));
+        let flows = matches!(source, Source::Client(_));
+        Self { source, sent: Sent { state, flows } }
     }
 
     /// A view that outlives the body.
     #[must_use]
     pub fn sent(&self) -> Sent {
         self.sent.clone()
+    }
+}
+
+impl Pieces {
+    fn of(mut pieces: Vec<Bytes>) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        let left = pieces.iter().map(Bytes::len).sum();
+        Self { pieces: pieces.into(), left }
+    }
+}
+
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.left
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pairs = slices.iter_mut().zip(&self.pieces);
+        pairs.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.left -= count;
+        let mut count = count;
+        while let Some(piece) = self.pieces.front_mut().filter(|_| count > 0) {
+            let step = count.min(piece.len());
+            piece.advance(step);
+            count -= step;
+            if piece.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
     }
 }
 
@@ -161,40 +217,37 @@ impl Upload {
 }
 
 impl Body for Rope {
-    type Data = Bytes;
+    type Data = Pieces;
     type Error = Cut;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Pieces>, Cut>>> {
         let rope = self.get_mut();
         if let Err(withdrawn) = rope.sent.take() {
             return Poll::Ready(Some(Err(withdrawn)));
         }
         match &mut rope.source {
-            Source::Pieces { pieces, left } => {
-                let Some(piece) = pieces.pop_front() else { return Poll::Ready(None) };
-                *left -= piece.len() as u64;
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
+            Source::Pieces(pieces) if pieces.left == 0 => Poll::Ready(None),
+            Source::Pieces(pieces) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(pieces))))),
             Source::Client(upload) => {
                 let frame = upload.poll(context);
                 if let Poll::Ready(Some(Err(cut))) = &frame {
                     rope.sent.note(*cut);
                 }
-                frame
+                frame.map_ok(|frame| frame.map_data(|piece| Pieces::of(vec![piece])))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Pieces { pieces, .. } => pieces.is_empty(),
+            Source::Pieces(pieces) => pieces.left == 0,
             Source::Client(upload) => upload.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Pieces { left, .. } => SizeHint::with_exact(*left),
+            Source::Pieces(pieces) => SizeHint::with_exact(pieces.left as u64),
             Source::Client(upload) => upload.body.size_hint(),
         }
     }
@@ -225,9 +278,13 @@ mod tests {
         assert!(kept.sent().withdraw() && !kept.sent().withdraw());
         assert!(kept.collect().await.is_err());
         let mut left = rope("ab");
-        let first = left.frame().await.unwrap().unwrap().into_data().unwrap();
+        let mut all = left.frame().await.unwrap().unwrap().into_data().unwrap();
         assert!(!left.sent().withdraw());
-        assert_eq!((&first[..], &left.collect().await.unwrap().to_bytes()[..]), (&b"ab"[..], &b"ab"[..]));
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!((all.chunks_vectored(&mut slices), &*slices[1]), (2, &b"ab"[..]));
+        all.advance(3);
+        assert_eq!((all.chunk(), all.remaining()), (&b"b"[..], 1));
+        assert_eq!(left.collect().await.unwrap().to_bytes().len(), 0);
         assert!(!rope("").sent().withdraw());
     }
 }

@@ -121,7 +121,8 @@ fn open(folder: &Path, now_us: &Arc<AtomicU64>) -> Arc<App> {
     ]
     .into();
     let config = Config::parse(&text, "test.toml", &env).unwrap_or_else(|errors| panic!("{errors}"));
-    let surroundings = Surroundings { clock: Clock::Manual(now_us.clone()), disk: Arc::new(Quick) };
+    let surroundings =
+        Surroundings { clock: Clock::Manual(now_us.clone()), disk: Arc::new(Quick), ..Surroundings::default() };
     Arc::new(App::open(config, surroundings).unwrap())
 }
 

@@ -11,6 +11,7 @@ use tollgate::clock::Clock;
 use tollgate::config::{Config, Environment};
 use tollgate::domain::entry::Outcome;
 use tollgate::upstream::breaker::Health;
+use tollgate::upstream::names::Names;
 
 use crate::again::{GOOD, backup};
 use crate::wire::{Fake, Reply, Seen};
@@ -258,9 +259,9 @@ fn another_config_keeps_what_was_found_out() {
             Environment::from([("A", "sk-a"), ("B", "sk-b")].map(|(name, key)| (name.to_owned(), key.to_owned())));
         Config::parse(&text, "t", &env).unwrap()
     };
-    let before = Snapshot::new(parse("")).unwrap();
+    let before = Snapshot::new(parse(""), Names::System).unwrap();
     let (provider, model) = (&before.providers[0], "gpt-4o-mini".into());
-    (0..5).for_each(|_| provider.breakers.note(&model, Health::Failing, 1));
+    (0..5).for_each(|_| provider.breakers.note(&model, Health::Failing, None, 1));
     let lease = provider.credentials.lease(&model, tollgate::upstream::credentials::Turn::Home, Default::default(), 1);
     lease.unwrap().exhaust(1);
     let state = |snapshot: &Snapshot| {

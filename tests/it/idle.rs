@@ -2,7 +2,7 @@
 //! only if nobody can have seen it. And connections that grow old on our side.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,10 +15,12 @@ use tollgate::app::Surroundings;
 use tollgate::clock::Clock;
 use tollgate::domain::entry::Outcome;
 use tollgate::domain::tokens::UsageSource;
+use tollgate::upstream::names::Names;
 
 use crate::again::GOOD;
 use crate::dice::Dice;
 use crate::raw::LONG;
+use crate::wire::{Fake, Reply};
 use crate::world::{self, World};
 
 /// How long Tollgate keeps an unused connection; the upstream keeps it for anything up to twice as long.
@@ -41,6 +43,13 @@ struct Seen {
     calls: Mutex<HashMap<String, u64>>,
     connections: AtomicU64,
     closed: AtomicU64,
+    /// Requests that came in the moment of a close, and were read instead.
+    late: AtomicU64,
+}
+
+/// Whether there is anything to read, by the system's own word.
+fn has_come(stream: &TcpStream) -> bool {
+    socket2::SockRef::from(stream).peek(&mut [std::mem::MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
 }
 
 async fn upstream(seen: Arc<Seen>) -> SocketAddr {
@@ -65,10 +74,15 @@ async fn serve(mut stream: TcpStream, mut dice: Dice, seen: Arc<Seen>) {
             if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
             }
-            let wait = if buffer.is_empty() { kept } else { LONG };
+            let wait = if buffer.is_empty() && !has_come(&stream) { kept } else { LONG };
             match tokio::time::timeout(wait, stream.read_buf(&mut buffer)).await {
                 Ok(Ok(1..)) => {}
                 Ok(_) => return,
+                // It closes what is idle: what has come, and has not been told to it yet, is read (as servers do that look at
+                // their sockets before their timers).
+                Err(_) if has_come(&stream) => {
+                    seen.late.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(_) => {
                     seen.closed.fetch_add(1, Ordering::Relaxed);
                     return;
@@ -137,13 +151,17 @@ async fn sockets_that_close_at_any_moment_cause_no_second_call() {
         assert_eq!((entry.outcome, entry.usage_source), (Outcome::UpstreamAborted, UsageSource::Assumed), "{entry:?}");
         assert_eq!(entry.attempts.len(), 1, "{entry:?}");
     }
-    let [connections, closed] = [&seen.connections, &seen.closed].map(|count| count.load(Ordering::Relaxed));
+    let [connections, closed, late] =
+        [&seen.connections, &seen.closed, &seen.late].map(|count| count.load(Ordering::Relaxed));
+    let again = world.app.metrics.render();
+    let again = again.lines().find(|line| line.contains("kind=\"connection\"") || line.contains("\"connection\""));
     println!(
-        "{total} requests on {connections} connections, of which the upstream closed {closed}: {errors} errors, no second call"
+        "{total} requests on {connections} connections, of which the upstream closed {closed}: {errors} errors, no second call; \
+         {late} came in the moment of a close; turned back and sent elsewhere: {again:?}"
     );
     // Few of many: a connection that is in use again and again outlives most draws.
     assert!(closed >= 10, "{closed} of {connections}");
-    assert!(errors * 100 <= total, "{errors}");
+    assert!(errors * 10_000 <= total.max(10_000), "{errors}");
 }
 
 #[tokio::test]
@@ -176,4 +194,63 @@ async fn connections_grow_old_and_what_is_under_way_on_them_goes_on() {
     }
     world.mock.gate("held").open();
     assert!(held.into_body().collect().await.unwrap().to_bytes().ends_with(b"data: [DONE]\n\n"));
+}
+
+/// Two sockets with the same port on two addresses.
+async fn two_places() -> (TcpListener, TcpListener, u16) {
+    loop {
+        let four = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = four.local_addr().unwrap().port();
+        // Somebody else may have that one.
+        if let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+            return (four, six, port);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_moves_is_followed() {
+    let (four, six, port) = two_places().await;
+    let closes = Arc::new(AtomicU64::new(0));
+    let place = |listener| {
+        let closes = closes.clone();
+        Fake::on(listener, move |_| {
+            let is_last = closes.load(Ordering::Relaxed) > 0;
+            let close = if is_last { "connection: close\r\n" } else { "" };
+            let reply = Reply::whole("200 OK", &format!("content-type: application/json\r\n{close}"), GOOD);
+            Reply { closes: is_last, ..reply }
+        })
+    };
+    let (old, new) = (place(four), place(six));
+    let known = Arc::new(Mutex::new(HashMap::new()));
+    let moves = |address: IpAddr| _ = known.lock().unwrap().insert("provider.test".to_owned(), address);
+    let now_us = Arc::new(AtomicU64::new(1_795_000_000_000_000));
+    let (clock, names) = (Clock::Manual(now_us.clone()), Names::Given(known.clone()));
+    let extra = format!(
+        "[upstreams.moving]\ndialect = \"openai\"\nprovider = \"openai\"\napi_key = {{ env = \"PROVIDER_KEY\" }}\n\
+         base_url = \"http://provider.test:{port}\"\nretries = 0\npool_age_s = 300\n"
+    );
+    let world = World::on(&extra, Surroundings { clock, names, ..Surroundings::default() }).await;
+    let ask = async || {
+        let request = world.post("/u/moving/v1/chat/completions", r#"{"model":"gpt-4o-mini","messages":[]}"#);
+        (world.send(request).await.status.as_u16(), old.seen().len(), new.seen().len())
+    };
+    world.app.renew_connections();
+    moves(Ipv4Addr::LOCALHOST.into());
+    assert_eq!(ask().await, (200, 1, 0));
+    // A connection that lives is used on, for its time.
+    moves(Ipv6Addr::LOCALHOST.into());
+    assert_eq!(ask().await, (200, 2, 0));
+    now_us.fetch_add(300_000_000, Ordering::Relaxed);
+    world.app.renew_connections();
+    assert_eq!(ask().await, (200, 2, 1));
+    // Once the new place closes its connections, whoever comes next asks for the name.
+    closes.store(1, Ordering::Relaxed);
+    assert_eq!(ask().await, (200, 2, 2));
+    moves(Ipv4Addr::LOCALHOST.into());
+    assert_eq!(ask().await, (200, 3, 2));
+    known.lock().unwrap().clear();
+    assert_eq!(ask().await, (502, 3, 2));
+    let last = world.entries().await.pop().unwrap();
+    assert_eq!((last.outcome, last.cost), (Outcome::UpstreamAborted, Some(tollgate::domain::money::Usd::ZERO)));
 }

@@ -1,8 +1,13 @@
 //! The judge from outside: what it is asked, what it costs, what becomes of requests when it fails.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
+use tollgate::app::Surroundings;
+use tollgate::clock::Clock;
 use tollgate::domain::classify::{View, Weights, traits};
 use tollgate::domain::entry::{Entry, Outcome, Tier};
 use tollgate::domain::features::Features;
@@ -170,7 +175,9 @@ async fn a_judge_that_fails_costs_what_it_may_bill_and_medium_answers() {
     assert_eq!((opens, closes, entry.outcome, entry.usage_source), (2, 2, Outcome::Complete, UsageSource::Assumed));
     assert!(entry.attempts[0].cost.is_some_and(|cost| cost > Usd::ZERO), "it may have been billed");
 
-    let world = World::start(&format!("{LLM}{JUDGE}")).await;
+    // On a clock that stands, so that no rest is over.
+    let clock = Clock::Manual(Arc::new(AtomicU64::new(1_795_000_000_000_000)));
+    let world = World::on(&format!("{LLM}{JUDGE}"), Surroundings { clock, ..Surroundings::default() }).await;
     world.mock.set(nano(Fault::Status(StatusCode::SERVICE_UNAVAILABLE)));
     for number in 0..8 {
         let answer = world.send(request(&world, "/v1/chat/completions", "auto", &format!("number {number}"))).await;

@@ -24,7 +24,7 @@ const STREAM: &str =
 const CAP: &str = "[organisation]\ncaps = { day = \"1\" }\n[money]\nhold_expiry_s = 60";
 
 fn at(now_us: &Arc<AtomicU64>) -> Surroundings {
-    Surroundings { clock: Clock::Manual(now_us.clone()), disk: Arc::new(RealDisk) }
+    Surroundings { clock: Clock::Manual(now_us.clone()), disk: Arc::new(RealDisk), ..Surroundings::default() }
 }
 
 fn spent(world: &World) -> Usd {

@@ -203,7 +203,7 @@ fn connections_to_upstreams_that_did_not_change_are_kept() {
         );
         Config::parse(&text, "t", &Default::default()).unwrap()
     };
-    let before = Snapshot::new(config("")).unwrap();
+    let before = Snapshot::new(config(""), tollgate::upstream::names::Names::System).unwrap();
     let after = Snapshot::after(&before, config("models = [\"x\"]\n[teams.new]")).unwrap();
     let kept = |name: &str| Arc::ptr_eq(before.provider(name).unwrap(), after.provider(name).unwrap());
     assert_eq!([kept("one"), kept("two")], [true, false]);

@@ -7,6 +7,9 @@ use tollgate::mock::Settings;
 
 use crate::world::{Answer, World};
 
+/// Nobody is asked for a minute once three attempts have failed, also where nobody else is there.
+const RESTS: &str = "upstream.retries = 1\nupstream.breaker_failures = 3\nupstream.breaker_cooldown_s = 3600\n";
+
 const TEXT: &str = "Not now. Try later.";
 const CHAT: (&str, &str) =
     ("/v1/chat/completions", r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#);
@@ -30,8 +33,7 @@ fn asks() -> Vec<(String, String)> {
 async fn world(fault: &str) -> World {
     let models = ["gpt-*", "claude-*", "gemini-*", "text-*"];
     let sections = models.map(|glob| format!("[models.\"{glob}\"]\nfallback_answer = \"{TEXT}\"\n"));
-    let world =
-        World::start(&format!("upstream.retries = 1\nupstream.breaker_failures = 3\n{}", sections.concat())).await;
+    let world = World::start(&format!("{RESTS}{}", sections.concat())).await;
     world.mock.set(Settings::default().with_json(&serde_json::json!({ "fault": fault })).unwrap());
     world
 }
