@@ -1,6 +1,7 @@
 //! Deliver: the answer's head, and its body either at once or through the tap.
 //!
-//! A small whole answer is read first, so that its head can say what it cost and a broken one can still be refused.
+//! A small whole answer is read first, so that its head can say what it cost and a broken one can still be refused; of one whose
+//! length nobody knows, the first piece is waited for.
 
 use std::sync::Arc;
 
@@ -61,7 +62,11 @@ pub async fn deliver(
     flow.is_promised = length.is_some();
     let is_whole = length.is_some_and(|length| length <= WHOLE_BYTES_MAX);
     if !is_whole || !head.status.is_success() {
-        return Ok(Response::from_parts(head, Body::Flowing(Box::new(Tap::new(flow)))));
+        // A stream may end with an error of its own.
+        let can_be_refused = length.is_none() && !flow.is_announced();
+        let tap = Tap::new(flow);
+        let tap = if can_be_refused { tap.begin().await.map_err(Unserved::Broken)? } else { tap };
+        return Ok(Response::from_parts(head, Body::Flowing(Box::new(tap))));
     }
     let mut tap = Tap::new(flow);
     let (bytes, cost) = tap.collect().await.map_err(Unserved::Broken)?;

@@ -62,6 +62,7 @@ pub struct Flow {
     is_success: bool,
     /// An event can be put behind it.
     is_stream: bool,
+    is_announced: bool,
     is_coded: bool,
     /// Bytes that have come.
     bytes: u64,
@@ -93,6 +94,7 @@ impl Flow {
         let is_announced = content_type.starts_with("text/event-stream");
         Self {
             is_stream: is_success && (is_announced || bill.is_stream()),
+            is_announced,
             app,
             body,
             bill,
@@ -116,6 +118,12 @@ impl Flow {
     #[must_use]
     pub const fn is_open_ended(&self) -> bool {
         self.is_open_ended
+    }
+
+    /// Whether its head says that events come.
+    #[must_use]
+    pub const fn is_announced(&self) -> bool {
+        self.is_announced
     }
 
     /// Says when a whole answer has to be there, and how the client of a stream is kept from giving up.

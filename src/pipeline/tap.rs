@@ -140,6 +140,22 @@ impl Tap {
         Ok((whole.unwrap_or_else(|| pieces.concat().into()), self.cost))
     }
 
+    /// Waits for the first piece, so that an answer which breaks off before it can still be refused: hyper would close the
+    /// connection and send no head.
+    ///
+    /// # Errors
+    /// The upstream broke off.
+    pub async fn begin(mut self) -> Result<Self, Box<Broken>> {
+        match std::future::poll_fn(|context| self.poll_step(context)).await {
+            Step::Piece(piece) => self.ready.push_front(piece),
+            Step::Failed(end) => {
+                return Err(Box::new(Broken { flow: self.flow.take(), end, refusal: end.refusal() }));
+            }
+            Step::Over => {}
+        }
+        Ok(self)
+    }
+
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         loop {
             if let Some(piece) = self.ready.pop_front() {

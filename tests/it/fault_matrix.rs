@@ -10,6 +10,7 @@ use tollgate::domain::entry::Outcome;
 use tollgate::domain::money::Usd;
 use tollgate::mock::{Mock, Settings};
 use tollgate::store::Record;
+use tollgate::upstream::breaker::State;
 
 use crate::again::backup;
 use crate::world::{self, World};
@@ -150,7 +151,7 @@ async fn check(row: Row, is_stream: bool, is_helped: bool) {
         "{name}: {gets:?} and not {expect:?}: {}",
         text.chars().take(300).collect::<String>()
     );
-    check_books(&name, row, &world, [&mock, &other], gets == Gets::Good && row.helped != row.alone).await;
+    check_books(&name, row, &world, [&mock, &other], gets == Gets::Good && row.helped != row.alone, is_stream).await;
 }
 
 fn is_whole(body: &[u8]) -> bool {
@@ -158,7 +159,7 @@ fn is_whole(body: &[u8]) -> bool {
 }
 
 /// One entry, an open and a close for each attempt, and no second bill.
-async fn check_books(name: &str, row: Row, world: &World, mocks: [&Mock; 2], was_helped: bool) {
+async fn check_books(name: &str, row: Row, world: &World, mocks: [&Mock; 2], was_helped: bool, is_stream: bool) {
     let records = world.records().await;
     let (mut opens, mut closes, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
@@ -176,6 +177,9 @@ async fn check_books(name: &str, row: Row, world: &World, mocks: [&Mock; 2], was
     let asked = first.clone().count();
     assert_eq!(asked, row.asked.unwrap_or(asked), "{name}: {:?}", entry.attempts);
     assert_eq!(entry.attempts.len() - asked, usize::from(was_helped), "{name}");
+    if !["refuse", "dns", "tls", "reset-before"].contains(&row.fault) {
+        assert_eq!(mocks[0].requests_total(), asked as u64, "{name}: each call is an attempt");
+    }
     assert_eq!(entry.cost, entry.attempts.iter().map(|attempt| attempt.cost).sum::<Option<Usd>>(), "{name}");
     let billed: usize = mocks.iter().map(|mock| mock.bill().lines().len()).sum();
     assert!(billed <= 1, "{name}: billed {billed} times");
@@ -185,8 +189,29 @@ async fn check_books(name: &str, row: Row, world: &World, mocks: [&Mock; 2], was
     assert!(cost >= mock_cost, "{name}: {cost} was written down for {mock_cost}");
     assert!(cost == mock_cost || entry.usage_source.is_estimated(), "{name}: {cost} for {mock_cost}");
     assert!(entry.attempts.iter().all(|attempt| attempt.outcome != Outcome::Refused), "{name}");
-    // Three failures of one request open no breaker.
-    assert!(world.app.snapshot.load().providers.iter().all(|provider| provider.breakers.opened() == 0), "{name}");
+    // Three failures of one request open no breaker, and only what is a fault of the upstream is remembered.
+    for provider in &world.app.snapshot.load().providers {
+        let is_first = &*provider.config.name == "shaky";
+        let states = provider.breakers.states(world.app.clock.ticks_us());
+        let expect = if is_first && is_fault(row.fault, is_stream) {
+            vec![("gpt-4o-mini".into(), State::Closed)]
+        } else {
+            Vec::new()
+        };
+        assert_eq!((provider.breakers.opened(), states), (0, expect), "{name} {}", provider.config.name);
+    }
+}
+
+/// Whether a fault says that the upstream is not well, in contrast to one of its answers.
+fn is_fault(fault: &str, is_stream: bool) -> bool {
+    match fault {
+        "408" | "429" | "429+30" | "400" | "401" | "404" => false,
+        "error-in-stream" | "garbage" | "drip" | "no-usage" | "gzip" => false,
+        // A stream that has said all is whole, and one without its last word is not; of a whole answer the length tells.
+        "wrong-length" => !is_stream,
+        "truncated-json" => is_stream,
+        _ => true,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Chaos: clients of every kind, faults, reloads, and processes that end in the middle of it all.
 //!
-//! `TOLLGATE_CHAOS_S=600 cargo nextest run chaos --no-capture` runs it for ten minutes, each process for ten seconds;
-//! `TOLLGATE_CHAOS_SEED` takes another course. By default it is short, and processes end after a few answers.
+//! It takes a minute, in which one process follows the other every ten seconds on one socket, and beside them another one lives all
+//! the time. `TOLLGATE_CHAOS_S=600 cargo nextest run chaos --no-capture` takes ten minutes; `TOLLGATE_CHAOS_SEED` another course.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,9 +16,14 @@ use crate::child::{Place, Served, pause};
 use crate::dice::Dice;
 use crate::raw::LONG;
 
-const CLIENTS: u64 = 6;
+/// How long one process lives, of those that follow one another.
+const LIFE: Duration = Duration::from_secs(10);
 
-/// How processes are told to end, and what clients may meet.
+/// Clients of those that follow one another, and of the one that lives on.
+const CLIENTS: u64 = 6;
+const STEADY_CLIENTS: u64 = 3;
+
+/// What clients may meet, three times of ten.
 const FAULTS: [&str; 15] = [
     "reset",
     "reset-before",
@@ -40,8 +45,14 @@ const FAULTS: [&str; 15] = [
 /// Tasks of a process that serves nobody: its listeners, its clocks and its commands.
 const TASKS_MAX: u64 = 24;
 
+/// Tasks of a process for each of its clients: its connection, an answer that is read to its end without it, the upstream's connection.
+const CLIENT_TASKS_MAX: u64 = 16;
+
 /// What a process may have grown by, bytes: the second of two that lived as long as each other.
 const GROWTH_MAX: u64 = 32 << 20;
+
+/// What one that lives on may grow by once it is warm, in percent.
+const STEADY_GROWTH_MAX: u64 = 10;
 
 #[derive(Default)]
 struct Seen {
@@ -130,64 +141,136 @@ fn books(place: &Place, seen: &Seen) -> String {
     format!("{answered} answered, {left} left; billed {bill}, reported {exact}, with estimates {spent}")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn reloads_and_restarts_under_faults_lose_nobody_and_nothing() {
-    let seconds: u64 = std::env::var("TOLLGATE_CHAOS_S").map_or(6, |seconds| seconds.parse().unwrap());
-    let seed: u64 = std::env::var("TOLLGATE_CHAOS_SEED").map_or(1, |seed| seed.parse().unwrap());
-    println!("TOLLGATE_CHAOS_SEED={seed}");
+/// A folder whose config is that of a world full of faults.
+async fn place() -> (Arc<Place>, String) {
     let place = Arc::new(Place::new("server.drain_s = 2").await);
     let text = std::fs::read_to_string(place.config()).unwrap();
     let text = text.replace("[upstreams.openai]", "[upstreams.openai]\nidle_timeout_s = 1\nfirst_byte_timeout_s = 2");
     let text = text.replace("retries = 0", "retries = 2").replace("breaker_failures = 0", "breaker_failures = 50");
     let text = format!("{text}\n[money]\ndrain_s_max = 1\n");
     std::fs::write(place.config(), &text).unwrap();
-    let (socket, address) = socket();
-    let seen = Arc::new(Seen::default());
-    let mut served = place.serve_on(&socket).await;
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| tokio::spawn(ask(place.clone(), address, Dice::new(seed * 1000 + client), seen.clone())))
-        .collect();
-    let (mut dice, mut restarts, mut reloads) = (Dice::new(seed), 0, 0);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let (life_s, mut born, mut memory) = (if seconds > 20 { 10 } else { 0 }, Instant::now(), Vec::new());
-    while Instant::now() < end || restarts < 2 {
-        for _ in 0..=dice.roll(3) {
-            let caps =
-                ["", "[organisation]\ncaps = { day = \"1000\" }\n", "[organisation]\ncaps = { month = \"2000\" }\n"];
-            let caps = caps[usize::try_from(dice.roll(3)).unwrap()];
-            std::fs::write(place.config(), format!("{text}\n{caps}")).unwrap();
-            served.signal("HUP");
-            reloads += 1;
-            let before = seen.answered.load(Ordering::Relaxed);
-            let more = 1 + dice.roll(12);
-            let busy = async {
-                while seen.answered.load(Ordering::Relaxed) < before + more {
-                    assert!(!clients.iter().any(tokio::task::JoinHandle::is_finished), "a client broke off");
-                    pause().await;
-                }
-            };
-            tokio::time::timeout(LONG, busy).await.expect("nobody is answered");
-        }
-        while life_s > 0 && Instant::now() < end.min(born + Duration::from_secs(life_s)) {
+    (place, text)
+}
+
+/// Another config of the same kind, which the process takes on a signal.
+fn reload(place: &Place, served: &Served, text: &str, dice: &mut Dice) {
+    let caps = ["", "[organisation]\ncaps = { day = \"1000\" }\n", "[organisation]\ncaps = { month = \"2000\" }\n"];
+    let caps = caps[usize::try_from(dice.roll(3)).unwrap()];
+    std::fs::write(place.config(), format!("{text}\n{caps}")).unwrap();
+    served.signal("HUP");
+}
+
+/// Waits until `more` further requests are answered.
+async fn answers(seen: &Seen, more: u64, clients: &[tokio::task::JoinHandle<()>]) {
+    let before = seen.answered.load(Ordering::Relaxed);
+    let busy = async {
+        while seen.answered.load(Ordering::Relaxed) < before + more {
+            assert!(!clients.iter().any(tokio::task::JoinHandle::is_finished), "a client broke off");
             pause().await;
         }
-        memory.push(number(&metrics(&place, &served).await, "process_resident_memory_bytes"));
-        served.signal("TERM");
-        assert_eq!(served.end().await.code(), Some(0), "{}", served.said.lock().unwrap());
-        assert!(!served.said.lock().unwrap().contains("panicked"), "{}", served.said.lock().unwrap());
-        served = place.serve_on(&socket).await;
-        (born, restarts) = (Instant::now(), restarts + 1);
-    }
+    };
+    tokio::time::timeout(LONG, busy).await.expect("nobody is answered");
+}
+
+fn clients(
+    count: u64,
+    place: &Arc<Place>,
+    address: std::net::SocketAddr,
+    seed: u64,
+    seen: &Arc<Seen>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let ask = |client| tokio::spawn(ask(place.clone(), address, Dice::new(seed * 1000 + client), seen.clone()));
+    (0..count).map(ask).collect()
+}
+
+/// Tells clients to stop, and waits until everything is given back and the process has ended.
+async fn finish(place: &Place, mut served: Served, clients: Vec<tokio::task::JoinHandle<()>>, seen: &Seen) -> String {
     seen.stop.store(true, Ordering::Relaxed);
     for client in clients {
         tokio::time::timeout(LONG, client).await.expect("a client hangs").unwrap();
     }
-    let last = all_is_given_back(&place, &served).await;
+    let last = all_is_given_back(place, &served).await;
+    end(&mut served).await;
+    format!("{}; at the end {last}", books(place, seen))
+}
+
+async fn end(served: &mut Served) {
     served.signal("TERM");
     assert_eq!(served.end().await.code(), Some(0), "{}", served.said.lock().unwrap());
-    let told = books(&place, &seen);
+    assert!(!served.said.lock().unwrap().contains("panicked"), "{}", served.said.lock().unwrap());
+}
+
+/// Looks at a process that is at work: resident bytes, if it has no more tasks than its clients explain.
+async fn look(place: &Place, served: &Served, clients: u64) -> u64 {
+    let metrics = metrics(place, served).await;
+    let [tasks, in_flight] = ["tollgate_tasks", "tollgate_in_flight"].map(|name| number(&metrics, name));
+    assert!(tasks <= TASKS_MAX + clients * CLIENT_TASKS_MAX, "{tasks} tasks");
+    // Those that a client has left are read to their end, for a second.
+    assert!(in_flight <= clients * 8, "{in_flight} in flight");
+    number(&metrics, "process_resident_memory_bytes")
+}
+
+/// Processes that follow one another every ten seconds.
+async fn one_after_the_other(seconds: u64, seed: u64) {
+    let (place, text) = place().await;
+    let (socket, address) = socket();
+    let seen = Arc::new(Seen::default());
+    let mut served = place.serve_on(&socket).await;
+    let clients = clients(CLIENTS, &place, address, seed, &seen);
+    let (mut dice, mut restarts, mut reloads) = (Dice::new(seed), 0, 0);
+    let (end_at, mut born, mut memory) = (Instant::now() + Duration::from_secs(seconds), Instant::now(), Vec::new());
+    while Instant::now() < end_at || restarts < 2 {
+        for _ in 0..=dice.roll(3) {
+            reload(&place, &served, &text, &mut dice);
+            reloads += 1;
+            answers(&seen, 1 + dice.roll(12), &clients).await;
+        }
+        while Instant::now() < end_at.min(born + LIFE) {
+            look(&place, &served, CLIENTS).await;
+            answers(&seen, 5, &clients).await;
+        }
+        memory.push(look(&place, &served, CLIENTS).await);
+        end(&mut served).await;
+        served = place.serve_on(&socket).await;
+        (born, restarts) = (Instant::now(), restarts + 1);
+    }
+    let told = finish(&place, served, clients, &seen).await;
     let (first, most) = (memory[memory.len() / 4], *memory[memory.len() / 4..].iter().max().unwrap());
     assert!(most < first + GROWTH_MAX, "{memory:?}");
     let memory: Vec<u64> = memory.iter().map(|bytes| bytes >> 20).collect();
-    println!("{restarts} restarts and {reloads} reloads: {told}; at the end {last}; MiB before each end {memory:?}");
+    println!("{restarts} restarts and {reloads} reloads: {told}; MiB before each end {memory:?}");
+}
+
+/// A process that lives on: what it takes is flat once it is warm.
+async fn on_and_on(seconds: u64, seed: u64) {
+    let (place, text) = place().await;
+    let seen = Arc::new(Seen::default());
+    let served = place.serve().await;
+    let clients = clients(STEADY_CLIENTS, &place, served.address, seed + 1, &seen);
+    let (mut dice, mut memory) = (Dice::new(seed + 1), Vec::new());
+    let end_at = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end_at {
+        memory.push(look(&place, &served, STEADY_CLIENTS).await);
+        if dice.roll(5) == 0 {
+            reload(&place, &served, &text, &mut dice);
+        }
+        answers(&seen, 5, &clients).await;
+    }
+    let told = finish(&place, served, clients, &seen).await;
+    // The most of a quarter, since what is taken goes up and down with the journal's batches and the requests in flight.
+    let quarter = |number: usize| {
+        let size = (memory.len() / 4).max(1);
+        memory.iter().skip(number * size).take(size).max().copied().unwrap_or_default()
+    };
+    let most: Vec<u64> = (0..4).map(|number| quarter(number) >> 20).collect();
+    assert!(most[3] * 100 <= most[1].max(1) * (100 + STEADY_GROWTH_MAX) + 200, "MiB in each quarter: {most:?}");
+    println!("one process for {seconds} s: {told}; MiB in each quarter {most:?}, in {} looks", memory.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_and_restarts_under_faults_lose_nobody_and_nothing() {
+    let seconds: u64 = std::env::var("TOLLGATE_CHAOS_S").map_or(60, |seconds| seconds.parse().unwrap());
+    let seed: u64 = std::env::var("TOLLGATE_CHAOS_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("TOLLGATE_CHAOS_SEED={seed}");
+    tokio::join!(one_after_the_other(seconds, seed), on_and_on(seconds, seed));
 }
