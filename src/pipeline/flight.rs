@@ -23,7 +23,7 @@ use crate::domain::refusal::Refusal;
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
 use crate::protocol::strip::UsageEvents;
-use crate::upstream::client::{ResponseFuture, SendError, is_turned_back};
+use crate::upstream::client::{ResponseFuture, SendError, is_turned_back, is_unread};
 use crate::upstream::provider::Provider;
 use crate::upstream::rope::Sent;
 
@@ -221,7 +221,8 @@ impl Flight {
             let (end, refusal) = (End::ClientLeft, read::cut_short(cut));
             return Failure { bill: self.bill, end, refusal, is_turned_back: false };
         }
-        let end = if error.is_connect() { End::Unreachable } else { End::BrokenOff };
+        let was_never_read = error.is_connect() || is_unread(error);
+        let end = if was_never_read { End::Unreachable } else { End::BrokenOff };
         self.give_up(end)
     }
 }

@@ -109,15 +109,25 @@ impl Client {
 /// Whether the upstream had closed the connection before any byte of the request was written to it.
 #[must_use]
 pub fn is_turned_back(error: &SendError) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if io.is_some_and(|inner| inner.is::<TurnedBack>()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        io.is_some_and(|inner| inner.is::<TurnedBack>())
+    })
+}
+
+/// Whether the upstream says over HTTP/2 that it has not looked at the request and never will (RFC 9113, 8.7).
+#[must_use]
+pub fn is_unread(error: &SendError) -> bool {
+    causes(error).any(|cause| {
+        cause.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (is_refused || error.is_go_away())
+        })
+    })
+}
+
+fn causes(error: &SendError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
 }
 
 fn builder(options: ClientOptions, http2_only: bool) -> legacy::Builder {

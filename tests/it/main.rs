@@ -19,6 +19,7 @@ mod ceiling_sockets;
 mod child;
 mod config;
 mod credentials;
+mod deadlines;
 mod demo;
 mod dice;
 mod doors;
