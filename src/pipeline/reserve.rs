@@ -347,9 +347,11 @@ fn max_cost(arrival: &Arrival) -> Result<Option<Usd>, Refusal> {
 /// Leave to bill the batch whose results are asked for. The id is what stands in front of the last step of the path, as in
 /// `/v1/messages/batches/ID/results`.
 async fn claim(app: &App, arrival: &Arrival, candidate: &Candidate) -> Result<Option<Claim>, Refusal> {
+    if !arrival.endpoint.operation.may_tell_a_batch() {
+        return Ok(None);
+    }
     let mut steps = arrival.path.rsplit('/').skip(1);
-    let id = steps.next().filter(|id| id.len() <= BATCH_ID_BYTES_MAX);
-    let Some(id) = id.filter(|_| arrival.endpoint.operation.may_tell_a_batch()) else { return Ok(None) };
+    let Some(id) = steps.next().filter(|id| id.len() <= BATCH_ID_BYTES_MAX) else { return Ok(None) };
     let name = format!("{}/{id}", candidate.provider.config.name);
     app.booked.claim(&name, arrival.at_ms).await.map_err(|error| {
         Refusal::new(Cause::StoreUnavailable, format!("the ledger cannot be read: {error}")).after(STORE_RETRY_S)
