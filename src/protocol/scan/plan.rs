@@ -26,6 +26,8 @@ pub enum Take {
 pub struct Plan {
     /// For each level: the keys that lead on, with the patterns that they serve.
     keys: [Vec<(&'static str, u64)>; LEVELS],
+    /// What tells those keys apart, nearly always, without a look at them.
+    tags: [Vec<u16>; LEVELS],
     /// For each level: the patterns that take any element of an array there.
     pub(super) any: [u64; LEVELS],
     /// For each level: the patterns that take any key of an object there.
@@ -75,16 +77,23 @@ impl Plan {
             *bits |= bit;
         } else {
             self.keys[level].push((key, bit));
+            self.tags[level].push(tag_of(key.as_bytes()));
         }
     }
 
     /// The patterns that `key` serves on `level`.
     pub(super) fn under(&self, level: usize, key: &[u8]) -> u64 {
-        // The first byte tells most keys apart, without a call.
-        let is_key = |known: &str| known.as_bytes().first() == key.first() && known.as_bytes() == key;
-        let known = self.keys[level].iter().find(|(known, _)| is_key(known));
-        known.map_or(0, |(_, bits)| *bits) | self.any_key[level]
+        let tag = tag_of(key);
+        let mut alike = self.tags[level].iter().zip(&self.keys[level]).filter(|(known, _)| **known == tag);
+        let known = alike.find(|(_, (known, _))| known.as_bytes() == key);
+        known.map_or(0, |(_, (_, bits))| *bits) | self.any_key[level]
     }
+}
+
+/// The first byte of a key and its length.
+fn tag_of(key: &[u8]) -> u16 {
+    let first = key.first().copied().unwrap_or(0);
+    u16::from(first) << 8 | u16::try_from(key.len()).unwrap_or(u16::MAX) & 0xff
 }
 
 /// The largest number of bytes that any of these patterns keeps.
