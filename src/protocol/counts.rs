@@ -6,7 +6,9 @@
 //! Invariant: the last value sent for a field wins; nothing is summed.
 
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -203,6 +205,65 @@ impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Lenient<T> {
     }
 }
 
+/// An object whose fields take any value, read on the way; anything else counts as not sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Details<T>(pub(super) T);
+
+impl<T: Merge> Merge for Details<T> {
+    fn merge(&mut self, later: Self) {
+        self.0.merge(later.0);
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Details<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DetailsVisitor(PhantomData))
+    }
+}
+
+struct DetailsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for DetailsVisitor<T> {
+    type Value = Details<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("anything")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Details<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields)).map(Details)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Details<T>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Details::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Details<T>, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_bool<E>(self, _value: bool) -> Result<Details<T>, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_u64<E>(self, _value: u64) -> Result<Details<T>, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_i64<E>(self, _value: i64) -> Result<Details<T>, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_f64<E>(self, _value: f64) -> Result<Details<T>, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_str<E>(self, _value: &str) -> Result<Details<T>, E> {
+        Ok(Details::default())
+    }
+}
+
 impl<T> Merge for Option<Vec<T>> {
     fn merge(&mut self, later: Self) {
         if later.is_some() {
@@ -302,11 +363,20 @@ mod tests {
         }
     }
 
+    usage_fields! {
+        Detail {
+            a: Count,
+        }
+    }
+
     #[test]
     fn what_is_no_object_counts_as_not_sent() {
         assert_eq!(serde_json::from_str::<Lenient<Named>>("{\"a\":1,\"b\":null}").unwrap().0.0, [("a".into(), 1)]);
-        for json in ["null", "3", "\"x\"", "[1]"] {
+        let detail = serde_json::from_str::<Details<Detail>>("{\"a\":1,\"b\":{\"a\":[2]}}").unwrap();
+        assert_eq!(detail.0.a.get(), 1);
+        for json in ["null", "3", "-3", "0.5", "true", "\"x\"", "\"\\u00e4\"", "[1,{\"a\":1}]"] {
             assert_eq!(serde_json::from_str::<Lenient<Named>>(json).unwrap().0, Named::default(), "{json}");
+            assert_eq!(serde_json::from_str::<Details<Detail>>(json).unwrap().0.a, Count(None), "{json}");
         }
     }
 }

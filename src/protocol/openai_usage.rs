@@ -5,7 +5,7 @@
 //!
 //! Invariant: cached and written tokens lie inside the prompt here, and are clamped to it.
 
-use super::counts::{Cost, Count, Lenient, Named, usage_fields};
+use super::counts::{Cost, Count, Details, Lenient, Named, usage_fields};
 use super::facts::Facts;
 use crate::domain::money::Usd;
 use crate::domain::tokens::Usage;
@@ -21,12 +21,12 @@ usage_fields! {
         completion_tokens: Count,
         output_tokens: Count,
         total_tokens: Count,
-        prompt_tokens_details: Lenient<PromptDetails>,
+        prompt_tokens_details: Details<PromptDetails>,
         /// Transcriptions leave out an s.
         #[serde(alias = "input_token_details")]
-        input_tokens_details: Lenient<PromptDetails>,
-        completion_tokens_details: Lenient<CompletionDetails>,
-        output_tokens_details: Lenient<CompletionDetails>,
+        input_tokens_details: Details<PromptDetails>,
+        completion_tokens_details: Details<CompletionDetails>,
+        output_tokens_details: Details<CompletionDetails>,
         /// Some hosts of open models, Moonshot.
         cached_tokens: Count,
         /// Mistral.
@@ -43,7 +43,7 @@ usage_fields! {
         prompt_audio_seconds: Count,
         /// OpenRouter, Vercel, Perplexity.
         cost: Cost,
-        cost_details: Lenient<CostDetails>,
+        cost_details: Details<CostDetails>,
         is_byok: Lenient<bool>,
         /// xAI.
         cost_in_usd_ticks: Count,
@@ -56,10 +56,10 @@ usage_fields! {
     PromptDetails {
         cached_tokens: Count,
         cache_write_tokens: Count,
-        cache_write_tokens_details: Lenient<WriteDetails>,
+        cache_write_tokens_details: Details<WriteDetails>,
         audio_tokens: Count,
         image_tokens: Count,
-        cached_tokens_details: Lenient<CachedDetails>,
+        cached_tokens_details: Details<CachedDetails>,
     }
 }
 
