@@ -18,6 +18,19 @@ pub struct Account {
     pub tags: Arc<[Tag]>,
 }
 
+/// The names of an [`Account`], borrowed from whoever has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payer<'a> {
+    /// The key's id.
+    pub key: &'a str,
+    /// The user, if there is one.
+    pub user: Option<&'a str>,
+    /// The team, if there is one.
+    pub team: Option<&'a str>,
+    /// Tags, sorted by name.
+    pub tags: Vec<(&'a str, &'a str)>,
+}
+
 /// One thing whose spend is summed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
@@ -75,6 +88,13 @@ impl Scope {
 }
 
 impl Account {
+    /// Its names.
+    #[must_use]
+    pub fn payer(&self) -> Payer<'_> {
+        let tags = self.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Payer { key: &self.key, user: self.user.as_deref(), team: self.team.as_deref(), tags }
+    }
+
     /// Every scope that a request of this account for `model` counts in.
     pub fn scopes<'a>(&'a self, model: &'a str) -> impl Iterator<Item = Scope> + 'a {
         let named = [

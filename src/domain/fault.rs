@@ -29,20 +29,26 @@ impl Fault {
     /// On whose side the request of `entry` failed, or `None` if it did not.
     #[must_use]
     pub fn of(entry: &Entry) -> Option<Self> {
-        match entry.outcome {
+        Self::judge(entry.outcome, entry.status, &entry.account.key)
+    }
+
+    /// The same of a request of `key` that ended so.
+    #[must_use]
+    pub fn judge(outcome: Outcome, status: u16, key: &str) -> Option<Self> {
+        match outcome {
             Outcome::Complete | Outcome::CacheHit | Outcome::Joined => None,
             Outcome::ClientAbort => Some(Self::Client),
-            Outcome::UpstreamError => Some(Self::of_upstream_error(entry)),
+            Outcome::UpstreamError => Some(Self::of_upstream_error(status, key)),
             Outcome::UpstreamAborted | Outcome::Timeout => Some(Self::Upstream),
-            Outcome::Refused if entry.status < 500 => Some(Self::Client),
+            Outcome::Refused if status < 500 => Some(Self::Client),
             Outcome::Refused | Outcome::Unsettled => Some(Self::Tollgate),
         }
     }
 
     /// A provider's 4xx blames the request, but for the statuses that speak of credentials, credit and load.
-    fn of_upstream_error(entry: &Entry) -> Self {
-        match entry.status {
-            401..=403 if entry.account.key.starts_with("pass:") => Self::Client,
+    fn of_upstream_error(status: u16, key: &str) -> Self {
+        match status {
+            401..=403 if key.starts_with("pass:") => Self::Client,
             401..=403 => Self::Tollgate,
             408 | 409 | 425 | 429 => Self::Upstream,
             400..=499 => Self::Client,

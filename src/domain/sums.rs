@@ -6,6 +6,30 @@ use super::adjustment::{Adjustment, Direction};
 use super::entry::{CacheUse, Entry, difference};
 use super::fault::Fault;
 use super::money::Usd;
+use super::tokens::Usage;
+
+/// What of an entry counts, borrowed from whoever has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures<'a> {
+    /// How many requests it stands for.
+    pub requests: u32,
+    /// Whether it ended in anything but a whole, good answer.
+    pub is_error: bool,
+    /// What was metered.
+    pub usage: &'a Usage,
+    /// What the provider bills, if it has a price.
+    pub cost: Option<Usd>,
+    /// Whether that rests on counted or assumed usage.
+    pub is_estimated: bool,
+    /// What the response cache saved.
+    pub saved: Usd,
+    /// What the response cache did.
+    pub cache: CacheUse,
+    /// Whether routing sent it to another model than it asked for.
+    pub is_replaced: bool,
+    /// What that model would have cost, where that is known.
+    pub baseline: Option<Usd>,
+}
 
 /// What the entries of a row come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +72,24 @@ pub struct Sums {
     pub credited: Usd,
 }
 
+impl<'a> Figures<'a> {
+    /// What of `entry` counts.
+    #[must_use]
+    pub fn of(entry: &'a Entry) -> Self {
+        Self {
+            requests: entry.requests,
+            is_error: Fault::of(entry).is_some(),
+            usage: &entry.usage,
+            cost: entry.cost,
+            is_estimated: entry.usage_source.is_estimated(),
+            saved: entry.saved,
+            cache: entry.cache,
+            is_replaced: entry.tier.is_some() && entry.model != entry.requested_model && !entry.attempts.is_empty(),
+            baseline: entry.baseline,
+        }
+    }
+}
+
 impl Sums {
     /// What one entry comes to.
     #[must_use]
@@ -68,33 +110,37 @@ impl Sums {
 
     /// Counts one entry.
     pub fn add(&mut self, entry: &Entry) {
-        let usage = &entry.usage;
-        let requests = u64::from(entry.requests);
-        let cost = entry.cost.unwrap_or_default();
+        self.count(&Figures::of(entry));
+    }
+
+    /// Counts what is known of one entry.
+    pub fn count(&mut self, figures: &Figures<'_>) {
+        let usage = figures.usage;
+        let requests = u64::from(figures.requests);
+        let cost = figures.cost.unwrap_or_default();
         let written = usage.input_total().saturating_sub(usage.input).saturating_sub(usage.cache_read);
         count(&mut self.requests, requests);
-        count(&mut self.errors, if Fault::of(entry).is_some() { requests } else { 0 });
-        count(&mut self.unpriced, if entry.cost.is_none() { requests } else { 0 });
+        count(&mut self.errors, if figures.is_error { requests } else { 0 });
+        count(&mut self.unpriced, if figures.cost.is_none() { requests } else { 0 });
         count(&mut self.input, usage.input);
         count(&mut self.output, usage.output);
         count(&mut self.reasoning, usage.reasoning);
         count(&mut self.cache_read, usage.cache_read);
         count(&mut self.cache_write, written);
         self.spend = self.spend.plus(cost);
-        self.saved = self.saved.plus(entry.saved);
-        match entry.cache {
+        self.saved = self.saved.plus(figures.saved);
+        match figures.cache {
             CacheUse::Hit | CacheUse::Near | CacheUse::Stale | CacheUse::Joined => {
-                self.saved_by_cache = self.saved_by_cache.plus(entry.saved);
+                self.saved_by_cache = self.saved_by_cache.plus(figures.saved);
             }
             CacheUse::Bypass | CacheUse::Miss | CacheUse::Confirmed | CacheUse::FalseHit => {}
         }
-        let is_replaced = entry.tier.is_some() && entry.model != entry.requested_model && !entry.attempts.is_empty();
-        count(&mut self.routed, if is_replaced || entry.baseline.is_some() { requests } else { 0 });
-        if let (Some(baseline), Some(cost)) = (entry.baseline, entry.cost) {
+        count(&mut self.routed, if figures.is_replaced || figures.baseline.is_some() { requests } else { 0 });
+        if let (Some(baseline), Some(cost)) = (figures.baseline, figures.cost) {
             count(&mut self.compared, requests);
             (self.baseline, self.compared_cost) = (self.baseline.plus(baseline), self.compared_cost.plus(cost));
         }
-        if entry.usage_source.is_estimated() {
+        if figures.is_estimated {
             self.estimated = self.estimated.plus(cost);
         }
     }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::adjust_codec::{put_dropped, take_dropped};
+use super::brief::Brief;
 use super::codec::{
     CodecError, put_close, put_open, put_rate, put_scope, put_start, take_close, take_open, take_rate, take_scope,
     take_start,
@@ -147,7 +148,7 @@ impl Unfinished {
 impl Books {
     /// Folds in the next record. `Some` says what is odd about a record that was therefore ignored.
     pub fn apply(&mut self, record: Record) -> Option<&'static str> {
-        self.at_ms = self.at_ms.max(record.at_ms());
+        self.note_time(record.at_ms());
         match record {
             Record::Open(open) => self.opened(open),
             Record::Close(close) => self.closed(close),
@@ -186,6 +187,22 @@ impl Books {
             }
             Record::Reloaded(_) => None,
         }
+    }
+
+    /// The same with an entry of which no more is read than counts here; false if it was entered before.
+    pub fn enter(&mut self, brief: &Brief<'_>) -> bool {
+        self.note_time(brief.at_ms);
+        let is_new = self.seen.insert(brief.id);
+        if is_new {
+            self.totals.add(&brief.payer, brief.model, brief.cost);
+            self.unfinished.remove(&brief.id);
+        }
+        is_new
+    }
+
+    /// A record has this time in it.
+    pub fn note_time(&mut self, at_ms: u64) {
+        self.at_ms = self.at_ms.max(at_ms);
     }
 
     /// A snapshot of these books stands in the journal at this place.
@@ -293,7 +310,7 @@ impl Books {
         if !self.seen.insert(entry.id) {
             return Some("a request was entered twice");
         }
-        self.totals.add(entry);
+        self.totals.add(&entry.account.payer(), &entry.model, entry.cost);
         let request = self.unfinished.remove(&entry.id)?;
         let open = request.attempts.iter().any(|(_, close)| close.is_none());
         open.then_some("a request was entered while an attempt was open")

@@ -28,9 +28,11 @@ use crate::domain::operation::{Dialect, Operation};
 use crate::domain::tokens::UsageSource;
 
 /// Kinds of record.
-const OPEN: u8 = 1;
-const CLOSE: u8 = 2;
-const ENTRY: u8 = 3;
+pub const OPEN: u8 = 1;
+/// See [`OPEN`].
+pub const CLOSE: u8 = 2;
+/// See [`OPEN`].
+pub const ENTRY: u8 = 3;
 const RATE: u8 = 4;
 const START: u8 = 5;
 const UNSETTLED: u8 = 6;
@@ -42,7 +44,7 @@ const LESSON: u8 = 11;
 const RELOADED: u8 = 12;
 
 /// The version in which every kind is written today.
-const VERSION: u8 = 1;
+pub const VERSION: u8 = 1;
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,18 +230,6 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     };
     take.end()?;
     Ok(record)
-}
-
-/// The request whose entry `bytes` are, without decoding the rest; `None` for every other kind of record.
-pub fn entry_id(bytes: &[u8]) -> Option<RequestId> {
-    let (head, rest) = bytes.split_first_chunk::<2>()?;
-    let (id, _) = rest.split_first_chunk()?;
-    (head[0] == ENTRY).then(|| RequestId(u128::from_be_bytes(*id)))
-}
-
-/// Whether `bytes` are an open or a close, without decoding them: most of a journal, and nothing to a report.
-pub fn is_attempt(bytes: &[u8]) -> bool {
-    matches!(bytes, [OPEN | CLOSE, VERSION, ..])
 }
 
 /// An attempt that is about to leave; also part of snapshots.

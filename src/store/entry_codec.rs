@@ -136,10 +136,7 @@ fn put_attempt(put: &mut Put<'_>, attempt: &Attempt, entry: &Entry) {
 }
 
 fn take_attempt(take: &mut Take<'_>, entry: &Entry) -> Result<Attempt, CodecError> {
-    let flags = take.byte()?;
-    if flags > (SAME_UPSTREAM | SAME_MODEL | PRICED) {
-        return Err(CodecError::UnknownCode { what: "attempt flags", code: flags });
-    }
+    let flags = attempt_flags(take)?;
     Ok(Attempt {
         ordinal: take.byte()?,
         upstream: if flags & SAME_UPSTREAM != 0 { entry.upstream.clone() } else { take.text()?.into() },
@@ -149,6 +146,32 @@ fn take_attempt(take: &mut Take<'_>, entry: &Entry) -> Result<Attempt, CodecErro
         usage_source: source_of(take.byte()?)?,
         cost: if flags & PRICED != 0 { Some(Usd::from_pico(take.amount()?)) } else { None },
     })
+}
+
+/// Goes past an attempt.
+pub fn skip_attempt(take: &mut Take<'_>) -> Result<(), CodecError> {
+    let flags = attempt_flags(take)?;
+    take.byte()?;
+    for same in [SAME_UPSTREAM, SAME_MODEL] {
+        if flags & same == 0 {
+            take.skip_text()?;
+        }
+    }
+    take.number()?;
+    take.raw::<2>()?;
+    if flags & PRICED != 0 {
+        take.amount()?;
+    }
+    Ok(())
+}
+
+fn attempt_flags(take: &mut Take<'_>) -> Result<u8, CodecError> {
+    match take.byte()? {
+        flags if flags > (SAME_UPSTREAM | SAME_MODEL | PRICED) => {
+            Err(CodecError::UnknownCode { what: "attempt flags", code: flags })
+        }
+        flags => Ok(flags),
+    }
 }
 
 /// A bit for each bucket that is not zero, then those buckets, then the server tools.
@@ -167,6 +190,22 @@ fn put_usage(put: &mut Put<'_>, usage: &Usage) {
 }
 
 fn take_usage(take: &mut Take<'_>) -> Result<Usage, CodecError> {
+    let buckets = take_buckets(take)?;
+    let server_tools = take.list(|take| Ok((take.text()?.into(), take.number()?)))?;
+    Ok(usage_of(buckets, server_tools))
+}
+
+/// The same without the server tools, which count nowhere but in the price.
+pub fn take_brief_usage(take: &mut Take<'_>) -> Result<Usage, CodecError> {
+    let buckets = take_buckets(take)?;
+    for _ in 0..take.number()? {
+        take.skip_text()?;
+        take.number()?;
+    }
+    Ok(usage_of(buckets, Vec::new()))
+}
+
+fn take_buckets(take: &mut Take<'_>) -> Result<[u64; BUCKETS], CodecError> {
     let mask = take.number()?;
     if mask >> BUCKETS != 0 {
         return Err(CodecError::TooLarge);
@@ -177,8 +216,7 @@ fn take_usage(take: &mut Take<'_>) -> Result<Usage, CodecError> {
             *bucket = take.number()?;
         }
     }
-    let server_tools = take.list(|take| Ok((take.text()?.into(), take.number()?)))?;
-    Ok(usage_of(buckets, server_tools))
+    Ok(buckets)
 }
 
 /// The buckets in the order of their bits; taken apart by name, so that a new bucket cannot be forgotten.

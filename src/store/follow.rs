@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::codec::{decode, is_attempt};
+use super::brief::is_attempt;
+use super::codec::decode;
 use super::frame::{self, FrameFault, FrameKind};
 use super::index::Place;
 use super::read::{ReadError, stop};

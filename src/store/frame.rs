@@ -87,13 +87,20 @@ impl FrameFault {
 }
 
 /// Appends one record to the body of a frame.
-///
 pub fn put_record(line: Line<'_>, frame: &mut Vec<u8>) {
     let start = frame.len();
     frame.extend_from_slice(&[0; LENGTH]);
     encode(line, frame);
     let length = u32::try_from(frame.len() - start - LENGTH).unwrap_or(u32::MAX);
     frame[start..start + LENGTH].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Appends a record that is bytes already to the body of a frame.
+pub fn put_bytes(record: &[u8], frame: &mut Vec<u8>) {
+    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    frame.reserve(LENGTH + record.len());
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(record);
 }
 
 /// Fills in the header of a frame whose first [`HEADER`] bytes were left free, and returns the frame's hash.

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use super::books::{Books, Unfinished};
 use super::codec::Line;
 use super::disk::Disk;
+use super::drafts::Drafts;
 use super::frame::hex;
 use super::keeper::Keeper;
 use super::queue::Seat;
@@ -172,7 +173,7 @@ impl Journal {
     /// Whether writing has ended for good.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.shared.able().is_err()
+        self.shared.has_failed()
     }
 
     /// Whether the record survives a killed process.
@@ -274,11 +275,11 @@ impl Journal {
     }
 
     fn assemble(options: Options, folder: PathBuf, writer: Writer, books: Books, lock: Lock) -> io::Result<Self> {
-        let (segment, head) = writer.place();
+        let (segment, _) = writer.place();
         let point = writer.point();
-        let walk = Walk::resume(&segment.path, point.len, point.next_seq, Some(head))?;
+        let walk = Walk::resume(&segment.path, point.len, point.next_seq, None)?.unchained();
         let shared = Arc::new(Shared::new(options, folder, writer, books.at_ms));
-        let keeper = Keeper { shared: shared.clone(), books, walk };
+        let keeper = Keeper { shared: shared.clone(), drafts: Drafts::new(books), walk };
         let keeper = thread::Builder::new().name("journal".into()).spawn(move || keeper.run())?;
         Ok(Self { shared, working: Mutex::new(Some(Working { keeper, lock })) })
     }

@@ -2,14 +2,15 @@
 //!
 //! It sleeps while nothing is pushed. The first push after that wakes it; it then waits one interval, so that a
 //! request that waits for its own write has done it and one sync serves many, or starts at once if somebody waits for
-//! a sync. It sums the records by reading back what was written, so that a snapshot is the sum of the file.
+//! a sync. It sums the records by reading back what was written, so that a snapshot is the sum of the file. It checks that
+//! each frame is whole and follows in number; the chain only where a snapshot will vouch for what is before it, since a
+//! second hash of everything costs as much as all the summing.
 //!
 //! Invariant: the lock of the writer is held over a sync only when a segment ends, right after another sync.
 
 use std::sync::Arc;
 
-use super::books::Books;
-use super::codec::decode;
+use super::drafts::Drafts;
 use super::frame::{self, FrameFault, FrameKind};
 use super::segment::{Walk, WalkError};
 use super::shared::{Shared, StoreError};
@@ -24,7 +25,7 @@ pub struct Keeper {
     /// What it shares with those who push.
     pub shared: Arc<Shared>,
     /// The sum of all records before `walk`.
-    pub books: Books,
+    pub drafts: Drafts,
     /// Reads back what was written.
     pub walk: Walk,
 }
@@ -90,10 +91,11 @@ impl Keeper {
     fn snapshot(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
         let shared = self.shared.clone();
         shared.flush(writer)?;
-        self.sum(writer.point().len)?;
+        self.sum_all(writer)?;
         let durable = shared.durable();
-        self.books.totals.bound();
-        shared.must("write a snapshot", writer.snapshot(&self.books, writer.latest_ms(), durable))?;
+        let books = shared.must("sum the journal", self.drafts.books())?;
+        books.totals.bound();
+        shared.must("write a snapshot", writer.snapshot(books, writer.latest_ms(), durable))?;
         self.sum(writer.point().len)
     }
 
@@ -101,14 +103,23 @@ impl Keeper {
         let shared = self.shared.clone();
         shared.flush(writer)?;
         let point = writer.point();
-        self.sum(point.len)?;
+        self.sum_all(writer)?;
         shared.sync(&point)?;
-        self.books.totals.bound();
-        shared.must("begin a segment of the journal", writer.turn(&self.books))?;
+        let books = shared.must("sum the journal", self.drafts.books())?;
+        books.totals.bound();
+        shared.must("begin a segment of the journal", writer.turn(books))?;
         shared.forget_durable();
         let (segment, _) = writer.place();
-        self.walk = shared.must("read back the journal", segment.walk(self.walk.head))?;
+        self.walk = shared.must("read back the journal", segment.walk(None))?.unchained();
         self.sum(writer.point().len)
+    }
+
+    /// Sums all that was written, whose last frame must be the one that was meant.
+    fn sum_all(&mut self, writer: &Writer) -> Result<(), StoreError> {
+        self.sum(writer.point().len)?;
+        let (_, head) = writer.place();
+        let ends_with = if self.walk.ends_with(&head) { Ok(()) } else { Err(FrameFault::Chain) };
+        self.shared.must("read back the journal", ends_with)
     }
 
     /// Sums what was written up to `len`, which is the end of a frame.
@@ -123,11 +134,11 @@ impl Keeper {
     fn sum_frame(&mut self) -> Result<(), WalkError> {
         let frame = self.walk.step()?.ok_or(WalkError::Bad(FrameFault::Incomplete))?;
         match frame.header.kind {
-            FrameKind::Snapshot => self.books.mark_snapshot(),
+            FrameKind::Snapshot => self.drafts.mark_snapshot(),
             FrameKind::Batch => {
                 for record in frame::records(frame.body) {
-                    let record = record.and_then(decode).map_err(|error| WalkError::Bad(FrameFault::Record(error)))?;
-                    self.books.apply(record);
+                    let applied = record.and_then(|record| self.drafts.apply(record));
+                    applied.map_err(|error| WalkError::Bad(FrameFault::Record(error)))?;
                 }
             }
         }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive;
-use super::codec::{CodecError, decode, entry_id, is_attempt};
+use super::brief::{entry_id, is_attempt};
+use super::codec::{CodecError, decode};
 use super::follow::Follow;
 use super::frame::{self, FrameFault, FrameKind, hex};
 use super::index::aside;

@@ -1,8 +1,8 @@
 //! The store: the journal, an append-only log that is the authority for money, and what reads it.
 //!
 //! Reading order: [`record`] says what is written down, `wire` and `codec` how it looks in bytes, `frame` how bytes are
-//! joined into checked and chained frames, `segment` how frames lie in files, [`totals`] and `books` what they sum
-//! to, `disk` the seam to the file system, `recover` what a start does, [`journal`] (with `queue`, `writer`, [`shared`]
+//! joined into checked and chained frames, `segment` how frames lie in files, [`totals`], `books` and `drafts` what they
+//! sum to, `disk` the seam to the file system, `recover` what a start does, [`journal`] (with `queue`, `writer`, [`shared`]
 //! and `keeper`) how records get in, and [`read`] and [`mod@verify`] how they get out. Nothing here decides what a request
 //! costs, and nothing here ever changes or removes a record.
 //!
@@ -14,6 +14,7 @@ pub mod record;
 mod wire;
 pub mod codec;
 mod entry_codec;
+mod brief;
 mod adjust_codec;
 mod key_codec;
 mod lesson_codec;
@@ -21,6 +22,7 @@ mod frame;
 mod segment;
 pub mod totals;
 mod books;
+mod drafts;
 pub mod disk;
 mod recover;
 mod queue;

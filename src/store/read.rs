@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::books::Books;
-use super::codec::{decode, entry_id};
+use super::brief::entry_id;
+use super::codec::decode;
 use super::frame::{self, FrameFault, FrameKind, hex};
 use super::record::Record;
 use super::recover::first_snapshot;

@@ -187,6 +187,11 @@ impl Walk {
         Ok(Some(header))
     }
 
+    /// Whether the frame before this place has this hash; where none was read yet, nothing speaks against it.
+    pub fn ends_with(&self, head: &Hash) -> bool {
+        self.frame.is_empty() || frame::hash(&self.frame) == *head
+    }
+
     /// The hash of the frame before this place.
     pub fn hash(&self) -> Hash {
         self.head.unwrap_or_else(|| frame::hash(&self.frame))

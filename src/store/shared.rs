@@ -88,6 +88,8 @@ pub struct Shared {
     durable: AtomicU64,
     /// The keeper holds the writer for longer than a write.
     busy: AtomicBool,
+    /// Whether the queue knows why nothing can be written any more.
+    failed: AtomicBool,
     progress: Notify,
 }
 
@@ -121,6 +123,7 @@ impl Shared {
             syncs: AtomicU64::new(0),
             durable: AtomicU64::new(point.len),
             busy: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             progress: Notify::new(),
         }
     }
@@ -174,6 +177,11 @@ impl Shared {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// Whether writing has ended; without a lock, since each request asks.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
     /// An error if writing has ended.
     pub fn able(&self) -> Result<(), StoreError> {
         self.queue().failed.clone().map_or(Ok(()), |cause| Err(StoreError::Failed(cause)))
@@ -196,6 +204,7 @@ impl Shared {
     /// Nothing is written from now on, though nothing went wrong.
     pub fn end(&self) {
         self.queue().failed.get_or_insert_with(|| "it was shut down".into());
+        self.failed.store(true, Ordering::Release);
         self.progress.notify_waiters();
     }
 
@@ -286,6 +295,7 @@ impl Shared {
         result.map_err(|error| {
             let cause: Arc<str> = format!("cannot {what}: {error}").into();
             let cause = self.queue().failed.get_or_insert(cause).clone();
+            self.failed.store(true, Ordering::Release);
             self.progress.notify_waiters();
             StoreError::Failed(cause)
         })

@@ -6,11 +6,10 @@
 //! Invariant: totals are the sum of entries, of amounts posted as unsettled and of adjustments, and of nothing else.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
-use crate::domain::account::Scope;
+use crate::domain::account::{Payer, Scope};
 use crate::domain::adjustment::{Adjustment, Direction};
-use crate::domain::entry;
 use crate::domain::money::Usd;
 
 /// What one scope has spent.
@@ -35,9 +34,8 @@ pub const KINDS: usize = 6;
 /// The totals of scopes, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    scopes: BTreeMap<Scope, Total>,
-    /// How many of each kind are in `scopes`.
-    counts: [usize; KINDS],
+    /// By kind and name, which is their order too; looked up by names that nobody has to own.
+    scopes: [BTreeMap<Arc<str>, (Scope, Total)>; KINDS],
     /// What all others of a kind come to together.
     others: [Total; KINDS],
     /// Whether every scope has its own, as it was before there was a bound.
@@ -45,20 +43,31 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Counts `entry` in each of its scopes.
-    pub fn add(&mut self, entry: &entry::Entry) {
-        for scope in entry.account.scopes(&entry.model) {
-            let total = self.slot(scope);
-            total.spent = total.spent.plus(entry.cost.unwrap_or_default());
-            total.entries = total.entries.saturating_add(1);
-            total.unpriced = total.unpriced.saturating_add(u64::from(entry.cost.is_none()));
+    /// Counts an entry of `payer` for `model` in each of its scopes.
+    pub fn add(&mut self, payer: &Payer<'_>, model: &str, cost: Option<Usd>) {
+        let one = Total {
+            spent: cost.unwrap_or_default(),
+            entries: 1,
+            unpriced: u64::from(cost.is_none()),
+            credited: Usd::ZERO,
+        };
+        self.join(ORGANISATION, "", &one);
+        if let Some(team) = payer.team {
+            self.join(TEAM, team, &one);
+        }
+        if let Some(user) = payer.user {
+            self.join(USER, user, &one);
+        }
+        self.join(KEY, payer.key, &one);
+        self.join(MODEL, model, &one);
+        for (name, value) in &payer.tags {
+            self.join(TAG, &format!("{name}={value}"), &one);
         }
     }
 
     /// Counts `amount` in `scope` alone.
     pub fn post(&mut self, scope: &Scope, amount: Usd) {
-        let total = self.slot(scope.clone());
-        total.spent = total.spent.plus(amount);
+        self.join(kind(scope), scope.name(), &Total { spent: amount, ..Total::default() });
     }
 
     /// Counts a correction in each scope that it names.
@@ -68,23 +77,23 @@ impl Totals {
             if scope.name().is_empty() && scope != Scope::Organisation || no_model && matches!(scope, Scope::Model(_)) {
                 continue;
             }
-            let total = self.slot(scope);
-            match adjustment.direction {
-                Direction::Charge => total.spent = total.spent.plus(adjustment.amount),
-                Direction::Credit => total.credited = total.credited.plus(adjustment.amount),
-            }
+            let total = match adjustment.direction {
+                Direction::Charge => Total { spent: adjustment.amount, ..Total::default() },
+                Direction::Credit => Total { credited: adjustment.amount, ..Total::default() },
+            };
+            self.join(kind(&scope), scope.name(), &total);
         }
     }
 
     /// What `scope` has spent, if it has a total of its own.
     #[must_use]
     pub fn of(&self, scope: &Scope) -> Total {
-        self.scopes.get(scope).copied().unwrap_or_default()
+        self.scopes[kind(scope)].get(scope.name()).map_or(Total::default(), |(_, total)| *total)
     }
 
     /// Every scope with a total of its own, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Scope, &Total)> {
-        self.scopes.iter()
+        self.scopes.iter().flat_map(|kind| kind.values().map(|(scope, total)| (scope, total)))
     }
 
     /// What the scopes of each kind come to that have none.
@@ -96,13 +105,13 @@ impl Totals {
     /// How many scopes have a total of their own.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.scopes.len()
+        self.scopes.iter().map(BTreeMap::len).sum()
     }
 
     /// Whether nothing was ever counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.scopes.is_empty()
+        self.scopes.iter().all(BTreeMap::is_empty)
     }
 
     /// Totals as a snapshot has them; without `others` they are from before there was a bound.
@@ -110,8 +119,7 @@ impl Totals {
     pub fn of_snapshot(scopes: Vec<(Scope, Total)>, others: Option<[Total; KINDS]>) -> Self {
         let mut totals = Self { is_unbounded: others.is_none(), others: others.unwrap_or_default(), ..Self::default() };
         for (scope, total) in scopes {
-            totals.counts[kind(&scope)] += 1;
-            totals.scopes.insert(scope, total);
+            totals.scopes[kind(&scope)].insert(scope.name().into(), (scope, total));
         }
         totals
     }
@@ -127,36 +135,62 @@ impl Totals {
         if !std::mem::take(&mut self.is_unbounded) {
             return;
         }
-        for (scope, total) in std::mem::take(self).scopes {
-            let slot = self.slot(scope);
-            slot.spent = slot.spent.plus(total.spent);
-            slot.entries = slot.entries.saturating_add(total.entries);
-            slot.unpriced = slot.unpriced.saturating_add(total.unpriced);
-            slot.credited = slot.credited.plus(total.credited);
+        for (scope, total) in std::mem::take(self).scopes.into_iter().flat_map(BTreeMap::into_values) {
+            self.join(kind(&scope), scope.name(), &total);
         }
     }
 
-    fn slot(&mut self, scope: Scope) -> &mut Total {
-        let kind = kind(&scope);
-        match self.scopes.entry(scope) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(_) if !self.is_unbounded && self.counts[kind] >= SCOPES_MAX => &mut self.others[kind],
-            Entry::Vacant(new) => {
-                self.counts[kind] += 1;
-                new.insert(Total::default())
+    /// Adds to the total of a scope, or to that of the others of its kind where it has none.
+    fn join(&mut self, kind: usize, name: &str, more: &Total) {
+        let known = &mut self.scopes[kind];
+        let has_room = self.is_unbounded || known.len() < SCOPES_MAX;
+        match known.get_mut(name) {
+            Some((_, total)) => total.join(more),
+            None if has_room => {
+                let name: Arc<str> = name.into();
+                known.insert(name.clone(), (scope(kind, name), *more));
             }
+            None => self.others[kind].join(more),
         }
     }
 }
 
+impl Total {
+    fn join(&mut self, more: &Self) {
+        self.spent = self.spent.plus(more.spent);
+        self.entries = self.entries.saturating_add(more.entries);
+        self.unpriced = self.unpriced.saturating_add(more.unpriced);
+        self.credited = self.credited.plus(more.credited);
+    }
+}
+
+/// The places of the kinds, in their order.
+const ORGANISATION: usize = 0;
+const TEAM: usize = 1;
+const USER: usize = 2;
+const KEY: usize = 3;
+const MODEL: usize = 4;
+const TAG: usize = 5;
+
 const fn kind(scope: &Scope) -> usize {
     match scope {
-        Scope::Organisation => 0,
-        Scope::Team(_) => 1,
-        Scope::User(_) => 2,
-        Scope::Key(_) => 3,
-        Scope::Model(_) => 4,
-        Scope::Tag(_) => 5,
+        Scope::Organisation => ORGANISATION,
+        Scope::Team(_) => TEAM,
+        Scope::User(_) => USER,
+        Scope::Key(_) => KEY,
+        Scope::Model(_) => MODEL,
+        Scope::Tag(_) => TAG,
+    }
+}
+
+fn scope(kind: usize, name: Arc<str>) -> Scope {
+    match kind {
+        TEAM => Scope::Team(name),
+        USER => Scope::User(name),
+        KEY => Scope::Key(name),
+        MODEL => Scope::Model(name),
+        TAG => Scope::Tag(name),
+        _ => Scope::Organisation,
     }
 }
 

@@ -9,6 +9,12 @@ use super::codec::CodecError;
 /// Bytes kept of a text: names are short, and a client that sends a long one must not swell the journal.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// Bytes of the largest number of 64 bits.
+const NUMBER_BYTES_MAX: usize = 10;
+
+/// Bytes of the largest number of 63 bits.
+const SMALL_BYTES_MAX: usize = 9;
+
 /// Appends values to a buffer.
 pub struct Put<'a>(pub &'a mut Vec<u8>);
 
@@ -28,20 +34,28 @@ impl Put<'_> {
 
     /// A number, small ones in few bytes.
     pub fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(low_bits(number) | 0x80);
-            number >>= 7;
+        if number < 0x80 {
+            return self.0.push(low_bits(number));
         }
-        self.0.push(low_bits(number));
+        let (mut bytes, mut length) = ([0; NUMBER_BYTES_MAX], 0);
+        while number >= 0x80 {
+            bytes[length] = low_bits(number) | 0x80;
+            number >>= 7;
+            length += 1;
+        }
+        bytes[length] = low_bits(number);
+        self.0.extend_from_slice(&bytes[..=length]);
     }
 
     /// A number that may be larger than 64 bits, in the same form.
     pub fn amount(&mut self, mut amount: u128) {
-        while let Err(_) | Ok(0x80..) = u64::try_from(amount) {
+        loop {
+            if let Ok(small) = u64::try_from(amount) {
+                return self.number(small);
+            }
             self.0.push((amount & 0x7f) as u8 | 0x80);
             amount >>= 7;
         }
-        self.0.push((amount & 0x7f) as u8);
     }
 
     /// A name, cut at [`TEXT_BYTES_MAX`].
@@ -92,7 +106,14 @@ impl<'a> Take<'a> {
 
     /// A number of up to 64 bits.
     pub fn number(&mut self) -> Result<u64, CodecError> {
-        u64::try_from(self.amount()?).map_err(|_| CodecError::TooLarge)
+        if let [byte @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Ok(u64::from(*byte));
+        }
+        match self.small() {
+            Some(small) => Ok(small),
+            None => u64::try_from(self.large_amount()?).map_err(|_| CodecError::TooLarge),
+        }
     }
 
     /// A number that must fit a narrower type.
@@ -102,16 +123,23 @@ impl<'a> Take<'a> {
 
     /// A number of up to 128 bits.
     pub fn amount(&mut self) -> Result<u128, CodecError> {
-        // Nearly all are small, and take a fraction of the time like this.
+        match self.small() {
+            Some(small) => Ok(small.into()),
+            None => self.large_amount(),
+        }
+    }
+
+    /// A number of up to 63 bits. Nearly all are, and take a fraction of the time like this.
+    fn small(&mut self) -> Option<u64> {
         let mut small: u64 = 0;
-        for (shift, byte) in (0..63).step_by(7).zip(self.0) {
-            small |= u64::from(byte & 0x7f) << shift;
+        for (place, byte) in self.0.iter().take(SMALL_BYTES_MAX).enumerate() {
+            small |= u64::from(byte & 0x7f) << (7 * place);
             if *byte < 0x80 {
-                self.0 = &self.0[shift / 7 + 1..];
-                return Ok(small.into());
+                self.0 = self.0.get(place + 1..)?;
+                return Some(small);
             }
         }
-        self.large_amount()
+        None
     }
 
     fn large_amount(&mut self) -> Result<u128, CodecError> {
@@ -135,6 +163,12 @@ impl<'a> Take<'a> {
     pub fn text(&mut self) -> Result<&'a str, CodecError> {
         let length = self.narrow()?;
         std::str::from_utf8(self.slice(length)?).map_err(|_| CodecError::NotText)
+    }
+
+    /// Goes past a text, whatever it says.
+    pub fn skip_text(&mut self) -> Result<(), CodecError> {
+        let length = self.narrow()?;
+        self.slice(length).map(drop)
     }
 
     /// Yes or no.

@@ -29,7 +29,7 @@ use crate::store::segment::{self, BadFrame, path_of};
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Rows that are summed in memory before they are written, when much is read at once.
-const ROWS_MAX: usize = 1 << 14;
+const ROWS_MAX: usize = 1 << 13;
 
 /// Rounds between two flushes, and between two looks at the disk.
 const ROUNDS_A_FLUSH: u64 = 10;
@@ -281,13 +281,14 @@ impl Work {
             Some(applied) => {
                 let follow = Follow::resume(&self.folder, &applied.place).map_err(Trouble::Journal)?;
                 let other = || Trouble::Index(IndexError::broken("it is not of this journal"));
-                Some(follow.ok_or_else(other)?)
+                // Checksums are looked at; the chain is, where it was left off and wherever somebody verifies.
+                Some(follow.ok_or_else(other)?.unchained())
             }
             None => {
                 let oldest = self.gather_archives().map_err(Trouble::Journal)?;
                 let follow = Follow::from_start(&self.folder).map_err(Trouble::Journal)?;
                 self.gathered.drop_before(oldest, 0);
-                follow
+                follow.map(Follow::unchained)
             }
         };
         self.follow = follow;
@@ -320,7 +321,7 @@ impl Work {
         loop {
             let more = gather(follow, &mut self.gathered, until).map_err(Trouble::Journal)?;
             if !self.gathered.is_empty()
-                && let Some(place) = follow.place()
+                && let Some(place) = follow.place_hashed()
             {
                 let gathered = &mut self.gathered;
                 let written = self.desk.shelf.write(|index| gathered.write(index, place));

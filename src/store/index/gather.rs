@@ -10,7 +10,8 @@ use super::row::{
 use super::{Index, IndexError};
 use crate::domain::subject::Subject;
 use crate::domain::sums::Sums;
-use crate::store::codec::{CodecError, decode, is_attempt};
+use crate::store::brief::{Brief, is_attempt};
+use crate::store::codec::{CodecError, decode};
 use crate::store::frame;
 use crate::store::record::Record;
 
@@ -20,15 +21,19 @@ const STRETCH_BYTES: u64 = 1 << 16;
 /// Quarters of an hour whose rows stand alone, since more will be added to them.
 const QUARTERS_OPEN: u32 = 4;
 
-/// Subjects whose marks are remembered.
+/// Subjects whose marks are remembered when nothing is new of them.
 const MARKS_MAX: usize = 1 << 16;
 
 /// Sums that are not yet written.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    rows: HashMap<RowKey, Sums>,
+    /// By quarter of an hour.
+    rows: HashMap<(u32, Mark), Sums>,
+    /// Subjects that may be new.
     subjects: HashMap<Mark, Subject>,
-    marks: HashMap<Subject, Mark>,
+    /// The marks of subjects that are no longer new, or among `subjects`, by what [`Brief::put_name`] puts.
+    marks: HashMap<Box<[u8]>, Mark>,
+    name: Vec<u8>,
     /// All but the last are complete.
     stretches: Vec<Stretch>,
     forget_before: u64,
@@ -73,9 +78,18 @@ impl Gathered {
             if is_attempt(bytes) {
                 continue;
             }
-            let Some((at_ms, subject, sums)) = counted(&decode(bytes)?) else { continue };
+            let at_ms = match Brief::of(bytes)? {
+                Some(brief) => {
+                    self.entry(&brief, bytes)?;
+                    brief.at_ms
+                }
+                None => {
+                    let Some((at_ms, subject, sums)) = counted(&decode(bytes)?) else { continue };
+                    self.count(quarter_of(at_ms), subject, &sums);
+                    at_ms
+                }
+            };
             (from_ms, to_ms) = (from_ms.min(at_ms), to_ms.max(at_ms));
-            self.count(quarter_of(at_ms), subject, &sums);
         }
         self.lengthen(standing, from_ms, to_ms);
         Ok(())
@@ -83,11 +97,31 @@ impl Gathered {
 
     /// Counts what a subject came to.
     pub fn count(&mut self, quarter: u32, subject: Subject, sums: &Sums) {
-        let mark = self.mark(subject);
-        for (span, number) in [(Span::Quarter, quarter), (Span::Day, quarter / QUARTERS_A_DAY)] {
-            self.rows.entry(RowKey { span, number, mark }).or_default().join(sums);
-        }
+        let mark = mark_of(&subject);
+        self.subjects.entry(mark).or_insert(subject);
+        self.rows.entry((quarter, mark)).or_default().join(sums);
         self.is_dirty = true;
+    }
+
+    /// Counts an entry, which is decoded only where its subject is new.
+    fn entry(&mut self, brief: &Brief<'_>, bytes: &[u8]) -> Result<(), CodecError> {
+        brief.put_name(&mut self.name);
+        let mark = match self.marks.get(self.name.as_slice()) {
+            Some(mark) => *mark,
+            None => self.learn(bytes)?,
+        };
+        self.rows.entry((quarter_of(brief.at_ms), mark)).or_default().count(&brief.figures());
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Remembers the mark of the entry's subject by `name`.
+    fn learn(&mut self, bytes: &[u8]) -> Result<Mark, CodecError> {
+        let Some((_, subject, _)) = counted(&decode(bytes)?) else { return Err(CodecError::Short) };
+        let mark = mark_of(&subject);
+        self.subjects.entry(mark).or_insert(subject);
+        self.marks.insert(self.name.as_slice().into(), mark);
+        Ok(mark)
     }
 
     /// What is of this quarter and before is no longer in the journal, nor are records before `first_seq`.
@@ -102,27 +136,30 @@ impl Gathered {
         let before = index.applied()?;
         let (mut total, mut count, dropped) =
             before.map_or((Sums::default(), 0, 0), |applied| (applied.total, applied.rows, applied.dropped_quarter));
-        let newest = self.rows.keys().filter(|key| key.span == Span::Quarter).map(|key| key.number).max();
+        let newest = self.rows.keys().map(|(quarter, _)| *quarter).max();
         let over = newest.unwrap_or(0).saturating_sub(QUARTERS_OPEN);
         let (mut rows, mut packed, mut packing) = (Vec::new(), Vec::new(), Packing::new());
+        let mut days: HashMap<(u32, Mark), Sums> = HashMap::new();
         index.unpacked(Span::Quarter, 0..over, &mut |key, sums| {
             packed.push(key);
             packing.entry(key.number).or_default().push((key.mark, sums));
         })?;
-        for (key, more) in &self.rows {
-            if key.span == Span::Quarter {
-                total.join(more);
-            }
-            if key.span == Span::Quarter && key.number < over {
+        for ((quarter, mark), more) in &self.rows {
+            total.join(more);
+            days.entry((quarter / QUARTERS_A_DAY, *mark)).or_default().join(more);
+            if *quarter < over {
                 count += 1;
-                packing.entry(key.number).or_default().push((key.mark, more.clone()));
+                packing.entry(*quarter).or_default().push((*mark, more.clone()));
                 continue;
             }
-            let known = index.sums(*key)?;
-            count += u64::from(key.span == Span::Quarter && known.is_none());
-            let mut sums = known.unwrap_or_default();
-            sums.join(more);
-            rows.push((*key, sums));
+            let key = RowKey { span: Span::Quarter, number: *quarter, mark: *mark };
+            let known = index.sums(key)?;
+            count += u64::from(known.is_none());
+            rows.push((key, sum(known, more)));
+        }
+        for ((number, mark), more) in &days {
+            let key = RowKey { span: Span::Day, number: *number, mark: *mark };
+            rows.push((key, sum(index.sums(key)?, more)));
         }
         let pieces = pieces(packing, place.next_seq);
         let applied = Applied { place, total, rows: count, dropped_quarter: dropped.max(self.dropped_quarter) };
@@ -131,26 +168,13 @@ impl Gathered {
         index.write(&Writing { rows, packed, pieces, subjects, stretches, forget_before, applied })?;
         self.rows.clear();
         self.subjects.clear();
+        if self.marks.len() >= MARKS_MAX {
+            self.marks.clear();
+        }
         self.is_dirty = false;
         // The last stretch may still grow; it will be written again as it then is.
         self.stretches.drain(..self.stretches.len().saturating_sub(1));
         Ok(())
-    }
-
-    fn mark(&mut self, subject: Subject) -> Mark {
-        if let Some(mark) = self.marks.get(&subject) {
-            if !self.subjects.contains_key(mark) {
-                self.subjects.insert(*mark, subject);
-            }
-            return *mark;
-        }
-        if self.marks.len() >= MARKS_MAX {
-            self.marks.clear();
-        }
-        let mark = mark_of(&subject);
-        self.subjects.insert(mark, subject.clone());
-        self.marks.insert(subject, mark);
-        mark
     }
 
     fn lengthen(&mut self, standing: Standing, from_ms: u64, to_ms: u64) {
@@ -166,6 +190,12 @@ impl Gathered {
             None => self.stretches.push(Stretch { first_seq, segment, offset, end, from_ms, to_ms }),
         }
     }
+}
+
+fn sum(known: Option<Sums>, more: &Sums) -> Sums {
+    let mut sums = known.unwrap_or_default();
+    sums.join(more);
+    sums
 }
 
 /// Cuts what is packed into pieces, each named by the place at which it is written.
