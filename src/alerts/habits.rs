@@ -50,22 +50,14 @@ impl Habits {
     /// Counts a request, and says what is unusual about its key's hour, once an hour.
     pub(super) fn note(&mut self, key: &str, at_ms: u64, cost: Usd, tokens: u64, rules: &Rules) -> Vec<Finding> {
         let hour = at_ms / HOUR_MS;
-        if !self.keys.contains_key(key) {
-            self.make_room();
-            self.keys.insert(key.into(), Habit { hour, ..Habit::default() });
+        if let Some(habit) = self.keys.get_mut(key) {
+            return habit.note(key, hour, cost, tokens, rules);
         }
-        let (Some(habit), Some(factor)) = (self.keys.get_mut(key), rules.unusual_factor) else { return Vec::new() };
-        if hour > habit.hour {
-            habit.learn(hour);
-        }
-        habit.spent = habit.spent.plus(cost);
-        habit.requests += 1;
-        habit.tokens = habit.tokens.saturating_add(tokens);
-        if habit.hours < HOURS_MIN {
-            return Vec::new();
-        }
-        let spend = habit.unusual_spend(key, factor, rules.unusual_usd_min);
-        spend.into_iter().chain(habit.unusual_tokens(key, factor)).collect()
+        self.make_room();
+        let mut habit = Habit { hour, ..Habit::default() };
+        let unusual = habit.note(key, hour, cost, tokens, rules);
+        self.keys.insert(key.into(), habit);
+        unusual
     }
 
     fn make_room(&mut self) {
@@ -81,6 +73,21 @@ impl Habits {
 }
 
 impl Habit {
+    fn note(&mut self, key: &str, hour: u64, cost: Usd, tokens: u64, rules: &Rules) -> Vec<Finding> {
+        let Some(factor) = rules.unusual_factor else { return Vec::new() };
+        if hour > self.hour {
+            self.learn(hour);
+        }
+        self.spent = self.spent.plus(cost);
+        self.requests += 1;
+        self.tokens = self.tokens.saturating_add(tokens);
+        if self.hours < HOURS_MIN {
+            return Vec::new();
+        }
+        let spend = self.unusual_spend(key, factor, rules.unusual_usd_min);
+        spend.into_iter().chain(self.unusual_tokens(key, factor)).collect()
+    }
+
     /// The running hour is over.
     fn learn(&mut self, hour: u64) {
         let per_request = u128::from(self.tokens / self.requests.max(1));

@@ -142,7 +142,7 @@ fn write_charge(entry: &Entry, object: &mut Object<'_>) {
 /// The cost with all its decimals, or null where it is unpriced.
 pub fn write_cost(cost: Option<Usd>, object: &mut Object<'_>) {
     match cost {
-        Some(cost) => object.shown("cost_usd", cost.fixed()),
+        Some(cost) => object.shown("cost_usd", cost.written()),
         None => object.null("cost_usd"),
     };
 }

@@ -7,6 +7,9 @@
 
 use std::fmt::{Display, Write};
 
+/// Digits of the largest number of 64 bits.
+const DIGITS_MAX: usize = 20;
+
 /// An object being written.
 #[derive(Debug)]
 pub struct Object<'a> {
@@ -59,6 +62,13 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// A field that is a whole number, in a fraction of the time that the formatter takes.
+    pub fn count(&mut self, name: &str, value: u64) -> &mut Self {
+        self.name(name);
+        write_digits(self.out, value);
+        self
+    }
+
     /// A field that is a bare number or null.
     pub fn number_or_null(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
         match value {
@@ -69,7 +79,9 @@ impl<'a> Object<'a> {
 
     /// A field that is true or false.
     pub fn truth(&mut self, name: &str, value: bool) -> &mut Self {
-        self.number(name, value)
+        self.name(name);
+        self.out.push_str(if value { "true" } else { "false" });
+        self
     }
 
     /// A field that is null.
@@ -136,11 +148,12 @@ impl Drop for List<'_> {
 
 /// Writes `value` with quotes; escapes what JSON asks for, and every other control character as well.
 pub fn write_text(out: &mut String, value: &str) {
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-        out.extend(["\"", value, "\""]);
-        return;
-    }
+    out.reserve(value.len() + 2);
     out.push('"');
+    if is_plain(value) {
+        out.push_str(value);
+        return out.push('"');
+    }
     let mut plain_from = 0;
     for (at, letter) in value.char_indices() {
         if !(letter == '"' || letter == '\\' || letter.is_control()) {
@@ -158,6 +171,27 @@ pub fn write_text(out: &mut String, value: &str) {
     }
     out.push_str(&value[plain_from..]);
     out.push('"');
+}
+
+/// Whether `value` is printable ASCII without quotes and backslashes. It looks at all of it, since it is mostly short, and since
+/// nothing is so slow as to stop at each letter.
+#[must_use]
+pub fn is_plain(value: &str) -> bool {
+    value.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\'))
+}
+
+/// Writes a whole number.
+pub fn write_digits(out: &mut String, mut number: u64) {
+    let (mut digits, mut start) = ([b'0'; DIGITS_MAX], DIGITS_MAX);
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.push_str(std::str::from_utf8(&digits[start..]).unwrap_or_default());
 }
 
 fn write_to(out: &mut String, what: std::fmt::Arguments<'_>) {

@@ -83,7 +83,7 @@ impl Usd {
     }
 
     /// All of its digits. They are written for each request, which the formatter takes ten times as long for.
-    const fn written(self) -> Written {
+    pub(super) const fn written(self) -> Written {
         let (mut whole, mut rest) = (self.0 / PICO, (self.0 % PICO) as u64);
         let mut text = [b'.'; Written::BYTES];
         let mut start = Written::BYTES;
@@ -106,7 +106,7 @@ impl Usd {
 }
 
 /// An amount in digits.
-struct Written {
+pub(super) struct Written {
     text: [u8; Self::BYTES],
     start: usize,
 }
@@ -117,6 +117,13 @@ impl Written {
 
     fn as_str(&self) -> &str {
         std::str::from_utf8(&self.text[self.start..]).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Written {
+    /// Dollars with all twelve decimals.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
     }
 }
 

@@ -12,6 +12,9 @@ const DAY_MS: u64 = 86_400_000;
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
+/// The last year of four digits.
+const YEAR_MAX: u32 = 9_999;
+
 /// A date of the Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day {
@@ -134,7 +137,28 @@ impl fmt::Display for Moment {
         let rest_ms = self.0 % DAY_MS;
         let (hour, minute) = (rest_ms / 3_600_000, rest_ms / 60_000 % 60);
         let (second, milli) = (rest_ms / 1_000 % 60, rest_ms % 1_000);
-        write!(out, "{}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z", Day::utc(self.0))
+        let day = Day::utc(self.0);
+        if day.year > YEAR_MAX {
+            return write!(out, "{day}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z");
+        }
+        // It is written for each request, which the formatter takes ten times as long for.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (place, digits, number) in [
+            (0, 4, u64::from(day.year)),
+            (5, 2, day.month.into()),
+            (8, 2, day.day.into()),
+            (11, 2, hour),
+            (14, 2, minute),
+            (17, 2, second),
+            (20, 3, milli),
+        ] {
+            let mut rest = number;
+            for digit in text[place..place + digits].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        out.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

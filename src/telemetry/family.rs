@@ -10,6 +10,8 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use crate::domain::json_text::is_plain;
+
 /// Series of one family before open labels become `other`.
 pub const SERIES_MAX: usize = 1_000;
 
@@ -167,7 +169,13 @@ impl<Value: Default> Family<Value> {
         &mut self.series[place]
     }
 
-    fn place(&mut self, labels: &[Label<'_>]) -> usize {
+    /// The series at a place.
+    pub fn of(&mut self, place: usize) -> &mut Value {
+        &mut self.series[place]
+    }
+
+    /// The place of the series of `labels`, at which it stays.
+    pub fn place(&mut self, labels: &[Label<'_>]) -> usize {
         self.write_labels(labels);
         match self.places.get(self.scratch.as_str()) {
             Some(place) => *place,
@@ -242,7 +250,7 @@ pub fn write_label(name: &str, value: &str, out: &mut String) {
     out.push_str(name);
     out.push_str("=\"");
     let value = cut(value);
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    if is_plain(value) {
         out.push_str(value);
         out.push('"');
         return;

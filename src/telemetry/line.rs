@@ -27,21 +27,28 @@ pub fn write_llm_call(entry: &Entry, out: &mut String) {
     object.text("model", &entry.model).text("requested_model", &entry.requested_model);
     object.text_or_null("served_model", entry.served_model.as_deref());
     write_tokens(&entry.usage, &mut object);
-    object.number("latency_ms", entry.latency_ms).number_or_null("first_byte_ms", entry.first_byte_ms);
+    object.count("latency_ms", entry.latency_ms.into());
+    match entry.first_byte_ms {
+        Some(first_byte_ms) => object.count("first_byte_ms", first_byte_ms.into()),
+        None => object.null("first_byte_ms"),
+    };
     let fault = Fault::of(entry);
     object.truth("success", fault.is_none()).text_or_null("fault", fault.map(Fault::name));
     write_cost(entry.cost, &mut object);
     let (saved, is_negative) = entry.saved_in_all();
-    object.shown("saved_usd", format_args!("{}{saved}", if is_negative { "-" } else { "" }));
+    match is_negative {
+        true => object.shown("saved_usd", format_args!("-{saved}")),
+        false => object.shown("saved_usd", saved),
+    };
     write_account(&entry.account, &mut object);
     object.text("upstream", &entry.upstream).text("operation", entry.operation.name());
-    object.text("dialect", entry.dialect.name()).number("status", entry.status);
+    object.text("dialect", entry.dialect.name()).count("status", entry.status.into());
     object.text("outcome", entry.outcome.name()).text("reason", &entry.reason);
     object.text_or_null("tier", entry.tier.map(|tier| tier.name()));
     object.text("usage_source", entry.usage_source.name()).truth("stream", entry.stream);
-    object.text("cache", entry.cache.name()).number("attempts", entry.attempts.len());
+    object.text("cache", entry.cache.name()).count("attempts", entry.attempts.len() as u64);
     if entry.requests != 1 {
-        object.number("requests", entry.requests);
+        object.count("requests", entry.requests.into());
     }
     drop(object);
     out.push('\n');
@@ -60,9 +67,9 @@ pub fn write_tool_call(entry: &Entry, tool: &ToolResult, out: &mut String) {
 /// As in reports: input without what a provider's cache read or wrote.
 fn write_tokens(usage: &Usage, object: &mut Object<'_>) {
     let written = usage.input_total().saturating_sub(usage.input).saturating_sub(usage.cache_read);
-    object.number("input_tokens", usage.input).number("output_tokens", usage.output);
-    object.number("cache_read_tokens", usage.cache_read).number("cache_write_tokens", written);
-    object.number("reasoning_tokens", usage.reasoning);
+    object.count("input_tokens", usage.input).count("output_tokens", usage.output);
+    object.count("cache_read_tokens", usage.cache_read).count("cache_write_tokens", written);
+    object.count("reasoning_tokens", usage.reasoning);
 }
 
 #[cfg(test)]

@@ -7,14 +7,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::family::{Counter, Family, Gauge, Histogram, Label, Title, write_label, write_sample};
-use super::labels::{error_reason, saved_by, status_class};
+use super::entries::{Entries, counter, write_counts};
+use super::family::{Counter, Family, Gauge, Label, Title, write_label, write_sample};
 use super::resident::resident_bytes;
-use super::routed::Routed;
-use crate::domain::entry::{CacheUse, Entry, difference};
-use crate::domain::fault::Fault;
-use crate::domain::money::Usd;
-use crate::domain::tokens::Usage;
+use crate::domain::entry::{CacheUse, Entry};
 
 /// All numbers of one process.
 #[derive(Debug)]
@@ -59,49 +55,6 @@ pub struct Metrics {
     entries: Mutex<Entries>,
 }
 
-/// What is known from entries.
-#[derive(Debug)]
-struct Entries {
-    requests: Family<u64>,
-    errors: Family<u64>,
-    durations: Family<Durations>,
-    spends: Family<Spend>,
-    cache: Family<u64>,
-    cache_checks: Family<u64>,
-    /// By the place of the word in [`CacheUse::ALL`].
-    cache_counts: [u64; CacheUse::ALL.len()],
-    saved: Family<Usd>,
-    lost: Family<Usd>,
-    routed: Routed,
-    unpriced: u64,
-    estimated: Usd,
-}
-
-#[derive(Debug, Default)]
-struct Durations {
-    whole: Histogram,
-    first_byte: Histogram,
-}
-
-#[derive(Debug, Default)]
-struct Spend {
-    tokens: [u64; BUCKETS.len()],
-    cost: Usd,
-}
-
-/// A bucket of tokens: its label and its number. Only buckets that exclude each other, so that they can be summed.
-type Bucket = (&'static str, fn(&Usage) -> u64);
-
-const BUCKETS: [Bucket; 7] = [
-    ("input", |usage| usage.input),
-    ("cache_read", |usage| usage.cache_read),
-    ("cache_write", |usage| usage.cache_write),
-    ("cache_write_5m", |usage| usage.cache_write_5m),
-    ("cache_write_1h", |usage| usage.cache_write_1h),
-    ("cache_write_12h", |usage| usage.cache_write_12h),
-    ("output", |usage| usage.output),
-];
-
 impl Metrics {
     /// No requests yet, in a process that was started at `started_ms`, in unix milliseconds.
     #[must_use]
@@ -132,7 +85,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that has ended. It takes about a microsecond, so it is not for the request's own path.
+    /// Counts a request that has ended. It takes a part of a microsecond, but it is not for the request's own path.
     pub fn record(&self, entry: &Entry) {
         self.entries().record(entry);
     }
@@ -236,134 +189,9 @@ impl Metrics {
     }
 }
 
-impl Entries {
-    fn new() -> Self {
-        Self {
-            requests: Family::new(&["dialect", "operation", "upstream", "model", "team", "status_class", "outcome"]),
-            errors: Family::new(&["fault", "reason"]),
-            durations: Family::new(&["dialect", "operation"]),
-            spends: Family::new(&["model", "team"]),
-            cache: Family::new(&["result", "model", "team"]),
-            cache_counts: [0; CacheUse::ALL.len()],
-            cache_checks: Family::new(&["result", "operation", "upstream", "model"]),
-            saved: Family::new(&["by", "model", "team"]),
-            lost: Family::new(&["by", "model", "team"]),
-            routed: Routed::new(),
-            unpriced: 0,
-            estimated: Usd::ZERO,
-        }
-    }
-
-    fn record(&mut self, entry: &Entry) {
-        let (model, team) = (Label::Open(&entry.model), Label::Open(entry.account.team.as_deref().unwrap_or("")));
-        let (dialect, operation) = (Label::Known(entry.dialect.name()), Label::Known(entry.operation.name()));
-        let (class, outcome) = (Label::Known(status_class(entry.status)), Label::Known(entry.outcome.name()));
-        let times = u64::from(entry.requests);
-        *self.requests.at(&[dialect, operation, Label::Known(&entry.upstream), model, team, class, outcome]) += times;
-        if let Some(fault) = Fault::of(entry) {
-            *self.errors.at(&[Label::Known(fault.name()), error_reason(entry)]) += times;
-        }
-        let durations = self.durations.at(&[dialect, operation]);
-        durations.whole.observe(entry.latency_ms, times);
-        if let Some(first_byte_ms) = entry.first_byte_ms {
-            durations.first_byte.observe(first_byte_ms, times);
-        }
-        self.routed.record(entry);
-        let spend = self.spends.at(&[model, team]);
-        for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
-            *sum = sum.saturating_add(tokens(&entry.usage));
-        }
-        let at = CacheUse::ALL.iter().position(|known| *known == entry.cache);
-        at.into_iter().for_each(|at| self.cache_counts[at] += times);
-        match entry.cache {
-            CacheUse::Confirmed | CacheUse::FalseHit => {
-                let labels = [Label::Known(entry.cache.name()), operation, Label::Known(&entry.upstream), model];
-                *self.cache_checks.at(&labels) += times;
-            }
-            _ => *self.cache.at(&[Label::Known(entry.cache.name()), model, team]) += times,
-        }
-        if entry.saved != Usd::ZERO {
-            let saved = self.saved.at(&[Label::Known(saved_by(entry)), model, team]);
-            *saved = saved.plus(entry.saved);
-        }
-        if let (Some(baseline), Some(cost)) = (entry.baseline, entry.cost) {
-            let (amount, is_loss) = difference(baseline, cost);
-            let by = Label::Known("routing");
-            let sums = if is_loss { &mut self.lost } else { &mut self.saved };
-            let sum = sums.at(&[by, model, team]);
-            *sum = sum.plus(amount);
-        }
-        let cost = entry.cost.unwrap_or_default();
-        spend.cost = spend.cost.plus(cost);
-        self.unpriced += if entry.cost.is_none() { times } else { 0 };
-        if entry.usage_source.is_estimated() {
-            self.estimated = self.estimated.plus(cost);
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        let requests = counter("tollgate_requests_total", "Requests that have ended");
-        write_counts(requests, &self.requests, out);
-        let errors =
-            counter("tollgate_errors_total", "Requests without a whole, good answer, by the side that has to act");
-        write_counts(errors, &self.errors, out);
-        let histogram = |name, help, of: fn(&Durations) -> &Histogram, out: &mut String| {
-            Title { name, kind: "histogram", help }.write(out);
-            self.durations.sorted().iter().for_each(|(labels, value)| of(value).write(name, labels, out));
-        };
-        let help = "From the arrival of a request to the last byte of its answer";
-        histogram("tollgate_request_duration_seconds", help, |durations| &durations.whole, out);
-        let help = "From the arrival of a request to the first byte of the body of its answer";
-        histogram("tollgate_first_byte_seconds", help, |durations| &durations.first_byte, out);
-        self.write_spends(out);
-        let cache = counter("tollgate_cache_requests_total", "Requests by what the cache did for them");
-        write_counts(cache, &self.cache, out);
-        let checks = "Near hits that were asked again, by whether the new answer says about the same";
-        write_counts(counter("tollgate_cache_checks_total", checks), &self.cache_checks, out);
-        let title =
-            counter("tollgate_saved_usd_total", "What providers would have billed without the cache or the router");
-        title.write(out);
-        self.saved.sorted().iter().for_each(|(labels, saved)| write_sample(title.name, labels, saved, out));
-        let title =
-            counter("tollgate_lost_usd_total", "What routing cost more than the models asked for, their caches warm");
-        title.write(out);
-        self.lost.sorted().iter().for_each(|(labels, lost)| write_sample(title.name, labels, lost, out));
-        let routed =
-            counter("tollgate_routing_decisions_total", "Requests by what routing decided, or would have decided");
-        write_counts(routed, &self.routed.decisions, out);
-        let unpriced = "Requests without a price: they are missing from the cost";
-        counter("tollgate_unpriced_requests_total", unpriced).write_alone(self.unpriced, out);
-        let estimated = "Cost that rests on counted or assumed usage";
-        counter("tollgate_estimated_cost_usd_total", estimated).write_alone(self.estimated, out);
-    }
-
-    fn write_spends(&self, out: &mut String) {
-        let series = self.spends.sorted();
-        let title = counter("tollgate_tokens_total", "Tokens in buckets that exclude each other");
-        title.write(out);
-        for (labels, spend) in &series {
-            for ((bucket, _), tokens) in BUCKETS.iter().zip(spend.tokens).filter(|(_, tokens)| *tokens > 0) {
-                write_sample(title.name, &format!("bucket=\"{bucket}\",{labels}"), tokens, out);
-            }
-        }
-        let title = counter("tollgate_cost_usd_total", "What providers bill, as far as it has a price");
-        title.write(out);
-        series.iter().for_each(|(labels, spend)| write_sample(title.name, labels, spend.cost, out));
-    }
-}
-
 /// A poisoned lock holds counts that are whole after each step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write_counts(title: Title, family: &Family<u64>, out: &mut String) {
-    title.write(out);
-    family.sorted().iter().for_each(|(labels, count)| write_sample(title.name, labels, count, out));
-}
-
-const fn counter(name: &'static str, help: &'static str) -> Title {
-    Title { name, kind: "counter", help }
 }
 
 #[cfg(test)]
@@ -372,6 +200,7 @@ mod tests {
 
     use super::*;
     use crate::domain::entry::Outcome;
+    use crate::domain::money::Usd;
     use crate::domain::sample;
     use crate::domain::tokens::UsageSource;
 

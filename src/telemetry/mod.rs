@@ -6,6 +6,8 @@ pub mod family;
 mod labels;
 mod resident;
 mod routed;
+mod places;
+mod entries;
 pub mod metrics;
 pub mod line;
 pub mod scribe;

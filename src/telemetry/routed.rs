@@ -18,12 +18,13 @@ impl Routed {
         Self { decisions: Family::new(&["tier", "rule", "mode", "model"]) }
     }
 
-    /// Counts a decision, if there was one: `model` is the one that was sent, or where routing only observes, would have been.
-    pub(super) fn record(&mut self, entry: &Entry) {
-        let Some((mode, rule, model)) = decided(entry) else { return };
+    /// Where a decision counts, if there was one: `model` is the one that was sent, or where routing only observes, would have
+    /// been.
+    pub(super) fn place(&mut self, entry: &Entry) -> Option<usize> {
+        let (mode, rule, model) = decided(entry)?;
         let tier = entry.tier.map_or("none", |tier| tier.name());
         let labels = [Label::Known(tier), Label::Known(rule.name()), Label::Known(mode), Label::Open(model)];
-        *self.decisions.at(&labels) += u64::from(entry.requests);
+        Some(self.decisions.place(&labels))
     }
 }
 
