@@ -192,17 +192,16 @@ impl Journal {
         }
         // Whoever is ready to run pushes now and shares the write.
         tokio::task::yield_now().await;
-        loop {
+        while !self.shared.is_written(seat) && !self.shared.try_write()? {
             let mut progress = pin!(self.shared.progress());
             progress.as_mut().enable();
-            if self.shared.is_written(seat) {
-                return Ok(());
-            }
-            if self.shared.try_write()? {
+            // The keeper may have become free since, without anybody to tell.
+            if self.shared.is_written(seat) || self.shared.try_write()? {
                 return Ok(());
             }
             progress.await;
         }
+        Ok(())
     }
 
     /// Returns when the record survives a power loss.
