@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -20,10 +21,19 @@ use super::process::{cpu_s, memory_kib};
 struct Run {
     host: String,
     path: String,
-    body: Bytes,
+    bodies: Bodies,
     end: &'static [u8],
     from: Instant,
     until: Instant,
+}
+
+/// Bodies of one size, told apart by a number in their last message.
+struct Bodies {
+    before: String,
+    after: String,
+    /// How many there are; no two are alike if this is none.
+    distinct: Option<u64>,
+    next: AtomicU64,
 }
 
 #[derive(Default)]
@@ -46,7 +56,11 @@ pub fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
     let run = Arc::new(Run {
         host: host.to_owned(),
         path: format!("/{path}"),
-        body: body(count("--bytes", 512)?, streams),
+        bodies: Bodies::new(
+            count("--bytes", 512)?,
+            streams,
+            options.get("--distinct").map(|count| count.parse()).transpose()?,
+        ),
         end: if streams { b"[DONE]" } else { b"\"usage\"" },
         from,
         until: from + time("--duration", 3.0)?,
@@ -137,7 +151,7 @@ async fn one(
         .header("host", &run.host)
         .header("content-type", "application/json")
         .header("authorization", "Bearer tg_overhead_benchmark_key")
-        .body(Full::new(run.body.clone()))?;
+        .body(Full::new(run.bodies.next()))?;
     let response = sender.send_request(request).await?;
     let is_good = response.status().is_success();
     let (mut body, mut is_whole) = (response.into_body(), false);
@@ -156,15 +170,25 @@ async fn connect(host: &str) -> Result<SendRequest<Full<Bytes>>, Box<dyn Error +
     Ok(sender)
 }
 
-/// A chat of about `bytes` bytes, in messages of 600.
-fn body(bytes: usize, streams: bool) -> Bytes {
-    let stream = if streams { "\"stream\":true," } else { "" };
-    let mut text = format!("{{\"model\":\"gpt-4o-mini\",{stream}\"temperature\":0.7,\"max_tokens\":256,\"messages\":[");
-    let sentence = "the invoice shows a total that does not match our ledger for March ";
-    while text.len() + 700 < bytes {
-        text.push_str(&format!("{{\"role\":\"user\",\"content\":\"{}\"}},", &sentence.repeat(9)[..560]));
+impl Bodies {
+    /// Chats of about `bytes` bytes, in messages of 600. Those of one run are not those of another, or a cache would answer them.
+    fn new(bytes: usize, streams: bool, distinct: Option<u64>) -> Self {
+        let stream = if streams { "\"stream\":true," } else { "" };
+        let mut before =
+            format!("{{\"model\":\"gpt-4o-mini\",{stream}\"temperature\":0.7,\"max_tokens\":256,\"messages\":[");
+        let sentence = "the invoice shows a total that does not match our ledger for March ";
+        while before.len() + 700 < bytes {
+            before.push_str(&format!("{{\"role\":\"user\",\"content\":\"{}\"}},", &sentence.repeat(9)[..560]));
+        }
+        let rest = sentence.repeat(bytes.saturating_sub(before.len() + 70) / sentence.len());
+        before.push_str("{\"role\":\"user\",\"content\":\"Question ");
+        let seed = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() & 0xffff_ffff);
+        Self { before, after: format!(" : {rest}\"}}]}}"), distinct, next: AtomicU64::new(seed << 32) }
     }
-    let rest = sentence.repeat(bytes.saturating_sub(text.len() + 40) / sentence.len());
-    text.push_str(&format!("{{\"role\":\"user\",\"content\":\"{rest}\"}}]}}"));
-    text.into()
+
+    fn next(&self) -> Bytes {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.distinct.map_or(number, |count| (number >> 32 << 32) + number % count.max(1));
+        format!("{}{number:020}{}", self.before, self.after).into()
+    }
 }

@@ -12,6 +12,10 @@ const REFERENCE: &str = "../shared/perf";
 /// How long a program may take until it listens.
 const START: Duration = Duration::from_secs(10);
 
+/// The cores of proxies, and of everything else.
+pub const PROXY_CORE: u8 = 0;
+pub const OTHER_CORE: u8 = 1;
+
 /// The programs that a run needs besides Tollgate.
 pub struct Programs {
     folder: Option<PathBuf>,
@@ -54,6 +58,13 @@ impl Programs {
         Ok(command)
     }
 
+    /// The provider, once it listens.
+    pub fn provider(&self, address: &str) -> Result<Running, Box<dyn Error>> {
+        let mut provider = self.command("mock", OTHER_CORE)?;
+        provider.args(["--listen", address]);
+        Running::start(provider, address).map(|(running, _)| running)
+    }
+
     /// What the numbers were measured with.
     pub fn name(&self) -> &'static str {
         if self.folder.is_some() { "the programs of ../shared/perf" } else { "the programs of benches/overhead" }
@@ -87,12 +98,17 @@ impl Running {
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    /// Ends it.
+    pub fn end(&mut self) {
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _status = self.0.wait();
+        self.end();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A provider that costs little: about 1 KB with usage, or 64 events of which each is a write of its own.
 //!
-//! `?chunk_ms=N` in the address waits between events.
+//! `?chunk_ms=N` in the address waits between events, `?latency_ms=N` before a whole answer, and `?fault=STATUS` fails.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::service::service_fn;
@@ -51,18 +51,27 @@ async fn serve(listen: &str) -> Result<(), Box<dyn Error>> {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, hyper::Error> {
-    let query = request.uri().query().unwrap_or_default();
-    let chunk_ms = query.strip_prefix("chunk_ms=").and_then(|number| number.parse().ok()).unwrap_or(0);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let setting = |name: &str| {
+        let values = query.split('&').filter_map(|pair| pair.split_once('='));
+        values.filter(|(known, _)| *known == name).find_map(|(_, value)| value.parse::<u64>().ok())
+    };
     let body = request.into_body().collect().await?.to_bytes();
     let streams = memchr::memmem::find(&body, b"\"stream\":true").is_some();
     let left = if streams { EVENTS + 1 } else { 1 };
+    if let Some(latency_ms) = setting("latency_ms").filter(|_| !streams) {
+        tokio::time::sleep(Duration::from_millis(latency_ms)).await;
+    }
     let mut response = Response::new(Answer {
         left,
         pause: None,
-        chunk: Duration::from_millis(chunk_ms),
+        chunk: Duration::from_millis(setting("chunk_ms").unwrap_or(0)),
         streams,
         has_yielded: false,
     });
+    if let Some(status) = setting("fault").and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok()) {
+        *response.status_mut() = status;
+    }
     let kind = if streams { "text/event-stream; charset=utf-8" } else { "application/json" };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
