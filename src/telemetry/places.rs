@@ -16,6 +16,8 @@ const KINDS_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Known {
     kinds: Vec<Option<Box<(Kind, Places)>>>,
+    /// The kind of the last request, of which the next one is likely to be too.
+    last: usize,
     hashing: RandomState,
 }
 
@@ -53,12 +55,20 @@ struct Rest {
 
 impl Known {
     pub(super) fn new() -> Self {
-        Self { kinds: std::iter::repeat_with(|| None).take(KINDS_MAX).collect(), hashing: RandomState::new() }
+        Self { kinds: std::iter::repeat_with(|| None).take(KINDS_MAX).collect(), last: 0, hashing: RandomState::new() }
     }
 
     /// Where a request like that of `entry` counted, if that is known.
-    pub(super) fn find(&self, entry: &Entry) -> Option<Places> {
-        let (kind, places) = &**self.kinds[self.slot(entry)].as_ref()?;
+    pub(super) fn find(&mut self, entry: &Entry) -> Option<Places> {
+        if let Some(places) = self.at(self.last, entry) {
+            return Some(places);
+        }
+        self.last = self.slot(entry);
+        self.at(self.last, entry)
+    }
+
+    fn at(&self, slot: usize, entry: &Entry) -> Option<Places> {
+        let (kind, places) = &**self.kinds[slot].as_ref()?;
         kind.fits(entry).then_some(*places)
     }
 
