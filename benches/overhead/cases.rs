@@ -27,6 +27,8 @@ pub enum Features {
     Cache,
     /// All of that.
     All,
+    /// All of that, and an upstream that fails is asked all the same.
+    Soak,
 }
 
 /// A bound, compared with the bare proxy in the same rounds.
@@ -100,7 +102,7 @@ impl Features {
             Self::Caps => (true, false, false),
             Self::Routing => (false, true, false),
             Self::Cache => (false, false, true),
-            Self::All => (true, true, true),
+            Self::All | Self::Soak => (true, true, true),
         };
         let bounds = "caps = { day = \"100000\", month = \"1000000\" }\nlimits = { requests_per_minute = 100000000, \
                       tokens_per_minute = 1000000000000, in_flight = 10000 }\n";
@@ -116,5 +118,13 @@ impl Features {
             text.push_str("[cache]\nmode = \"exact\"\nstore_sampled = true\n\n");
         }
         text
+    }
+
+    /// The part of the config of the upstream.
+    pub const fn upstream(self) -> &'static str {
+        match self {
+            Self::Soak => "breaker_failures = 0\n",
+            Self::Plain | Self::Caps | Self::Routing | Self::Cache | Self::All => "",
+        }
     }
 }

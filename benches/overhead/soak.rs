@@ -26,10 +26,13 @@ const PORT: u16 = 9412;
 
 /// Clients, each with one request at a time, and how long they wait between two.
 const CLIENTS: u64 = 48;
-const PAUSE: Duration = Duration::from_millis(60);
+const PAUSE: Duration = Duration::from_millis(150);
 
 /// Between two looks at the memory.
 const SAMPLE: Duration = Duration::from_secs(2);
+
+/// Requests that went otherwise of which it is told how.
+const TOLD_MAX: u64 = 5;
 
 /// Memory that may come to stay, MiB.
 const GROWTH_MIB_MAX: f64 = 2.0;
@@ -61,12 +64,12 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     let programs = Programs::find()?;
     let seconds: u64 = std::env::var("OVERHEAD_SOAK_S").map_or(Ok(600), |text| text.parse())?;
     let _provider = programs.provider(PROVIDER)?;
-    let tollgate = Tollgate::start(Features::All, PORT, PROVIDER)?;
+    let tollgate = Tollgate::start(Features::Soak, PORT, PROVIDER)?;
     let start_mib = tollgate.rss_mib();
     let until = Instant::now() + Duration::from_secs(seconds);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (samples, counts) = runtime.block_on(drive(&tollgate, until));
-    let failed = counts[KINDS.len()];
+    let failed = counts.last().copied().unwrap_or_default();
     println!("{seconds} s of mixed load on a Tollgate with everything on; {}", programs.name());
     for (kind, count) in KINDS.iter().zip(&counts) {
         println!("  {kind:?}: {count}");
@@ -135,7 +138,12 @@ async fn client(address: String, number: u64, until: Instant, counts: Arc<Counts
         let place = usize::try_from(turn % KINDS.len() as u64).unwrap_or(0);
         let went = one(&address, KINDS[place], number << 32 | turn, idle.take()).await;
         let count = if went.is_ok() { &counts[place] } else { &*failed };
-        count.fetch_add(1, Ordering::Relaxed);
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = &went
+            && before < TOLD_MAX
+        {
+            eprintln!("{:?}: {error}", KINDS[place]);
+        }
         idle = went.ok().flatten();
         turn += 1;
         tokio::time::sleep(PAUSE).await;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cases::{CASES, Case, Features, OPEN_STREAMS};
-use super::process::memory_kib;
 use super::programs::{OTHER_CORE, PROXY_CORE, Programs, Running};
 use super::samples::{HEAD, Measured, Samples};
 use super::tollgate::{KEY, Tollgate};
@@ -108,7 +107,6 @@ impl Bench {
     fn tell(&self, idle_mib: f64, under_load_mib: f64, open: &Measured, first_answer: Duration) {
         let verdict = |is_met: bool| if is_met { "met" } else { "**missed**" };
         let (open_mib, bare_mib) = (open.ours.rss_max(), open.bare.rss_max());
-        let bare_idle_mib = memory_kib(self.bare.pid(), "VmHWM:").unwrap_or_default() as f64 / 1024.0;
         println!("\n| what | Tollgate | goal | bare |\n|---|--:|---|--:|");
         println!("| memory, idle | {idle_mib:.1} MiB | below 25: {} | |", verdict(idle_mib < 25.0));
         println!("| memory, most in the cases above | {under_load_mib:.1} MiB | | |");
@@ -116,7 +114,6 @@ impl Bench {
             "| memory, 2,000 open streams | {open_mib:.1} MiB | below 120: {} | {bare_mib:.1} MiB |",
             verdict(open_mib < 120.0)
         );
-        println!("| memory, most of all | | | {bare_idle_mib:.1} MiB |");
         let answer_ms = first_answer.as_secs_f64() * 1000.0;
         println!("| start to the first answer | {answer_ms:.0} ms | below 100: {} | |", verdict(answer_ms < 100.0));
     }

@@ -36,10 +36,11 @@ impl Tollgate {
                 "[server]\nlisten = \"{address}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[store]\npath = {store:?}\n\n\
                  [log]\npath = {:?}\n\n{}[upstreams.openai]\ndialect = \"openai\"\nprovider = \"openai\"\n\
                  base_url = \"http://{provider}\"\ninclude_usage = \"splice\"\n\
-                 api_key = {{ env = \"OVERHEAD_PROVIDER_KEY\" }}\n",
+                 api_key = {{ env = \"OVERHEAD_PROVIDER_KEY\" }}\n{}",
                 port + 1,
                 store.join("requests.log"),
                 features.config(),
+                features.upstream(),
             ),
         )?;
         let mut command = pinned(PROXY_CORE);
