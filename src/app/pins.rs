@@ -2,6 +2,9 @@
 //!
 //! It holds no word of a conversation, only a hash that changes with each process.
 //!
+//! Beside them it remembers the beginnings of prompts that many conversations share: what the cache of the model that they all ask
+//! for would hold of them, had none of them been sent elsewhere.
+//!
 //! Invariant: at most [`PINS_MAX`] conversations are remembered, whatever clients do; those that were quiet longest go first.
 
 use std::collections::HashMap;
@@ -16,6 +19,9 @@ pub const PINS_MAX: usize = 65_536;
 
 const SHARDS: usize = 16;
 
+/// Shared beginnings that are remembered.
+const SHARED_MAX: usize = 8_192;
+
 /// How long a conversation is remembered at least: signed thinking binds it to its model longer than any cache lives.
 const KEPT_MS: u64 = 3_600_000;
 
@@ -26,6 +32,7 @@ const CACHED_MS: u64 = 300_000;
 #[derive(Debug)]
 pub struct Pins {
     shards: [Mutex<HashMap<u64, Place>>; SHARDS],
+    shared: Mutex<HashMap<u64, Shared>>,
     /// Makes the hashes of conversations.
     pub hash: RandomState,
 }
@@ -51,9 +58,19 @@ pub struct Place {
     pub held: u64,
 }
 
+/// A beginning that many prompts share.
+#[derive(Clone, Copy, Debug)]
+struct Shared {
+    tokens: u64,
+    /// Whether a provider has told so many, or they were counted from bytes.
+    is_seen: bool,
+    at_ms: u64,
+    ttl_s: u32,
+}
+
 impl Default for Pins {
     fn default() -> Self {
-        Self { shards: Default::default(), hash: RandomState::new() }
+        Self { shards: Default::default(), shared: Mutex::default(), hash: RandomState::new() }
     }
 }
 
@@ -103,6 +120,34 @@ impl Pins {
         }
     }
 
+    /// Tokens of a shared beginning that the cache of the model asked for would hold by now.
+    #[must_use]
+    pub fn shared(&self, beginning: u64, now_ms: u64) -> u64 {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.get(&beginning).map_or(0, |shared| {
+            let is_warm = now_ms.saturating_sub(shared.at_ms) <= cached_ms(shared.ttl_s);
+            if is_warm { shared.tokens } else { 0 }
+        })
+    }
+
+    /// A prompt with this beginning was sent: the provider has told that so many tokens of it were cached, or they are `likely`.
+    pub fn share(&self, beginning: u64, seen: Option<u64>, likely: u64, (at_ms, ttl_s): (u64, u32)) {
+        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= SHARED_MAX && !all.contains_key(&beginning) {
+            let mut times: Vec<u64> = all.values().map(|shared| shared.at_ms).collect();
+            times.sort_unstable();
+            let middle = times[times.len() / 2];
+            all.retain(|_, shared| shared.at_ms > middle);
+        }
+        let shared = all.entry(beginning).or_insert(Shared { tokens: likely, is_seen: false, at_ms, ttl_s });
+        (shared.at_ms, shared.ttl_s) = (shared.at_ms.max(at_ms), ttl_s);
+        if let Some(seen) = seen {
+            // The same question asked twice finds more than the beginning.
+            shared.tokens = if shared.is_seen { shared.tokens.min(seen) } else { seen };
+            shared.is_seen = true;
+        }
+    }
+
     /// Conversations that are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -136,13 +181,18 @@ impl Place {
     }
 
     const fn cached_ms(&self) -> u64 {
-        let asked_ms = self.ttl_s as u64 * 1000;
-        if asked_ms > CACHED_MS { asked_ms } else { CACHED_MS }
+        cached_ms(self.ttl_s)
     }
 
     fn is_over(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.at_ms) > self.cached_ms().max(KEPT_MS)
     }
+}
+
+/// How long a provider keeps a prompt for which so many seconds were asked.
+const fn cached_ms(ttl_s: u32) -> u64 {
+    let asked_ms = ttl_s as u64 * 1000;
+    if asked_ms > CACHED_MS { asked_ms } else { CACHED_MS }
 }
 
 #[cfg(test)]
@@ -180,5 +230,18 @@ mod tests {
         }
         assert!(pins.len() <= PINS_MAX);
         assert!(pins.get(2 * PINS_MAX as u64 - 1, 2 * PINS_MAX as u64).is_some());
+    }
+
+    #[test]
+    fn a_shared_beginning_is_warm_for_as_long_as_its_cache_lives() {
+        let pins = Pins::default();
+        pins.share(7, None, 1_280, (1_000, 0));
+        assert_eq!((pins.shared(7, 301_000), pins.shared(7, 301_001), pins.shared(8, 0)), (1_280, 0, 0));
+        for (seen, expect) in [(Some(1_152), 1_152), (Some(4_096), 1_152), (None, 1_152), (Some(1_024), 1_024)] {
+            pins.share(7, seen, 9_000, (400_000, 0));
+            assert_eq!(pins.shared(7, 400_001), expect, "{seen:?}");
+        }
+        (0..3 * SHARED_MAX as u64).for_each(|number| pins.share(number, None, 1, (number, 0)));
+        assert!(pins.shared.lock().unwrap().len() <= SHARED_MAX);
     }
 }

@@ -334,6 +334,8 @@ impl Page<'_> {
         self.maybe("routable", routing.routable.as_ref().map(|routable| format!("[{}]", globs(routable))))?;
         self.line("classifier", word(&words::CLASSIFIER, routing.classifier))?;
         self.line("turns", routing.turns)?;
+        self.line("escalate", routing.escalate)?;
+        self.line("list_auto", routing.list_auto)?;
         if routing.max_output.iter().any(Option::is_some) {
             self.0.write_str("\n[routing.max_output]\n")?;
             for ((tier, _), limit) in words::TIER.iter().zip(routing.max_output) {

@@ -28,6 +28,10 @@ pub struct Routing {
     pub judge: Judge,
     /// How many more turns a conversation is expected to have.
     pub turns: u32,
+    /// Whether a request is asked again one tier up where the model that it was given has failed at it.
+    pub escalate: bool,
+    /// Whether lists of models name `auto`.
+    pub list_auto: bool,
     /// At most so many tokens in an answer of each tier.
     pub max_output: [Option<u64>; 3],
     /// The models of each upstream that has any.

@@ -275,7 +275,19 @@ pub(super) static PRICE: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 pub(super) const ROUTING: Keys = Keys {
-    now: &["mode", "routable", "classifier", "judge", "turns", "max_output", "tiers", "teams", "routes"],
+    now: &[
+        "mode",
+        "routable",
+        "classifier",
+        "judge",
+        "turns",
+        "escalate",
+        "list_auto",
+        "max_output",
+        "tiers",
+        "teams",
+        "routes",
+    ],
     later: &[],
 };
 

@@ -22,6 +22,13 @@ const fn openai(name: &'static str, input: &'static str, read: &'static str, out
     Row { name, rates: [input, read, input, input, input, output], above: None }
 }
 
+/// From GPT-5.6 on writes to the prompt cache cost more than fresh input
+/// (developers.openai.com/api/docs/guides/prompt-caching).
+const fn writing(name: &'static str, rates: [&'static str; 4]) -> Row {
+    let [input, read, write, output] = rates;
+    Row { name, rates: [input, read, write, write, write, output], above: None }
+}
+
 const fn anthropic(name: &'static str, rates: [&'static str; 5]) -> Row {
     let [input, read, five_minutes, one_hour, output] = rates;
     Row { name, rates: [input, read, five_minutes, five_minutes, one_hour, output], above: None }
@@ -46,9 +53,13 @@ const TABLE: &[Row] = &[
         rates: ["4", "0.4", "5", "5", "5", "20"],
         above: Some((272_000, ["8", "0.8", "10", "10", "10", "30"])),
     },
-    long(openai("gpt-6-luna", "0.1", "0.01", "0.5"), 272_000, ["0.2", "0.02", "0.25", "0.25", "0.25", "0.75"]),
-    long(openai("gpt-6.1-terra", "1", "0.05", "5"), 272_000, ["2", "0.1", "2.5", "2.5", "2.5", "7.5"]),
-    long(openai("gpt-6.1-sol", "2", "0.1", "10"), 272_000, ["4", "0.2", "5", "5", "5", "15"]),
+    long(
+        writing("gpt-6-luna", ["0.1", "0.01", "0.125", "0.5"]),
+        272_000,
+        ["0.2", "0.02", "0.25", "0.25", "0.25", "0.75"],
+    ),
+    long(writing("gpt-6.1-terra", ["1", "0.05", "1.25", "5"]), 272_000, ["2", "0.1", "2.5", "2.5", "2.5", "7.5"]),
+    long(writing("gpt-6.1-sol", ["2", "0.1", "2.5", "10"]), 272_000, ["4", "0.2", "5", "5", "5", "15"]),
     openai("o3", "2", "0.5", "8"),
     openai("o4-mini", "1.1", "0.275", "4.4"),
     openai("text-embedding-3-small", "0.02", "0.02", "0"),

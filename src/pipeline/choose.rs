@@ -9,13 +9,14 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName};
 
 use super::arrive::Arrival;
-use super::compare::Compare;
-use super::conversation::{asked, conversation};
+use super::compare::{Beginning, Compare};
+use super::conversation::{asked, conversation_and_beginning};
 use super::course::is_repeated;
 use super::housekeeping;
 use super::identify::Caller;
 use super::learn::{Memory, Trace, route_of};
 use super::read::Call;
+use super::reserve::MAX_COST;
 use crate::app::pins::Place;
 use crate::domain::entry::Tier;
 use crate::domain::evidence::{Sign, drawn};
@@ -74,6 +75,8 @@ pub struct Choice {
     pub trace: Option<Arc<Trace>>,
     /// Whether a judge's word could still change it.
     pub asks_judge: bool,
+    /// Who is asked where that model fails at it, and in which tier.
+    pub above: Option<(Arc<str>, Tier)>,
 }
 
 /// Whether requests of this kind can be answered by another model than the one they name.
@@ -125,7 +128,10 @@ pub fn choose(
     let is_open = routing::explicit(&case, &policy).is_none();
     // Also whoever names a model teaches how well it does.
     let is_watched = is_auto || policy.mode != Mode::Off;
-    let talk = (is_open && is_followed).then(|| conversation(memory.pins, headers, caller, call));
+    let where_to = (&*provider.config.name, &**requested);
+    let named =
+        (is_open && is_followed).then(|| conversation_and_beginning(memory.pins, headers, caller, call, where_to));
+    let talk = named.map(|(talk, _)| talk);
     case.is_housekeeping |= is_open && housekeeping::is_housekeeping(headers, call);
     let before = talk.and_then(|talk| place(memory, talk, call, arrival.at_ms));
     let route = if is_watched { route_of(memory.routes, caller, call) } else { 0 };
@@ -141,9 +147,13 @@ pub fn choose(
     };
     let mut trace = is_watched.then(|| {
         let stamp = stamp(&case, &evidence, route, talk);
-        let warm = before.as_ref().filter(|_| !case.is_housekeeping).map_or(0, |place| place.warm(arrival.at_ms));
-        let compared = model.clone().filter(|_| is_open && is_followed);
-        Trace::new(memory, stamp, talk, call, compared.map(|model| Compare { model, warm }))
+        let compared = model.clone().zip(named).map(|(model, (_, name))| {
+            let warm = before.as_ref().filter(|_| !case.is_housekeeping).map_or(0, |place| place.warm(arrival.at_ms));
+            let is_first = before.is_none() && !case.has_history();
+            let beginning = Beginning::of(name, &call.ask, is_first, case.cache_ttl_s);
+            Compare { model, warm: warm.max(memory.pins.shared(name, arrival.at_ms)), beginning }
+        });
+        Trace::new(memory, stamp, talk, call, compared)
     });
     let may_ask = policy.classifier != Classifier::Local && is_followed && verdict == Verdict::NotAsked;
     let asks_judge = may_ask && routing::hangs_on_judge(&case, &evidence, &policy, lineup);
@@ -158,6 +168,11 @@ pub fn choose(
             trace.signs.extend(asked_again(before.as_ref(), asked, arrival));
         }
         memory.pins.set(talk, Place { model, tier, prompt_tokens, at_ms, ttl_s, failed: None, asked, held: 0 });
+    }
+    if let Some(choice) = choice.as_mut().filter(|_| is_followed && snapshot.config.routing.escalate) {
+        // Of a stream the client has seen the beginning by then; whoever limits the cost pays for no second one.
+        let may_follow = !call.ask.stream && !headers.contains_key(MAX_COST);
+        choice.above = may_follow.then(|| routing::above(&case, &policy, lineup, &choice.model)).flatten();
     }
     if let Some(choice) = &mut choice {
         (choice.trace, choice.asks_judge) = (trace.map(Arc::new), asks_judge);
@@ -288,7 +303,7 @@ fn told(decision: Decision, is_watched: bool, is_followed: bool, requested: &Arc
         None if is_followed || decision.tier.is_none() => (requested.clone(), rule.into()),
         None => (requested.clone(), Rule::Requested.name().into()),
     };
-    Some(Choice { model, tier: decision.tier, reason, trace: None, asks_judge: false })
+    Some(Choice { model, tier: decision.tier, reason, trace: None, asks_judge: false, above: None })
 }
 
 /// What routing saw, for the ledger.

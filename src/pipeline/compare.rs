@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::domain::operation::Operation;
 use crate::domain::price::Model;
 use crate::domain::tokens::Usage;
+use crate::protocol::ask::Ask;
 
 /// Prompts shorter than this are not cached by providers that cache by themselves, which count in steps
 /// (<https://platform.openai.com/docs/guides/prompt-caching>).
@@ -25,6 +26,46 @@ pub struct Compare {
     pub model: Arc<Model>,
     /// Prompt tokens that its cache would hold by now.
     pub warm: u64,
+    /// What the prompt begins with, which other conversations may share.
+    pub beginning: Beginning,
+}
+
+/// The beginning of a prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// Names it; 0 where there is none.
+    pub name: u64,
+    /// Its part of the prompt's text, in millionths.
+    pub ppm: u64,
+    /// Whether nothing of the conversation but this can be in a cache.
+    pub is_first: bool,
+    /// For how long the prompt is cached, in seconds; 0 is the provider's default.
+    pub ttl_s: u32,
+}
+
+impl Beginning {
+    /// That of a request whose beginning has this name.
+    #[must_use]
+    pub fn of(name: u64, ask: &Ask, is_first: bool, ttl_s: u32) -> Self {
+        let (tools, text) = (u64::from(ask.features.tool_bytes), u64::from(ask.features.text_bytes));
+        let system: usize = ask.spoken.system.iter().map(ExactSizeIterator::len).sum();
+        let (beginning, all) = (system as u64 + tools, text + tools);
+        match (beginning * 1_000_000).checked_div(all) {
+            Some(ppm) if ppm > 0 => Self { name, ppm: ppm.min(1_000_000), is_first, ttl_s },
+            Some(_) | None => Self::default(),
+        }
+    }
+
+    /// Tokens of it that an answer's usage tells were cached, and those that are likely to be from now on.
+    #[must_use]
+    pub fn tokens(&self, operation: Operation, usage: &Usage) -> (Option<u64>, u64) {
+        let seen = Some(usage.cache_read).filter(|read| self.is_first && *read > 0);
+        // Anthropic's cache holds what was marked, which the beginning need not be.
+        let is_automatic = operation != Operation::Messages;
+        let share = u128::from(prompt(usage)) * u128::from(self.ppm) / 1_000_000;
+        let likely = u64::try_from(share).unwrap_or(u64::MAX);
+        (seen, if is_automatic { stepped(likely) } else { 0 })
+    }
 }
 
 impl Compare {
@@ -53,15 +94,22 @@ impl Compare {
 /// Prompt tokens of an answer that a provider's cache holds from now on.
 #[must_use]
 pub fn held(operation: Operation, usage: &Usage) -> u64 {
-    let written = usage.cache_write + usage.cache_write_5m + usage.cache_write_1h + usage.cache_write_12h;
     match operation {
         // Anthropic's holds what it was told to hold.
-        Operation::Messages => usage.cache_read + written,
-        _ => match usage.input + usage.cache_read + written {
-            CACHED_TOKENS_MIN.. => (usage.input + usage.cache_read + written) / STEP_TOKENS * STEP_TOKENS,
-            _ => 0,
-        },
+        Operation::Messages => prompt(usage) - usage.input,
+        _ => stepped(prompt(usage)),
     }
+}
+
+/// Tokens of the prompt, as far as they are text.
+const fn prompt(usage: &Usage) -> u64 {
+    let written = usage.cache_write + usage.cache_write_5m + usage.cache_write_1h + usage.cache_write_12h;
+    usage.input + usage.cache_read + written
+}
+
+/// What is cached of so many tokens where providers cache by themselves.
+const fn stepped(tokens: u64) -> u64 {
+    if tokens < CACHED_TOKENS_MIN { 0 } else { tokens / STEP_TOKENS * STEP_TOKENS }
 }
 
 #[cfg(test)]
@@ -71,8 +119,8 @@ mod tests {
 
     #[test]
     fn a_cold_prompt_is_compared_with_a_warm_one() {
-        let compare =
-            |warm| Compare { model: Book::builtin().find("anthropic", None, "claude-opus-5-5").unwrap(), warm };
+        let model = Book::builtin().find("anthropic", None, "claude-opus-5-5").unwrap();
+        let compare = |warm| Compare { model: model.clone(), warm, beginning: Beginning::default() };
         let used = |input, read, five, hour| Usage {
             input,
             cache_read: read,

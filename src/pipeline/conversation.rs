@@ -21,14 +21,32 @@ const TEXT_BYTES_MAX: usize = 2_048;
 
 /// The conversation of a request.
 pub fn conversation(pins: &Pins, headers: &HeaderMap, caller: &Caller, call: &Call) -> u64 {
+    of(pins, headers, caller, call, opening(pins, call))
+}
+
+/// The conversation of a request, and the beginning of its prompt that others may share: those for the same model at the same
+/// upstream, with the same system prompt and as many tools. Whoever brings a credential shares with nobody.
+pub fn conversation_and_beginning(
+    pins: &Pins,
+    headers: &HeaderMap,
+    caller: &Caller,
+    call: &Call,
+    (upstream, model): (&str, &str),
+) -> (u64, u64) {
+    let opening = opening(pins, call);
+    let mut hasher = pins.hash.build_hasher();
+    (opening, upstream, model).hash(&mut hasher);
+    Some(&caller.account.key).filter(|_| !caller.is_trusted).hash(&mut hasher);
+    (of(pins, headers, caller, call, opening), hasher.finish())
+}
+
+fn of(pins: &Pins, headers: &HeaderMap, caller: &Caller, call: &Call, opening: u64) -> u64 {
     let mut hasher = pins.hash.build_hasher();
     caller.account.key.hash(&mut hasher);
     caller.account.user.hash(&mut hasher);
+    opening.hash(&mut hasher);
     let rope = call.plain.as_ref().unwrap_or(&call.pieces);
     let spoken = &call.ask.spoken;
-    call.ask.features.tools.hash(&mut hasher);
-    call.ask.features.tool_bytes.hash(&mut hasher);
-    spoken.system.iter().for_each(|span| hash_text(rope, span, &mut hasher));
     let named = SESSIONS.iter().find_map(|name| headers.get(*name)).map(http::HeaderValue::as_bytes);
     match named.or(call.ask.session.as_deref().map(str::as_bytes)) {
         Some(name) => name.hash(&mut hasher),
@@ -37,6 +55,16 @@ pub fn conversation(pins: &Pins, headers: &HeaderMap, caller: &Caller, call: &Ca
             first.iter().for_each(|span| hash_text(rope, span, &mut hasher));
         }
     }
+    hasher.finish()
+}
+
+/// A hash of what a prompt opens with: the system prompt, and how many tools there are.
+fn opening(pins: &Pins, call: &Call) -> u64 {
+    let mut hasher = pins.hash.build_hasher();
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    call.ask.features.tools.hash(&mut hasher);
+    call.ask.features.tool_bytes.hash(&mut hasher);
+    call.ask.spoken.system.iter().for_each(|span| hash_text(rope, span, &mut hasher));
     hasher.finish()
 }
 

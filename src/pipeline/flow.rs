@@ -22,15 +22,20 @@ use super::keep::Recording;
 use super::settle::{Bill, End};
 use crate::app::App;
 use crate::bank::tab::Tab;
+use crate::domain::evidence::Sign;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::drain::Phase;
-use crate::protocol::facts::Facts;
+use crate::protocol::facts::{Ending, Facts};
 use crate::protocol::keep_alive::keep_alive;
 use crate::protocol::length_stop::{Stand, length_stop};
 use crate::protocol::meter::{Head, Meter, Position, Seen};
+use crate::protocol::sound::is_sound;
 use crate::protocol::strip::{UsageEvents, Watch};
 use crate::protocol::terminal::terminal_error;
+
+/// Bytes of an answer whose form is looked at; of a longer one nothing is known.
+const FORM_BYTES_MAX: u64 = 64 * 1024;
 
 /// An answer that still flows.
 #[derive(Debug)]
@@ -66,12 +71,16 @@ pub struct Flow {
     is_coded: bool,
     /// Bytes that have come.
     bytes: u64,
+    /// What has come of an answer whose form will be looked at, as it came.
+    formed: Option<Vec<Bytes>>,
 }
 
 /// What an answer comes to that has ended.
-struct Learned {
+#[derive(Debug)]
+pub struct Learned {
     facts: Facts,
     bill: Bill,
+    end: End,
     recording: Option<Box<Recording>>,
     now_ms: u64,
 }
@@ -92,7 +101,10 @@ impl Flow {
         };
         let meter = Meter::new(bill.operation(), Head { status: head.status.as_u16(), content_type, content_encoding });
         let is_announced = content_type.starts_with("text/event-stream");
+        let is_coded = !matches!(content_encoding, "" | "identity");
+        let has_form = is_success && !is_coded && bill.form().is_some();
         Self {
+            formed: has_form.then(Vec::new),
             is_stream: is_success && (is_announced || bill.is_stream()),
             is_announced,
             app,
@@ -108,7 +120,7 @@ impl Flow {
             is_open_ended: is_success && (may_lose || is_announced),
             ends_with_connection: ends_with_connection(head),
             is_success,
-            is_coded: !matches!(content_encoding, "" | "identity"),
+            is_coded,
             bytes: 0,
         }
     }
@@ -145,6 +157,10 @@ impl Flow {
         self.bytes += piece.len() as u64;
         if let Some(recording) = &mut self.recording {
             recording.push(&piece);
+        }
+        if let Some(formed) = &mut self.formed {
+            formed.push(piece.clone());
+            self.formed.take_if(|_| self.bytes > FORM_BYTES_MAX);
         }
         self.watch.feed(piece, out);
     }
@@ -196,25 +212,18 @@ impl Flow {
 
     /// Settles, and says what the answer cost unless that is unknown.
     pub fn settle(self, end: End) -> Option<Usd> {
-        let Learned { facts, mut bill, recording, now_ms } = self.learned(end);
-        if let Some(verdict) = recording.as_ref().and_then(|recording| recording.verdict(&facts)) {
-            bill.note_cache(verdict);
-        }
-        let cost = bill.settle(end, &facts);
-        if let Some(recording) = recording {
-            recording.keep(facts, cost, now_ms);
-        }
-        cost
+        self.learned(end).settle()
     }
 
     /// Settles the attempt and not the request, whose tab is given back.
     #[must_use]
     pub fn close(self, end: End) -> Option<Tab> {
-        let Learned { facts, bill, .. } = self.learned(end);
-        bill.close(end, &facts)
+        self.learned(end).close()
     }
 
-    fn learned(self, end: End) -> Learned {
+    /// Says that nothing follows, and what the answer comes to.
+    #[must_use]
+    pub fn learned(self, end: End) -> Learned {
         let mut facts = self.watch.end();
         let is_odd = end == End::Complete && !facts.terminal && facts.ending.is_none();
         if (facts.broken || is_odd) && self.is_success && self.bill.operation().generates() {
@@ -222,8 +231,14 @@ impl Flow {
             facts.text_bytes = facts.text_bytes.max(self.bytes);
             facts.reasoned |= self.is_coded;
         }
+        // What a limit cut off is no failure of form.
+        let has_ended = end == End::Complete && matches!(facts.ending, Some(Ending::Stop | Ending::ToolCalls));
+        let formed = self.formed.filter(|_| has_ended && !facts.broken);
+        if let Some((form, pieces)) = self.bill.form().zip(formed) {
+            facts.sound = is_sound(self.bill.operation(), form, &pieces.concat());
+        }
         let recording = self.recording.filter(|_| end == End::Complete && self.is_over);
-        Learned { facts, bill: self.bill, recording, now_ms: self.app.clock.now_ms() }
+        Learned { facts, bill: self.bill, end, recording, now_ms: self.app.clock.now_ms() }
     }
 
     /// The client has left.
@@ -268,6 +283,33 @@ impl Flow {
             Position::Unknown => false,
         };
         is_open && self.is_stream && !self.is_promised
+    }
+}
+
+impl Learned {
+    /// How the model has failed at what was asked, if it has.
+    #[must_use]
+    pub fn failure(&self) -> Option<Sign> {
+        self.bill.failure(&self.facts)
+    }
+
+    /// Settles, and says what the answer cost unless that is unknown.
+    pub fn settle(self) -> Option<Usd> {
+        let Self { facts, mut bill, end, recording, now_ms } = self;
+        if let Some(verdict) = recording.as_ref().and_then(|recording| recording.verdict(&facts)) {
+            bill.note_cache(verdict);
+        }
+        let cost = bill.settle(end, &facts);
+        if let Some(recording) = recording {
+            recording.keep(facts, cost, now_ms);
+        }
+        cost
+    }
+
+    /// Settles the attempt and not the request, whose tab is given back.
+    #[must_use]
+    pub fn close(self) -> Option<Tab> {
+        self.bill.close(self.end, &self.facts)
     }
 }
 

@@ -25,9 +25,13 @@ use crate::domain::stamp::{ROUTE_BITS, Stamp};
 use crate::protocol::ask::Ask;
 use crate::protocol::excerpt::slice;
 use crate::protocol::facts::{Ending, Facts};
+use crate::protocol::sound::Form;
 
 /// The same call so often among the last six is no progress.
 const REPEATED: usize = 3;
+
+/// Bytes of a format that are kept until the answer is there.
+const FORMAT_BYTES_MAX: usize = 16 * 1024;
 
 /// What is remembered of the past, and what judges the words of a request: all that choosing goes by besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +67,8 @@ pub struct Trace {
     pub own_limit: Option<u64>,
     /// What the request is compared with, to tell what routing saved.
     pub compare: Option<Compare>,
+    /// What the form of the answer was to be, where one was asked for.
+    pub form: Option<Form>,
 }
 
 /// The route of a request; 0 for none.
@@ -112,6 +118,18 @@ pub fn signs(call: &Call) -> Vec<Sign> {
     signs
 }
 
+/// What the form of the answer is to be, if the request asks for one.
+fn form(call: &Call) -> Option<Form> {
+    let ask = &call.ask;
+    let (is_json, has_tools) = (ask.features.structured, ask.features.tools > 0);
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    let format = || ask.format_at.as_ref().filter(|span| is_json && span.len() <= FORMAT_BYTES_MAX);
+    (is_json || has_tools).then(|| {
+        let format = format().map_or_else(Box::default, |span| text(rope, span).as_ref().into());
+        Form { is_json, has_tools, format }
+    })
+}
+
 /// How many of the last six calls of tools are the same as the last one, that one included; 0 without any.
 pub fn alike(ask: &Ask, rope: &[Bytes]) -> usize {
     let Some((last, before)) = ask.calls.split_last() else { return 0 };
@@ -130,7 +148,8 @@ impl Trace {
     #[must_use]
     pub fn new(memory: Memory<'_>, stamp: Stamp, talk: Option<u64>, call: &Call, compare: Option<Compare>) -> Self {
         let (routes, pins) = (memory.routes.clone(), memory.pins.clone());
-        Self { routes, pins, stamp, talk, signs: signs(call), own_limit: call.ask.output_limit, compare }
+        let form = form(call).filter(|_| stamp.route != 0);
+        Self { routes, pins, stamp, talk, signs: signs(call), own_limit: call.ask.output_limit, compare, form }
     }
 
     /// Puts what routing saw into the ledger's entry.
@@ -140,22 +159,40 @@ impl Trace {
 
     /// The request was answered to its end by a model of `tier`.
     pub fn answered(&self, tier: Option<Tier>, operation: Operation, facts: &Facts, now_ms: u64) {
-        let own = self.sign_of(facts);
-        let failed =
-            own.filter(|sign| sign.is_failure()).or_else(|| self.signs.iter().copied().find(|sign| sign.is_failure()));
+        let failed = self.signs_of(facts).chain(self.signs.iter().copied()).find(|sign| sign.is_failure());
         if let (Some(talk), Some(tier)) = (self.talk, tier) {
             let held = facts.usage.as_ref().map_or(0, |usage| held(operation, usage));
             self.pins.tell(talk, |place| (place.failed, place.held) = (failed.map(|_| tier), held));
+        }
+        if let (Some(compare), Some(usage)) = (&self.compare, &facts.usage) {
+            let beginning = &compare.beginning;
+            let (seen, likely) = beginning.tokens(operation, usage);
+            if beginning.name != 0 {
+                self.pins.share(beginning.name, seen, likely, (now_ms, beginning.ttl_s));
+            }
         }
         if let Some((talk, id)) = self.talk.zip(facts.response_id.as_deref()) {
             self.pins.follow(talk, id);
         }
         let Some(tier) = tier.filter(|_| self.stamp.route != 0) else { return };
-        let all = self.signs.iter().copied().chain(own);
+        let all = self.signs.iter().copied().chain(self.signs_of(facts));
         let (good, bad) = all.map(Sign::weights).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
         if good + bad > 0 {
             self.routes.hint(&Lesson { route: self.stamp.route, tier, good, bad, at_ms: now_ms });
         }
+    }
+
+    /// The conversation goes on with `model`, since the one before has failed.
+    pub fn escalated(&self, model: &Arc<str>, tier: Tier) {
+        if let Some(talk) = self.talk {
+            self.pins.tell(talk, |place| (place.model, place.tier) = (model.clone(), tier));
+        }
+    }
+
+    /// What the answer says of the model that gave it.
+    pub fn signs_of(&self, facts: &Facts) -> impl Iterator<Item = Sign> {
+        let form = facts.sound.map(|is_sound| if is_sound { Sign::GoodForm } else { Sign::BadForm });
+        self.sign_of(facts).into_iter().chain(form)
     }
 
     /// What the end of the answer says of it.

@@ -13,6 +13,7 @@
 //! join      the same answer for all who ask at the same time: one of them goes on
 //! dispatch  one attempt after the other, each with a reserve of its own: the worst case, held and written down; then
 //!           splice, scrub, send, wait for the head     -> each attempt has exactly one open and close record
+//! escalate  once more one tier up, where a model that took another's place has failed and the client has seen nothing
 //! deliver   whole answers at once, streams through the tap, which settles when they end
 //! ```
 //!
@@ -52,6 +53,7 @@ mod downgrade;
 pub mod dispatch;
 pub mod instead;
 pub mod deliver;
+pub mod escalate;
 pub mod tap;
 pub mod flow;
 pub mod abandon;
@@ -238,6 +240,11 @@ async fn send(
     let spare = Spare { kept, written: Written::of(arrival, &call, &decision.requested) };
     let asked = async {
         let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
+        if spare.is_empty() && escalate::may_escalate(decision, &served) {
+            told.answered(&served);
+            let escalated = escalate::escalate(app, arrival, call, decision, served, told, recording);
+            return Box::pin(escalated).await;
+        }
         drop(call);
         if !spare.is_empty() && instead::is_failure(&served) {
             return Err(instead::failed(served));

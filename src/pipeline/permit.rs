@@ -72,6 +72,7 @@ pub fn body(arrival: &Arrival, caller: &Caller, call: &Call) -> Result<(), Refus
 /// The key may not use the upstream, or the model that was decided on.
 pub fn decision(arrival: &Arrival, caller: &Caller, decision: &mut Decision) -> Result<(), Refusal> {
     candidate(arrival, &caller.policy, &decision.first)?;
+    decision.above.take_if(|above| candidate(arrival, &caller.policy, &above.0).is_err());
     decision.others.retain(|other| candidate(arrival, &caller.policy, other).is_ok());
     Ok(())
 }

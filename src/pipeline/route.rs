@@ -35,6 +35,8 @@ pub struct Decision {
     pub turn: Turn,
     /// What its caller may ask for, where it goes elsewhere.
     pub whose: Whose,
+    /// Where it goes if the first gives an answer that is none, and in which tier.
+    pub above: Option<Box<(Candidate, Tier)>>,
     /// Where it goes since a cap has no room for its own model, and what is told if that does not help.
     pub lowered: OnceLock<Box<Lowered>>,
 }
@@ -121,6 +123,7 @@ pub fn decide(
     }
     let choice = choose::choose(memory, arrival, caller, call, provider, &requested, verdict)?;
     let asks_judge = choice.as_ref().is_some_and(|choice| choice.asks_judge);
+    let above = choice.as_ref().and_then(|choice| choice.above.clone());
     let (model, tier, reason, mut trace) = match choice {
         Some(choice) if choice.reason == Rule::Requested.name() => {
             (choice.model, choice.tier, reason.into(), choice.trace)
@@ -133,6 +136,11 @@ pub fn decide(
         // Where config cuts an answer off, no model has failed.
         trace.own_limit = Some(limit);
     }
+    let above = above.map(|(model, tier)| {
+        let output_limit = choose::output_limit(arrival, caller, call, &requested, Some(tier));
+        let (reason, trace) = (Rule::Escalated.name().into(), trace.clone());
+        Box::new((Candidate { provider: provider.clone(), model, reason, trace, output_limit }, tier))
+    });
     let first = Candidate { provider: provider.clone(), model, reason, trace, output_limit };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
@@ -141,7 +149,8 @@ pub fn decide(
     };
     let whose = Whose { is_trusted: caller.is_trusted, policy: caller.policy.clone() };
     let turn = Turn::Any;
-    Ok(Decision { requested, tier, asks_judge, first, others, turn, whose, lowered: OnceLock::new() })
+    let lowered = OnceLock::new();
+    Ok(Decision { requested, tier, asks_judge, first, others, turn, whose, above, lowered })
 }
 
 /// Who is asked where the first has failed: those whom config names, as far as they can take the request.

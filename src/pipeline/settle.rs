@@ -15,6 +15,7 @@ use crate::bank::booked::Claim;
 use crate::bank::debt::{Closing, Debt};
 use crate::bank::tab::{STATUS_CLIENT_LEFT, Tab};
 use crate::domain::entry::{CacheUse, Outcome};
+use crate::domain::evidence::Sign;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
@@ -22,6 +23,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::tokens::{Usage, UsageSource};
 use crate::protocol::facts::Facts;
 use crate::protocol::meter::Seen;
+use crate::protocol::sound::Form;
 use crate::upstream::balance::Busy;
 use crate::upstream::breaker::{Health, Probe};
 use crate::upstream::credentials::Lease;
@@ -180,6 +182,19 @@ impl Bill {
         &self.0.pricing.model
     }
 
+    /// What the form of the answer was to be, where that was asked for and somebody learns from it.
+    #[must_use]
+    pub fn form(&self) -> Option<&Form> {
+        self.pricing.trace.as_ref()?.form.as_ref()
+    }
+
+    /// How the model has failed at what was asked, if it has and that is learned.
+    #[must_use]
+    pub fn failure(&self, facts: &Facts) -> Option<Sign> {
+        let trace = self.pricing.trace.as_ref().filter(|_| self.status == 200)?;
+        trace.signs_of(facts).find(|sign| sign.is_failure())
+    }
+
     /// Raises the hold so that it covers what has passed; false if a metered cap has no room, so that the answer has to end.
     #[must_use]
     pub fn keep_up(&mut self, seen: Seen) -> bool {
@@ -251,8 +266,10 @@ impl Items {
             if let Some(reason) = reason {
                 entry.reason = reason;
             }
-            // Where nothing was changed and nothing is colder for it, there is nothing to tell.
-            entry.baseline = baseline.filter(|cost| entry.model != entry.requested_model || Some(*cost) != owed.cost);
+            // Where nothing was changed, nothing is colder for it and nobody was asked before, there is nothing to tell.
+            let is_alone = entry.attempts.iter().all(|attempt| attempt.cost == Some(Usd::ZERO));
+            let is_told = |cost: &Usd| !is_alone || entry.model != entry.requested_model || Some(*cost) != owed.cost;
+            entry.baseline = baseline.filter(is_told);
             entry.price = price.or(entry.price.take());
             entry.served_model.clone_from(&facts.served_model);
             entry.service_tier.clone_from(&facts.service_tier);

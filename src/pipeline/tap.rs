@@ -38,6 +38,28 @@ pub struct Tap {
     /// Whether what the client has got last ends a line, and not in the middle of a line's end.
     is_at_line: bool,
     cost: Option<Usd>,
+    /// How far it is read before anybody knows whether the client gets it.
+    ahead: Ahead,
+}
+
+/// How far a body is read before its head goes out.
+#[derive(Debug, PartialEq, Eq)]
+enum Ahead {
+    /// Not at all, or it is settled as soon as it is whole.
+    No,
+    /// To its end.
+    Reading,
+    /// It is all there, and not settled.
+    Whole,
+}
+
+/// What came of reading ahead.
+#[derive(Debug)]
+pub enum Read {
+    /// All of it; nothing is settled yet.
+    Whole(Bytes, Box<Flow>),
+    /// It is longer than that, and goes on.
+    Longer(Box<Tap>),
 }
 
 type Next = Option<Result<Frame<Bytes>, BrokenOff>>;
@@ -94,6 +116,7 @@ impl Tap {
             kept_alive: None,
             is_at_line: true,
             cost: None,
+            ahead: Ahead::No,
         }
     }
 
@@ -156,12 +179,46 @@ impl Tap {
         Ok(self)
     }
 
+    /// Reads so many bytes before the head goes out, without settling the attempt.
+    ///
+    /// # Errors
+    /// The upstream broke off.
+    pub async fn read_ahead(mut self, bytes_max: usize) -> Result<Read, Box<Broken>> {
+        self.ahead = Ahead::Reading;
+        let (mut pieces, mut bytes) = (VecDeque::with_capacity(1), 0);
+        while bytes <= bytes_max {
+            match std::future::poll_fn(|context| self.poll_step(context)).await {
+                Step::Piece(piece) => {
+                    bytes += piece.len();
+                    pieces.push_back(piece);
+                }
+                Step::Failed(end) => {
+                    return Err(Box::new(Broken { flow: self.flow.take(), end, refusal: end.refusal() }));
+                }
+                Step::Over => break,
+            }
+        }
+        if let Some(flow) = self.flow.take_if(|_| self.ahead == Ahead::Whole && self.ready.is_empty()) {
+            let whole = if pieces.len() == 1 { pieces.pop_front() } else { None };
+            let whole = whole.unwrap_or_else(|| pieces.make_contiguous().concat().into());
+            return Ok(Read::Whole(whole, Box::new(flow)));
+        }
+        pieces.append(&mut self.ready);
+        self.ready = pieces;
+        if std::mem::replace(&mut self.ahead, Ahead::No) == Ahead::Whole {
+            self.complete();
+        }
+        Ok(Read::Longer(Box::new(self)))
+    }
+
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
                 return Poll::Ready(Step::Piece(piece));
             }
-            let Some(flow) = &mut self.flow else { return Poll::Ready(Step::Over) };
+            let Some(flow) = self.flow.as_mut().filter(|_| self.ahead != Ahead::Whole) else {
+                return Poll::Ready(Step::Over);
+            };
             let frame = match Pin::new(&mut flow.body).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 // The connection is polled once more when the process ends, which is seen here.
@@ -213,6 +270,11 @@ impl Tap {
     }
 
     fn complete(&mut self) {
+        if self.ahead == Ahead::Reading {
+            self.flow.iter_mut().for_each(|flow| flow.release(&mut self.ready));
+            self.ahead = Ahead::Whole;
+            return;
+        }
         if let Some(mut flow) = self.flow.take() {
             flow.release(&mut self.ready);
             self.cost = flow.settle(End::Complete);

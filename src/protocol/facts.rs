@@ -49,6 +49,8 @@ pub struct Facts {
     pub text_bytes: u64,
     /// Whether there was reasoning: then `text_bytes` bounds nothing, since more may be billed than is shown.
     pub reasoned: bool,
+    /// Whether what was to be JSON is JSON, where the request asked for that and it could be told.
+    pub sound: Option<bool>,
     /// How many times a usage was reported.
     pub usage_events: u32,
     /// Something could not be read. Usage that is missing is then unknown, not zero.

@@ -10,6 +10,7 @@ pub mod excerpt;
 pub mod canonical;
 pub mod wording;
 pub mod said;
+pub mod sound;
 pub mod declared;
 pub mod splice;
 pub mod question;

@@ -95,7 +95,7 @@ impl Metrics {
         *lock(&self.rate_limited).at(&[Label::Known(scope), Label::Known(limit)]) += 1;
     }
 
-    /// Counts an attempt after the first, by the upstream that is asked and whether it is a `retry` or a `fallback`; or,
+    /// Counts an attempt after the first, by the upstream that is asked and whether it is a `retry`, a `fallback` or an `escalation`; or,
     /// as `budget`, a retry that was not made because too many are.
     pub fn note_again(&self, upstream: &str, kind: &str) {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;

@@ -23,6 +23,7 @@ mod deadlines;
 mod demo;
 mod dice;
 mod doors;
+mod escalation;
 mod downgrade;
 mod explain;
 mod failing_disk;

@@ -21,6 +21,56 @@ struct Sent {
     tier: Option<&'static str>,
 }
 
+/// Jobs of one long template that the provider caches, of which some are hard: each is a conversation of its own.
+fn long_jobs() -> impl Iterator<Item = Sent> {
+    let system =
+        format!("You sort tickets by the rules of the house. {}", "Mind the old rules, and the new. ".repeat(200));
+    (0..16).map(move |number| {
+        let ask = format!("Classify the sentiment of this review as positive or negative: I love it. Job {number}");
+        let messages = json!([{"role": "system", "content": system}, {"role": "user", "content": ask}]);
+        let tier = ["simple", "simple", "medium", "complex"][number % 4];
+        Sent {
+            path: "/v1/chat/completions",
+            body: json!({"model": SOL, "messages": messages}).to_string(),
+            tier: Some(tier),
+        }
+    })
+}
+
+/// A chat whose long prompt OpenAI caches by itself; from its fifth turn on the client wants the best.
+fn long_chat(topic: &str) -> Vec<Sent> {
+    let system = format!("You talk about {topic}. {}", "The river follows the old bridge. ".repeat(200));
+    let mut messages = vec![json!({"role": "system", "content": system})];
+    let turn = |number: usize| {
+        let ask = format!("Classify the sentiment of this review as positive or negative: I love it. {topic} {number}");
+        messages.push(json!({"role": "user", "content": ask}));
+        let tier = if number >= 4 { "complex" } else { "simple" };
+        let body = json!({"model": SOL, "messages": messages}).to_string();
+        messages.push(json!({"role": "assistant", "content": format!("I see, {number}.")}));
+        Sent { path: "/v1/chat/completions", body, tier: Some(tier) }
+    };
+    (0..8).map(turn).collect()
+}
+
+/// An agent of the Responses API: its prompt grows by tools' results.
+fn long_agent() -> Vec<Sent> {
+    let tools = json!([{"type": "function", "name": "read", "parameters": {"type": "object", "properties": {}}}]);
+    let instructions = "You are a coding agent. Follow the rules of the repository. ".repeat(150);
+    let mut input = vec![json!({"type": "message", "role": "user", "content": "Rename the function, as before."})];
+    let mut turns = Vec::new();
+    for turn in 0..10 {
+        let body = json!({"model": SOL, "instructions": instructions, "tools": tools, "input": input, "store": false});
+        turns.push(Sent { path: "/v1/responses", body: body.to_string(), tier: None });
+        let id = format!("c{turn}");
+        input.push(
+            json!({"type": "function_call", "call_id": id, "name": "read", "arguments": format!("{{\"n\":{turn}}}")}),
+        );
+        let text = format!("file {turn}: {}", "let value = compute(value); ".repeat(60));
+        input.push(json!({"type": "function_call_output", "call_id": id, "output": text}));
+    }
+    turns
+}
+
 /// Jobs of one template; each is asked once.
 fn jobs() -> impl Iterator<Item = Sent> {
     let system = "Classify the ticket as billing, technical or other. Answer with one word.";
@@ -75,8 +125,9 @@ fn agent() -> Vec<Sent> {
 
 /// A day's requests, and what the provider bills for them.
 async fn day(world: &World) -> Usd {
-    let all = jobs().chain(chat("About rivers", "/v1/messages")).chain(chat("About bridges", "/v1/chat/completions"));
-    for sent in all.chain(agent()) {
+    let short = jobs().chain(chat("About rivers", "/v1/messages")).chain(chat("About bridges", "/v1/chat/completions"));
+    let long = long_jobs().chain(long_chat("Bridges")).chain(long_chat("Harbours")).chain(long_agent());
+    for sent in short.chain(agent()).chain(long) {
         let mut request = world.post(sent.path, sent.body);
         request.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
         if let Some(tier) = sent.tier {
@@ -97,9 +148,9 @@ async fn a_mixed_days_savings_are_the_difference_of_the_bills() {
     entries.iter().for_each(|entry| sums.add(entry));
     assert_eq!(sums.spend, cost);
     assert_eq!(sums.saved_by_routing(), difference(before, cost), "{sums:?}");
-    // Some of it was a loss: a conversation that moves up finds a cold cache.
+    // Some of it was a loss: a conversation that moves up finds a cold cache, and so does a job that is sent elsewhere.
     let is_loss = |entry: &&tollgate::domain::entry::Entry| entry.saved_in_all().1;
-    assert!(entries.iter().filter(is_loss).count() == 1, "{sums:?}");
+    assert!(entries.iter().filter(is_loss).count() >= 4, "{sums:?}");
     assert!(sums.saved_by_routing().0 > Usd::ZERO && !sums.saved_by_routing().1, "{sums:?}");
     assert!(sums.routed > 20 && sums.compared == sums.routed, "{sums:?}");
 }

@@ -37,6 +37,8 @@ pub(super) fn routing(root: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Routin
         classifier: section.choice("classifier", &CLASSIFIER, Classifier::Local),
         judge: judge(&section, upstreams, &tiers),
         turns: u32::try_from(section.number("turns", u64::from(TURNS), 1..=TURNS_MAX)).unwrap_or(TURNS),
+        escalate: section.flag("escalate", true),
+        list_auto: section.flag("list_auto", false),
         max_output: {
             let limits = section.section("max_output", &TIERS);
             TIER.map(|(word, _)| limits.number_maybe(word, OUTPUT_RANGE))

@@ -182,6 +182,23 @@ pub fn considered(case: &Case<'_>, policy: &Policy, lineup: &Lineup) -> Vec<Cons
     Tier::ALL.iter().filter_map(of).collect()
 }
 
+/// Rule 8 within a request: who answers, and in which tier, where the model that took the place of another has failed at it. At
+/// most as dear as what was asked for, or that itself.
+#[must_use]
+pub fn above(case: &Case<'_>, policy: &Policy, lineup: &Lineup, sent: &str) -> Option<(Arc<str>, Tier)> {
+    if case.features.signed_reasoning || case.is_in_tool_loop() || case.is_housekeeping || case.requested == sent {
+        return None;
+    }
+    let table = Table::of(case, policy, lineup);
+    let tier = table.above(lineup.tier_of(sent)?)?;
+    let found = match table.walk(tier, table.requested.filter(|_| !case.is_auto)) {
+        Ok((contender, tier)) => Some((contender.name.clone(), tier)),
+        Err(_) if case.is_auto => None,
+        Err(_) => Some((case.requested.into(), lineup.tier_of(case.requested).unwrap_or(tier))),
+    };
+    found.filter(|(model, _)| **model != *sent)
+}
+
 /// Whether a judge's word would change which model is sent, so that it is worth asking for.
 #[must_use]
 pub fn hangs_on_judge(case: &Case<'_>, evidence: &Evidence, policy: &Policy, lineup: &Lineup) -> bool {

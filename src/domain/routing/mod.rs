@@ -17,7 +17,9 @@ mod case;
 mod decide;
 
 pub use case::{Case, Evidence, Judged, Verdict};
-pub use decide::{Considered, Decision, Estimate, NoCandidate, Rule, considered, decide, explicit, hangs_on_judge};
+pub use decide::{
+    Considered, Decision, Estimate, NoCandidate, Rule, above, considered, decide, explicit, hangs_on_judge,
+};
 pub use kit::{Contender, Kit, Lack, Lineup, endpoints};
 pub use needs::{Extras, Needs};
 pub use pin::{Pin, Turns, pays};
