@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use tollgate::cli::args::{self, Command, EXIT_FAILED, EXIT_OK, NoCommand};
-use tollgate::cli::{cache, check, demo, explain, health, keys, ledger, print, reload, report, serve, tell};
+use tollgate::cli::{cache, check, demo, explain, health, keys, ledger, print, reload, replay, report, serve, tell};
 
 fn main() -> ExitCode {
     let exit = match args::parse(std::env::args_os()) {
@@ -28,6 +28,7 @@ fn run(command: Command) -> u8 {
         Command::Ledger(args) => wait_for(ledger::run(&args)),
         Command::Cache(args) => wait_for(cache::run(&args)),
         Command::Explain(args) => wait_for(explain::run(&args)),
+        Command::Replay(args) => replay::run(&args),
         Command::Health(args) => wait_for(health::run(&args)),
     }
 }

@@ -3,7 +3,7 @@
 //! It changes nothing but keys, and by adjustments and reloads, and it calls no upstream: a probe costs nothing.
 //!
 //! Reading order: [`access`] says who may come in, `reply` how answers look, [`state`] how the process is, [`query`],
-//! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
+//! [`zone`] and [`report`] what the ledger comes to ([`reprice`]: and would, [`hindsight`]: under another config), [`rows`] its single lines, [`lookup`] what one request was, [`audit`] whether all of it is sound,
 //! [`adjust`] how it is corrected, [`top_up`] how prepaid caps are raised, [`actions`] what operators did, [`keys`] who may call, [`export`] and [`reconcile`] what a provider says of the same, `reload` how the config is
 //! read again, and `page` what a browser gets; [`routes`] what was learned of routes.
 //!
@@ -16,6 +16,7 @@ pub mod state;
 pub mod query;
 pub mod zone;
 pub mod report;
+pub mod hindsight;
 pub mod lookup;
 pub mod audit;
 pub mod adjust;

@@ -36,7 +36,7 @@ pub struct Request {
     pub format: Option<Format>,
     /// Whether single lines are asked for, and how they are to be written.
     pub rows: Option<RowFormat>,
-    zone: Zone,
+    pub(super) zone: Zone,
 }
 
 /// What is wrong with the parameters of a report.

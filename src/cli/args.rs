@@ -6,6 +6,7 @@ pub mod acts;
 pub mod cache;
 pub mod explain;
 pub mod keys;
+pub mod replay;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -64,6 +65,9 @@ pub enum Command {
     /// Say what would happen to a request, without sending it
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
+    /// Say what the recorded past would have cost under another config, without calling anyone
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::Replay),
     /// Exit 0 if a Tollgate is live: the HEALTHCHECK of a container, where there is no curl
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(Health),

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod cache;
 pub mod keys;
 pub mod explain;
+pub mod replay;
 mod reconcile;
 mod top_up;
 mod actions;

@@ -31,6 +31,7 @@ pub mod sums;
 pub mod dimension;
 pub mod report;
 pub mod report_text;
+pub mod hindsight;
 pub mod reconcile;
 pub mod reconcile_text;
 pub mod focus;

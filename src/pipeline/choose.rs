@@ -129,9 +129,8 @@ pub fn choose(
     // Also whoever names a model teaches how well it does.
     let is_watched = is_auto || policy.mode != Mode::Off;
     let where_to = (&*provider.config.name, &**requested);
-    let named =
-        (is_open && is_followed).then(|| conversation_and_beginning(memory.pins, headers, caller, call, where_to));
-    let talk = named.map(|(talk, _)| talk);
+    let named = is_open.then(|| conversation_and_beginning(memory.pins, headers, caller, call, where_to));
+    let talk = named.filter(|_| is_followed).map(|(talk, _)| talk);
     case.is_housekeeping |= is_open && housekeeping::is_housekeeping(headers, call);
     let before = talk.and_then(|talk| place(memory, talk, call, arrival.at_ms));
     let route = if is_watched { route_of(memory.routes, caller, call) } else { 0 };
@@ -146,8 +145,8 @@ pub fn choose(
         false => Evidence::default(),
     };
     let mut trace = is_watched.then(|| {
-        let stamp = stamp(&case, &evidence, route, talk);
-        let compared = model.clone().zip(named).map(|(model, (_, name))| {
+        let stamp = stamp(&case, &evidence, route, named.map(|(talk, _)| talk));
+        let compared = model.clone().zip(named.filter(|_| is_followed)).map(|(model, (_, name))| {
             let warm = before.as_ref().filter(|_| !case.is_housekeeping).map_or(0, |place| place.warm(arrival.at_ms));
             let is_first = before.is_none() && !case.has_history();
             let beginning = Beginning::of(name, &call.ask, is_first, case.cache_ttl_s);

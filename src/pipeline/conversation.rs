@@ -12,6 +12,7 @@ use http::HeaderMap;
 use super::identify::Caller;
 use super::read::Call;
 use crate::app::pins::Pins;
+use crate::protocol::excerpt::slice;
 
 /// Headers by which clients name a conversation: Claude Code's, and Codex's and others' (PROTOCOLS, "Clients").
 const SESSIONS: [&str; 4] = ["x-claude-code-session-id", "session-id", "session_id", "x-session-id"];
@@ -79,8 +80,9 @@ pub fn asked(pins: &Pins, call: &Call) -> u64 {
 
 fn hash_text(rope: &[Bytes], span: &Range<usize>, hasher: &mut impl Hasher) {
     span.len().hash(hasher);
-    // Byte for byte, since it must not matter how they arrived.
-    beginning(rope, span, TEXT_BYTES_MAX, |piece| piece.iter().for_each(|byte| hasher.write_u8(*byte)));
+    // In one piece, since it must not matter how they arrived.
+    let beginning = span.start..span.end.min(span.start + TEXT_BYTES_MAX);
+    hasher.write(&slice(rope, &beginning).unwrap_or_default());
 }
 
 /// Shows the first bytes of what stands at a span of a body, piece by piece.

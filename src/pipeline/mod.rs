@@ -54,6 +54,7 @@ pub mod dispatch;
 pub mod instead;
 pub mod deliver;
 pub mod escalate;
+pub mod listed;
 pub mod tap;
 pub mod flow;
 pub mod abandon;
@@ -250,6 +251,9 @@ async fn send(
             return Err(instead::failed(served));
         }
         told.answered(&served);
+        if listed::names_auto(arrival) {
+            return Box::pin(listed::list(app, arrival.endpoint.dialect, served, told)).await;
+        }
         // What somebody else said is not what the first would say the next time.
         let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
         deliver::deliver(app, served, told, recording).await

@@ -9,6 +9,7 @@ use http::Request;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 
 use super::arrive::Arrival;
+use super::listed::names_auto;
 use super::read::{self, Call};
 use super::route::Candidate;
 use super::settle::Bill;
@@ -82,6 +83,10 @@ pub fn pack(
         headers.remove(CONTENT_ENCODING);
     }
     prepare(headers, operation);
+    if names_auto(arrival) {
+        // What is added to has to be read.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     match bill.lease() {
         Some(lease) => lease.authorize(headers),
         // The client's never goes where one of ours belongs.

@@ -185,13 +185,13 @@ impl Bill {
     /// What the form of the answer was to be, where that was asked for and somebody learns from it.
     #[must_use]
     pub fn form(&self) -> Option<&Form> {
-        self.pricing.trace.as_ref()?.form.as_ref()
+        self.0.pricing.trace.as_ref()?.form.as_ref()
     }
 
     /// How the model has failed at what was asked, if it has and that is learned.
     #[must_use]
     pub fn failure(&self, facts: &Facts) -> Option<Sign> {
-        let trace = self.pricing.trace.as_ref().filter(|_| self.status == 200)?;
+        let trace = self.0.pricing.trace.as_ref().filter(|_| self.0.status == 200)?;
         trace.signs_of(facts).find(|sign| sign.is_failure())
     }
 

@@ -11,6 +11,7 @@ pub mod canonical;
 pub mod wording;
 pub mod said;
 pub mod sound;
+pub mod listing;
 pub mod declared;
 pub mod splice;
 pub mod question;

@@ -209,3 +209,35 @@ async fn a_conversation_that_tollgate_joins_late_stays_where_it_is_cached() {
         assert_eq!(told, ("claude-opus-5-5", reason), "{turn}");
     }
 }
+
+#[tokio::test]
+async fn lists_of_models_name_auto_only_where_config_wants_that() {
+    let (plain, listing) = (World::start("").await, World::start("[routing]\nlist_auto = true\n").await);
+    for (path, header, first) in [
+        ("/v1/models", None, "/data/0/id"),
+        ("/v1/models", Some(("anthropic-version", "2023-06-01")), "/data/0/id"),
+        ("/v1beta/models", None, "/models/0/name"),
+    ] {
+        let get = |world: &World| {
+            let mut request = world.post(path, "");
+            *request.method_mut() = http::Method::GET;
+            if let Some((name, value)) = header {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+            request
+        };
+        let theirs = plain.send(get(&plain)).await;
+        let ours = listing.send(get(&listing)).await;
+        let read = |answer: &crate::world::Answer| serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap();
+        let (theirs_read, mut ours_read) = (read(&theirs), read(&ours));
+        let name = ours_read.pointer(first).and_then(serde_json::Value::as_str).unwrap().to_owned();
+        assert!(name == "auto" || name == "models/auto", "{path} {name}");
+        assert_ne!(theirs_read.pointer(first).unwrap().as_str(), Some(&*name), "{path}");
+        let list = if path == "/v1beta/models" { "models" } else { "data" };
+        ours_read[list].as_array_mut().unwrap().remove(0);
+        assert_eq!(ours_read, theirs_read, "{path}");
+        let length =
+            ours.headers.get("content-length").map(|length| length.to_str().unwrap().parse::<usize>().unwrap());
+        assert!(length.is_none_or(|length| length == ours.body.len()));
+    }
+}

@@ -8,17 +8,17 @@ use tollgate::domain::sums::Sums;
 
 use crate::world::World;
 
-const ENFORCE: &str = "[routing]\nmode = \"enforce\"\nroutable = [\"*\"]\n";
-const OFF: &str = "[routing]\nmode = \"off\"\n";
+pub const ENFORCE: &str = "[routing]\nmode = \"enforce\"\nroutable = [\"*\"]\n";
+pub const OFF: &str = "[routing]\nmode = \"off\"\n";
 
 const OPUS: &str = "claude-opus-5-5";
 const SOL: &str = "gpt-6.1-sol";
 
 /// One request of the day: its path, its body, and a header of the client.
-struct Sent {
-    path: &'static str,
-    body: String,
-    tier: Option<&'static str>,
+pub struct Sent {
+    pub path: &'static str,
+    pub body: String,
+    pub tier: Option<&'static str>,
 }
 
 /// Jobs of one long template that the provider caches, of which some are hard: each is a conversation of its own.
@@ -38,7 +38,7 @@ fn long_jobs() -> impl Iterator<Item = Sent> {
 }
 
 /// A chat whose long prompt OpenAI caches by itself; from its fifth turn on the client wants the best.
-fn long_chat(topic: &str) -> Vec<Sent> {
+pub fn long_chat(topic: &str) -> Vec<Sent> {
     let system = format!("You talk about {topic}. {}", "The river follows the old bridge. ".repeat(200));
     let mut messages = vec![json!({"role": "system", "content": system})];
     let turn = |number: usize| {
@@ -72,7 +72,7 @@ fn long_agent() -> Vec<Sent> {
 }
 
 /// Jobs of one template; each is asked once.
-fn jobs() -> impl Iterator<Item = Sent> {
+pub fn jobs() -> impl Iterator<Item = Sent> {
     let system = "Classify the ticket as billing, technical or other. Answer with one word.";
     (0..20).map(move |number| {
         let ticket =
@@ -124,19 +124,24 @@ fn agent() -> Vec<Sent> {
 }
 
 /// A day's requests, and what the provider bills for them.
-async fn day(world: &World) -> Usd {
+pub async fn day(world: &World) -> Usd {
     let short = jobs().chain(chat("About rivers", "/v1/messages")).chain(chat("About bridges", "/v1/chat/completions"));
     let long = long_jobs().chain(long_chat("Bridges")).chain(long_chat("Harbours")).chain(long_agent());
     for sent in short.chain(agent()).chain(long) {
-        let mut request = world.post(sent.path, sent.body);
-        request.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
-        if let Some(tier) = sent.tier {
-            request.headers_mut().insert("x-tollgate-tier", tier.parse().unwrap());
-        }
-        let answer = world.send(request).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        send(world, sent).await;
     }
     world.mock.bill().total()
+}
+
+/// Sends one of them.
+pub async fn send(world: &World, sent: Sent) {
+    let mut request = world.post(sent.path, sent.body);
+    request.headers_mut().insert("anthropic-version", "2023-06-01".parse().unwrap());
+    if let Some(tier) = sent.tier {
+        request.headers_mut().insert("x-tollgate-tier", tier.parse().unwrap());
+    }
+    let answer = world.send(request).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
 }
 
 #[tokio::test]

@@ -67,6 +67,14 @@ impl Scene {
     }
 
     fn decide(&self) -> Result<Decision, NoCandidate> {
+        self.seen(|case, lineup| decide(case, &self.evidence, &self.policy, lineup))
+    }
+
+    fn above(&self, sent: &str) -> Option<(Arc<str>, Tier)> {
+        self.seen(|case, lineup| above(case, &self.policy, lineup, sent))
+    }
+
+    fn seen<T>(&self, ask: impl FnOnce(&Case<'_>, &Lineup) -> T) -> T {
         let book = Book::builtin();
         let contender = |name: &str| {
             let model = book.find(self.provider, None, name);
@@ -90,7 +98,7 @@ impl Scene {
             caches: true,
             context: Context::default(),
         };
-        decide(&case, &self.evidence, &self.policy, &lineup)
+        ask(&case, &lineup)
     }
 }
 
@@ -238,6 +246,27 @@ fn housekeeping_is_cheap_and_failure_goes_up() {
     let capped = scene(OPUS).judged(Tier::Simple).with(|it| it.policy.ceiling = Some(Tier::Medium));
     check(&capped.with(|it| it.evidence.failed = Some(Tier::Medium)), HAIKU, Rule::Tier);
     check(&scene(OPUS).judged(Tier::Simple).with(|it| it.is_bulk = true), OPUS, Rule::Bulk);
+}
+
+#[test]
+fn a_failed_answer_is_asked_for_one_tier_up() {
+    let check = |scene: Scene, sent: &str, expect: Option<(&str, Tier)>| {
+        let above = scene.above(sent);
+        assert_eq!(above.as_ref().map(|(model, tier)| (&**model, *tier)), expect, "{} {sent}", scene.requested);
+    };
+    check(scene(OPUS), HAIKU, Some((SONNET, Tier::Medium)));
+    check(scene(OPUS), SONNET, Some((OPUS, Tier::Complex)));
+    check(scene(AUTO), HAIKU, Some((SONNET, Tier::Medium)));
+    check(scene(AUTO), OPUS, None);
+    // What was asked for is the most that it may cost, and what was not replaced has not failed in another's place.
+    check(scene(SONNET), HAIKU, Some((SONNET, Tier::Medium)));
+    check(scene(SONNET).with(|it| it.tiers = [HAIKU, OPUS, OPUS]), HAIKU, Some((SONNET, Tier::Medium)));
+    check(scene(HAIKU), HAIKU, None);
+    check(scene(OPUS).with(|it| it.policy.ceiling = Some(Tier::Simple)), HAIKU, None);
+    check(scene(OPUS).with(|it| it.allowed[1] = false), HAIKU, Some((OPUS, Tier::Complex)));
+    check(scene(OPUS).with(|it| it.features.in_tool_loop = true), HAIKU, None);
+    check(scene(OPUS).with(|it| it.features.signed_reasoning = true), HAIKU, None);
+    check(scene(OPUS).with(|it| it.is_housekeeping = true), HAIKU, None);
 }
 
 #[test]
