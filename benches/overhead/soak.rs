@@ -37,8 +37,10 @@ const TOLD_MAX: u64 = 5;
 /// Memory that may come to stay, MiB.
 const GROWTH_MIB_MAX: f64 = 2.0;
 
-/// Questions whose answers may be kept.
-const QUESTIONS: u64 = 120;
+/// Conversations, and those of them whose answers may be kept. What Tollgate remembers of conversations is bounded (65,536 of
+/// them), and would fill up for half an hour otherwise.
+const CONVERSATIONS: u64 = 6_000;
+const KEPT: u64 = 120;
 
 /// What a client does with its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,9 +196,9 @@ fn request(address: &str, kind: Kind, number: u64) -> Result<Request<Full<Bytes>
     let stream = if matches!(kind, Kind::Stream | Kind::LeavesWithin) { "\"stream\":true," } else { "" };
     // Twice the same key is read in two ways by different programs, and refused.
     let twice = if kind == Kind::Refused { "\"model\":\"gpt-4o\"," } else { "" };
-    // A quarter is of a few questions, and may be kept: the cache would grow up to its budget with all others.
+    // A quarter may be kept; with all others the cache would grow up to its budget.
     let is_kept = number.is_multiple_of(4);
-    let ask = if is_kept { number % QUESTIONS } else { number };
+    let ask = number % if is_kept { KEPT } else { CONVERSATIONS };
     let long = "the ledger adds up. ".repeat(usize::try_from(ask % 200).unwrap_or(0));
     let body = format!(
         "{{\"model\":\"gpt-4o-mini\",{twice}{stream}\"max_tokens\":64,\"messages\":[{{\"role\":\"user\",\
