@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::anthropic_messages::{AnthropicUsage, UntoldWrites};
 use super::counts::{Count, Merge};
 use super::facts::{Ending, Facts};
-use super::gemini::GeminiUsage;
+use super::gemini::{self, GeminiUsage};
 use super::interactions::InteractionUsage;
 use super::openai_responses;
 use super::openai_usage::OpenAiUsage;
@@ -47,6 +47,8 @@ pub(super) enum Meaning {
     Error,
     /// Why generation ended, or the status of the response.
     Finish,
+    /// Why a prompt was not answered.
+    Blocked,
     /// Why a response is incomplete.
     Reason,
     /// Generated text.
@@ -356,8 +358,7 @@ impl Gather {
             b'"' => value.end - value.start - 2,
             b'[' | b'{' => value.end - value.start,
             _ => 0,
-        };
-        let bytes = bytes as u64;
+        } as u64;
         self.facts.text_bytes += bytes;
         bytes
     }
@@ -383,9 +384,10 @@ impl Sink for Gather {
             Meaning::Code => keep_word(&mut self.current.code, value),
             Meaning::Error => self.error(value),
             Meaning::Finish => {
-                self.facts.ending = self.shape.ending(word(value)).or(self.facts.ending);
+                self.facts.ending = self.shape.ending(word(value), value.raw).or(self.facts.ending);
                 self.is_pending = matches!(word(value), b"queued" | b"in_progress");
             }
+            Meaning::Blocked => self.facts.ending = gemini::blocked(word(value), value.raw).or(self.facts.ending),
             Meaning::Reason => self.is_filtered |= word(value) == b"content_filter",
             Meaning::Text => {
                 self.text(value);

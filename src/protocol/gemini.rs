@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 
 use super::counts::{Count, Lenient, Merge, Text, usage_fields};
 use super::facts::{Ending, Facts};
-use super::gather::Meaning::{Error, Finish, Model, Query, Reasoned, Text as Generated, ToolText, Usage as Metadata};
+use super::gather::Meaning::{
+    Blocked, Error, Finish, Model, Query, Reasoned, Text as Generated, ToolText, Usage as Metadata,
+};
 use super::gather::{ERROR_BYTES, Row, USAGE_BYTES, WORD_BYTES};
 use super::scan::Take::{Bytes, Span};
 use crate::domain::tokens::Usage;
@@ -18,7 +20,7 @@ pub(super) const ROWS: &[Row] = &[
     (&["usageMetadata"], Bytes(USAGE_BYTES), Metadata),
     (&["modelVersion"], Bytes(WORD_BYTES), Model),
     (&["error"], Bytes(ERROR_BYTES), Error),
-    (&["promptFeedback", "blockReason"], Bytes(WORD_BYTES), Finish),
+    (&["promptFeedback", "blockReason"], Bytes(WORD_BYTES), Blocked),
     (&["candidates", "*", "finishReason"], Bytes(WORD_BYTES), Finish),
     (&["candidates", "*", "content", "parts", "*", "text"], Span, Generated),
     (&["candidates", "*", "content", "parts", "*", "thought"], Bytes(4), Reasoned),
@@ -51,6 +53,24 @@ pub(super) fn ending(reason: &[u8]) -> Option<Ending> {
         | b"IMAGE_RECITATION" => Ending::Refusal,
         _ => Ending::Failed,
     })
+}
+
+/// What a `finishReason` says that is told by its number, as some relays do and `$alt=json;enum-encoding=int` asks for. Google's
+/// two APIs number the reasons alike up to 5 and then apart (`generative_service.proto`, `content.proto` of `aiplatform`); of
+/// those only what both call a refusal is taken for one.
+pub(super) const fn numbered_ending(number: &[u8]) -> Option<Ending> {
+    Some(match number {
+        b"1" => Ending::Stop,
+        b"2" => Ending::Length,
+        b"3" | b"4" | b"6" | b"7" | b"8" => Ending::Refusal,
+        [b'1'..=b'9', ..] => Ending::Failed,
+        _ => return None,
+    })
+}
+
+/// What a `blockReason` says, as a word or as a number.
+pub(super) fn blocked(reason: &[u8], raw: &[u8]) -> Option<Ending> {
+    ending(reason).or_else(|| matches!(raw, [b'1'..=b'9', ..]).then_some(Ending::Refusal))
 }
 
 usage_fields! {

@@ -131,12 +131,12 @@ impl Shape {
         }
     }
 
-    pub(super) fn ending(self, reason: &[u8]) -> Option<Ending> {
+    pub(super) fn ending(self, reason: &[u8], raw: &[u8]) -> Option<Ending> {
         match self {
             Self::Chat => openai_chat::ending(reason),
             Self::Responses | Self::ResponsesLine => openai_responses::ending(reason),
             Self::Messages | Self::MessagesLine => anthropic_messages::ending(reason),
-            Self::Gemini => gemini::ending(reason),
+            Self::Gemini => gemini::ending(reason).or_else(|| gemini::numbered_ending(raw)),
             Self::Interactions => interactions::ending(reason),
             Self::Embeddings | Self::Cache | Self::Images | Self::Audio | Self::Speech => None,
         }

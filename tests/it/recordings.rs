@@ -196,7 +196,7 @@ async fn pass(world: &World, fake: &Fake, index: usize, case: &Case) -> Result<S
 
 /// Why an answer is not kept that somebody else could get: it is no whole text that ended by itself.
 fn is_kept_for_nobody(record: &Value) -> bool {
-    const SIGNS: [&str; 26] = [
+    const SIGNS: [&str; 24] = [
         "tool_use",
         "\"tool_calls\":[{",
         "\"tool_calls\": [",
@@ -217,9 +217,6 @@ fn is_kept_for_nobody(record: &Value) -> bool {
         "citations",
         "search_results",
         "blockReason",
-        // Gemini's endings as numbers are not read, so that nobody knows whether the answer is whole.
-        "\"finishReason\": 1",
-        "\"finishReason\":1",
         "\"finish_reason\": 1",
         "\"finishReason\": 2",
         "finishMessage",

@@ -133,6 +133,35 @@ fn gemini_tells_the_same_as_events_as_array_and_whole() {
 }
 
 #[test]
+fn gemini_tells_why_it_ended_by_word_or_by_number() {
+    let ending = |reason: &str| {
+        let text = format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":{reason}}}]}}"#);
+        facts(Operation::GenerateContent, &text).ending
+    };
+    let refused = |reason: &str| {
+        facts(Operation::GenerateContent, &format!(r#"{{"promptFeedback":{{"blockReason":{reason}}}}}"#)).ending
+    };
+    for (word, number, expect) in [
+        ("\"STOP\"", "1", Some(Ending::Stop)),
+        ("\"MAX_TOKENS\"", "2", Some(Ending::Length)),
+        ("\"SAFETY\"", "3", Some(Ending::Refusal)),
+        ("\"RECITATION\"", "4", Some(Ending::Refusal)),
+        ("\"OTHER\"", "5", Some(Ending::Failed)),
+        ("\"MALFORMED_FUNCTION_CALL\"", "10", Some(Ending::Failed)),
+        ("\"FINISH_REASON_UNSPECIFIED\"", "0", None),
+        ("null", "-1", None),
+    ] {
+        assert_eq!((ending(word), ending(number)), (expect, expect), "{word} {number}");
+    }
+    // The first of these numbers is a refusal, and not the end of an answer.
+    for (reason, expect) in
+        [("\"SAFETY\"", Some(Ending::Refusal)), ("1", Some(Ending::Refusal)), ("0", None), ("null", None)]
+    {
+        assert_eq!(refused(reason), expect, "{reason}");
+    }
+}
+
+#[test]
 fn an_error_inside_a_success_is_told() {
     for (operation, text, code) in [
         (
