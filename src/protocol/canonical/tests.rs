@@ -24,6 +24,8 @@ fn spellings_have_one_form() {
     for (one, other) in [
         (r#"{"a":1,"b":[true,null]}"#, " {\n\"b\" : [ true , null ],\t\"a\" : 1 } "),
         (r#"{"a":{"y":1,"x":2},"b":3}"#, r#"{"b":3,"a":{"x":2,"y":1}}"#),
+        (r#"{"a":"long","b":[1,2,3],"c":0,"d":""}"#, r#"{"d":"","b":[1,2,3],"c":0,"a":"long"}"#),
+        (r#"{"role":"user","content":"x"}"#, r#"{"content":"x","role":"user"}"#),
         (r#"{"a":1}"#, r#"{"a":1.0}"#),
         (r#"{"a":1500}"#, r#"{"a":15e2}"#),
         (r#"{"a":0.25}"#, r#"{"a":25E-2}"#),
@@ -68,6 +70,8 @@ fn what_parsers_read_differently_has_no_form() {
         r#"{"a":1"#,
         r#"{"a":1,"a":1}"#,
         r#"{"b":{"a":1,"c":0,"\u0061":2}}"#,
+        r#"{"a":1,"b":"between them in length","a":"the longest of all of these members"}"#,
+        r#"{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":10,"k":11,"l":12,"m":13,"a":"again"}"#,
         r#"{"a":1}}"#,
         r#"{"a":1e99999999999999999999}"#,
         r#"{"a":1.}"#,
