@@ -2,11 +2,15 @@
 //!
 //! Invariant: a purge says whom it is for; nothing is forgotten by an empty question.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, reply};
 use crate::app::App;
+use crate::cache::disk::{self, Disk};
 use crate::cache::{Kept, Key};
 use crate::config::Glob;
 use crate::domain::entry::CacheUse;
@@ -64,7 +68,7 @@ impl Purge {
 }
 
 /// `POST /admin/v1/cache/purge`
-pub(super) fn purge(app: &App, body: &[u8]) -> Answer {
+pub(super) async fn purge(app: &App, body: &[u8]) -> Answer {
     let bad = |message: &str| reply::error(StatusCode::BAD_REQUEST, "bad_request", message);
     let asked: Asked = match serde_json::from_slice(body) {
         Ok(asked) => asked,
@@ -74,11 +78,37 @@ pub(super) fn purge(app: &App, body: &[u8]) -> Answer {
         Ok(purge) => purge,
         Err(why) => return bad(&why),
     };
-    let purged = app.cache.purge(|key, kept| purge.takes(key, kept));
+    let purge = Arc::new(purge);
+    let theirs = purge.clone();
+    let purged = app.cache.purge(Arc::new(move |key, kept| theirs.takes(key, kept))).await;
     tracing::info!(purged, asked = ?purge.asked, "answers were purged from the cache");
+    reply::text(reply::JSON, told(purged))
+}
+
+/// The same for the answers on the disk below `store`, on which no server runs.
+///
+/// # Errors
+/// The question makes no sense, or a file cannot be removed.
+pub fn purge_disk(store: &Path, asked: Asked, now_ms: u64) -> Result<String, String> {
+    let purge = Purge::of(asked, now_ms)?;
+    disk::purge(store, |key, kept| purge.takes(key, kept)).map(told).map_err(|error| error.to_string())
+}
+
+/// How full the disk below `store` is, on which no server runs; `None` if nothing is kept there.
+#[must_use]
+pub fn disk_stats(store: &Path) -> Option<String> {
+    let fill = disk::fill(store)?;
+    let mut out = String::new();
+    let mut object = Object::open(&mut out);
+    object.object("disk").number("answers", fill.answers).number("bytes", fill.bytes);
+    drop(object);
+    Some(out + "\n")
+}
+
+fn told(purged: u64) -> String {
     let mut out = String::new();
     Object::open(&mut out).number("purged", purged);
-    reply::text(reply::JSON, out + "\n")
+    out + "\n"
 }
 
 /// `GET /admin/v1/cache`
@@ -88,6 +118,12 @@ pub(super) fn stats(app: &App) -> Answer {
     let mut out = String::new();
     let mut object = Object::open(&mut out);
     object.number("answers", fill.answers).number("bytes", fill.bytes).number("budget_bytes", app.cache.budget_bytes());
+    if let Some(filled) = app.cache.disk().map(Disk::filled) {
+        let mut disk = object.object("disk");
+        disk.number("answers", filled.fill.answers).number("bytes", filled.fill.bytes);
+        disk.number("budget_bytes", filled.budget_bytes).number("skipped", filled.skipped);
+        disk.number("damaged", filled.damaged);
+    }
     object.number("flights", app.flights.count());
     let mut requests = object.object("requests");
     for (cache, count) in CacheUse::ALL.iter().zip(counts) {

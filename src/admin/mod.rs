@@ -183,7 +183,7 @@ where
         Route::Config => reload::config(app),
         Route::Verify => audit::answer(app).await,
         Route::Cache => cache::stats(app),
-        Route::CachePurge => cache::purge(app, &body),
+        Route::CachePurge => cache::purge(app, &body).await,
         Route::OpenApi => open_api(),
     }
 }

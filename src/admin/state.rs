@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::{Answer, alerts, caps, keys, reload, reply, routes, upstreams};
 use crate::app::App;
+use crate::cache::disk::Disk;
 use crate::domain::json_text::Object;
 use crate::drain::Phase;
 use crate::telemetry::family::Title;
@@ -69,6 +70,12 @@ pub fn metrics(app: &App) -> String {
     let fill = app.cache.fill();
     app.metrics.cache_answers.set(fill.answers);
     app.metrics.cache_bytes.set(fill.bytes);
+    if let Some(filled) = app.cache.disk().map(Disk::filled) {
+        app.metrics.cache_disk_answers.set(filled.fill.answers);
+        app.metrics.cache_disk_bytes.set(filled.fill.bytes);
+        app.metrics.cache_disk_skipped.set(filled.skipped);
+        app.metrics.cache_disk_damaged.set(filled.damaged);
+    }
     app.metrics.journal_lag.set(health.unwritten_records);
     app.metrics.journal_unsynced_bytes.set(health.unsynced_bytes);
     app.metrics.journal_failed.set(u64::from(health.failed.is_some()));

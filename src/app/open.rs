@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,7 @@ use super::{App, DRAINS_MAX, Snapshot, kept};
 use crate::alerts::Alerts;
 use crate::bank::Bank;
 use crate::bank::booked::Booked;
-use crate::cache::Room;
+use crate::cache::{self, Room};
 use crate::clock::{Clock, Mint};
 use crate::config::{Config, Log, LogLevel, Secret, Store};
 use crate::drain::Drain;
@@ -119,7 +119,7 @@ impl App {
         super::recalled::recall(config, &recovered, &limiter, now_ms)?;
         let server = &config.server;
         Ok(Self {
-            cache: Arc::new(Room::new(snapshot.config.cache.memory_bytes)),
+            cache: Arc::new(Room::new(config.cache.memory_bytes, cache_disk(config, &folder, &clock)?)),
             flights: Arc::default(),
             limiter,
             clock,
@@ -145,6 +145,17 @@ impl App {
             reloads: Reloads::new(now_ms),
         })
     }
+}
+
+/// Where answers outlive the process, if config wants that; if not, what is left of them is removed.
+fn cache_disk(config: &Config, folder: &Path, clock: &Clock) -> Result<Option<cache::disk::Disk>, AppError> {
+    let (bytes, grace) = (config.cache.disk_bytes, config.cache.grace());
+    if bytes == 0 {
+        cache::disk::clear(folder);
+        return Ok(None);
+    }
+    let failed = |error| AppError::File { path: folder.join(cache::disk::FOLDER), error };
+    cache::disk::Disk::open(folder, bytes, grace, clock.clone()).map(Some).map_err(failed)
 }
 
 /// Threads that work at the same time.

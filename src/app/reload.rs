@@ -187,6 +187,10 @@ async fn apply(app: &App, mut config: Config) -> Result<Vec<&'static str>, Box<d
     app.connections.resize(server.connections_max);
     app.requests.resize(server.in_flight_max.unwrap_or(usize::MAX));
     app.body_memory.resize(usize::try_from(server.body_memory_bytes).unwrap_or(usize::MAX));
+    app.cache.resize(config.cache.memory_bytes);
+    if let Some(disk) = app.cache.disk() {
+        disk.keep_for(config.cache.grace());
+    }
     if let Some(token) = &server.admin_token {
         app.admin_token.store(Arc::new(token.clone()));
     }

@@ -24,16 +24,33 @@ pub enum Namespace {
     Shared,
 }
 
+impl Namespace {
+    /// Its kind and its name, which tell it from every other.
+    pub(super) fn words(&self) -> (&'static str, &str) {
+        match self {
+            Self::Key(name) => ("key", name),
+            Self::Team(name) => ("team", name),
+            Self::Shared => ("shared", ""),
+        }
+    }
+
+    /// The namespace with these words.
+    pub(super) fn of_words(kind: &str, name: &str) -> Option<Self> {
+        match kind {
+            "key" => Some(Self::Key(name.into())),
+            "team" => Some(Self::Team(name.into())),
+            "shared" => Some(Self::Shared),
+            _ => None,
+        }
+    }
+}
+
 impl KeyMaker {
     /// Begins with the namespace.
     #[must_use]
     pub fn new(namespace: &Namespace) -> Self {
         let mut maker = Self(Context::new(&SHA256));
-        let (kind, name) = match namespace {
-            Namespace::Key(name) => ("key", &**name),
-            Namespace::Team(name) => ("team", &**name),
-            Namespace::Shared => ("shared", ""),
-        };
+        let (kind, name) = namespace.words();
         maker.part(kind.as_bytes());
         maker.part(name.as_bytes());
         maker
@@ -59,6 +76,10 @@ impl Key {
     #[must_use]
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    pub(super) const fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// Its first byte, by which keys are spread.

@@ -24,6 +24,8 @@ pub const CACHED: [Operation; 7] = [
 pub struct Cache {
     /// Bytes of answers in memory.
     pub memory_bytes: u64,
+    /// Bytes of answers on the disk; 0 keeps none there.
+    pub disk_bytes: u64,
     /// Who may get an answer that somebody else paid for.
     pub scope: CacheScope,
     /// Bytes of one answer; a longer one passes and is not kept.
@@ -45,6 +47,8 @@ pub struct CachePolicy {
     pub mode: CacheMode,
     /// Whether answers are kept that another try would word differently.
     pub store_sampled: bool,
+    /// Whether answers of fallbacks are kept, for those who ask these for the same.
+    pub keep_fallbacks: bool,
     /// How long an answer is served.
     pub ttl: Duration,
     /// How long after that it is served where the upstream fails, or where a cap leaves the cache alone.
@@ -110,6 +114,13 @@ impl Cache {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.general.mode != CacheMode::Off || self.rules.iter().any(|rule| rule.policy.mode != CacheMode::Off)
+    }
+
+    /// How long an answer past its time may still be of use.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        let policies = self.rules.iter().map(|rule| &rule.policy).chain([&self.general]);
+        policies.map(|policy| policy.stale_if_error.max(policy.stale_while_revalidate)).max().unwrap_or_default()
     }
 
     /// What holds for a request; `None` where it is off.

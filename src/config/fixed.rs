@@ -34,9 +34,8 @@ impl Config {
         keep("log.format", log.format != written.format);
         keep("log.level", log.level != written.level);
         keep("log.path", log.path != written.path);
-        // Nothing that is kept is thrown away for a smaller budget, nor moved to another room.
-        keep("cache.memory_mib", self.cache.memory_bytes != running.cache.memory_bytes);
-        self.cache.memory_bytes = running.cache.memory_bytes;
+        keep("cache.disk_mib", self.cache.disk_bytes != running.cache.disk_bytes);
+        self.cache.disk_bytes = running.cache.disk_bytes;
         new.listen.clone_from(&old.listen);
         (new.socket_mode, new.admin_listen, new.threads) = (old.socket_mode, old.admin_listen, old.threads);
         if new.admin_token.is_none() {

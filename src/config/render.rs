@@ -370,6 +370,7 @@ impl Page<'_> {
         self.0.write_str("\n[cache]\n")?;
         self.cache_policy(&cache.general)?;
         self.line("memory_mib", cache.memory_bytes / MIB)?;
+        self.line("disk_mib", cache.disk_bytes / MIB)?;
         self.line("scope", word(&words::CACHE_SCOPE, cache.scope))?;
         self.line("answer_kib_max", cache.answer_bytes_max / 1024)?;
         self.line("request_kib_max", cache.request_bytes_max / 1024)?;
@@ -388,6 +389,7 @@ impl Page<'_> {
     fn cache_policy(&mut self, policy: &CachePolicy) -> fmt::Result {
         self.line("mode", word(&words::CACHE_MODE, policy.mode))?;
         self.line("store_sampled", policy.store_sampled)?;
+        self.line("keep_fallbacks", policy.keep_fallbacks)?;
         self.line("ttl_s", policy.ttl.as_secs())?;
         self.line("stale_if_error_s", policy.stale_if_error.as_secs())?;
         self.line("stale_while_revalidate_s", policy.stale_while_revalidate.as_secs())?;

@@ -13,7 +13,7 @@ use super::arrive::Arrival;
 use super::identify::Caller;
 use super::parcel::usage_edit;
 use super::read::Call;
-use super::recall::policy_of;
+use super::recall::policy_for;
 use super::route::Candidate;
 use crate::cache::{Key, KeyMaker, Namespace};
 use crate::config::{CacheMode, CachePolicy, CacheScope};
@@ -62,6 +62,19 @@ impl Case {
         candidate: &Candidate,
         policy: &CachePolicy,
     ) -> Option<Self> {
+        let namespace = namespace(caller, arrival.snapshot.config.cache.scope);
+        Self::within(arrival, call, candidate, policy, &namespace)
+    }
+
+    /// The same for a namespace that is known.
+    #[must_use]
+    pub fn within(
+        arrival: &Arrival,
+        call: &Call,
+        candidate: &Candidate,
+        policy: &CachePolicy,
+        namespace: &Namespace,
+    ) -> Option<Self> {
         let cache = &arrival.snapshot.config.cache;
         let operation = arrival.endpoint.operation;
         let text = whole(call.plain.as_ref().unwrap_or(&call.pieces), cache.request_bytes_max)?;
@@ -72,9 +85,8 @@ impl Case {
         }
         let is_spliced = usage_edit(operation, call, candidate).is_some();
         let tells_usage = is_spliced || call.ask.include_usage == IncludeUsage::Explicit(true);
-        let namespace = namespace(caller, cache.scope);
         let around = || {
-            let mut key = around(arrival, call, candidate, &namespace);
+            let mut key = around(arrival, call, candidate, namespace);
             key.part(&[u8::from(tells_usage)]);
             key
         };
@@ -89,7 +101,7 @@ impl Case {
             near.finish()
         });
         let usage_events = if is_spliced { UsageEvents::Drop } else { UsageEvents::Pass };
-        Some(Self { key: key.finish(), near, namespace, usage_events })
+        Some(Self { key: key.finish(), near, namespace: namespace.clone(), usage_events })
     }
 }
 
@@ -97,7 +109,7 @@ impl Case {
 /// keeps it. Beside them whether this one does.
 #[must_use]
 pub fn keys(arrival: &Arrival, caller: &Caller, call: &Call, candidate: &Candidate) -> ([Option<Key>; 2], bool) {
-    let policy = policy_of(arrival, caller, call, candidate);
+    let policy = policy_for(arrival, call, candidate, caller.account.team.as_deref());
     let of = |policy: &CachePolicy| Case::of(arrival, caller, call, candidate, policy);
     let general = arrival.snapshot.config.cache.general;
     let most = of(&CachePolicy { mode: CacheMode::Near, store_sampled: true, ..general });

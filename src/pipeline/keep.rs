@@ -3,7 +3,8 @@
 //! It costs the answer a pointer a frame; the copy is made at the end, when it is known that it is wanted.
 //!
 //! Invariant: kept are only whole answers of status 200 that ended by themselves: no error, no limit reached, no refusal, no
-//! call of a tool, nobody left, and from the upstream and the model that routing chose.
+//! call of a tool, nobody left, and under the key of the upstream and the model that gave it: what a fallback says is never
+//! what the first would have said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::arrive::Arrival;
+use super::case::Case;
+use super::read::Call;
+use super::recall::policy_for;
 use super::replay::Replay;
+use super::route::Candidate;
 use crate::cache::flight::Paid;
 use crate::cache::{About, Kept, Key, Room};
 use crate::domain::entry::CacheUse;
@@ -74,6 +80,25 @@ impl Recording {
         self.paid = Some(paid);
     }
 
+    /// Somebody else answers than was asked first: the answer is kept as theirs, where policy says so, or not at all.
+    #[must_use]
+    pub fn of_other(mut self: Box<Self>, arrival: &Arrival, call: &Call, other: &Candidate) -> Box<Self> {
+        // What was given came from another, with which it is not compared.
+        self.given = None;
+        let team = self.about.team.clone();
+        let kept = policy_for(arrival, call, other, team.as_deref())
+            .filter(|policy| policy.keep_fallbacks)
+            .and_then(|policy| Some((policy.ttl, Case::within(arrival, call, other, policy, &self.about.namespace)?)));
+        match kept {
+            Some((ttl, case)) => {
+                (self.ttl, self.key, self.near) = (ttl, case.key, case.near);
+                (self.about.upstream, self.about.model) = (other.provider.config.name.clone(), other.model.clone());
+            }
+            None => self.tape = None,
+        }
+        self
+    }
+
     /// The head has come from `upstream`, which was asked for `model`.
     pub fn begin(&mut self, head: &Parts, upstream: &str, model: &str) {
         self.is_success = head.status.is_success();
@@ -122,10 +147,7 @@ impl Recording {
         // A copy, since a piece holds on to the whole buffer that it was read into.
         let mut kept = Kept::new(self.about, tape.pieces.concat().into(), facts, now_ms, now_ms.saturating_add(ttl_ms));
         (kept.headers, kept.cost) = (tape.headers, cost);
-        self.room.keep(self.key, kept);
-        if let Some(near) = self.near {
-            self.room.point(near, self.key);
-        }
+        self.room.keep(self.key, self.near, kept);
     }
 }
 

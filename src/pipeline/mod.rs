@@ -124,7 +124,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     }
     let mut told = Told::of(id, &decision, admission);
     loop {
-        let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab) {
+        let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab).await {
             Ok(Recalled::Answer(response)) => return response,
             Ok(Recalled::Renew(response, afresh)) => {
                 afresh::ask(&app, arrival, &caller, call, decision, afresh);
@@ -241,6 +241,10 @@ async fn send(
     let spare = Spare { kept, written: Written::of(arrival, &call, &decision.requested) };
     let asked = async {
         let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
+        let recording = recording.map(|recording| match std::ptr::eq(served.candidate, &raw const decision.first) {
+            true => recording,
+            false => recording.of_other(arrival, &call, served.candidate),
+        });
         if spare.is_empty() && escalate::may_escalate(decision, &served) {
             told.answered(&served);
             let escalated = escalate::escalate(app, arrival, call, decision, served, told, recording);
@@ -254,8 +258,6 @@ async fn send(
         if listed::names_auto(arrival) {
             return Box::pin(listed::list(app, arrival.endpoint.dialect, served, told)).await;
         }
-        // What somebody else said is not what the first would say the next time.
-        let recording = recording.filter(|_| std::ptr::eq(served.candidate, &raw const decision.first));
         deliver::deliver(app, served, told, recording).await
     };
     let asked = asked.await;

@@ -5,6 +5,8 @@
 //!
 //! Invariant: an answer goes only to the namespace that it was kept for, and each hit has its own ledger entry of no cost.
 
+use std::sync::Arc;
+
 use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, Response};
 
@@ -57,7 +59,7 @@ pub enum Recalled {
 ///
 /// # Errors
 /// Only a kept answer was wanted and there is none, or the ledger cannot take the entry. The request has its entry.
-pub fn recall(
+pub async fn recall(
     app: &App,
     arrival: &Arrival,
     caller: &Caller,
@@ -74,7 +76,8 @@ pub fn recall(
     if !is_on && wish != Wish::Only {
         return Ok(Recalled::Ask(tab, None));
     }
-    let policy = if wish == Wish::Bypass { None } else { policy_of(arrival, caller, call, candidate) };
+    let policy =
+        if wish == Wish::Bypass { None } else { policy_for(arrival, call, candidate, caller.account.team.as_deref()) };
     let case = policy.and_then(|policy| Some((policy, Case::of(arrival, caller, call, candidate, policy)?)));
     let Some((policy, case)) = case else {
         told.cache = Some(CacheUse::Bypass);
@@ -84,12 +87,15 @@ pub fn recall(
         };
     };
     let is_looked_for = wish != Wish::Refresh;
-    let found = is_looked_for.then(|| app.cache.find(&case.key, &case.namespace)).flatten();
+    let found = if is_looked_for { find(app, &case).await } else { None };
     let replay = |kept| Replay::new(kept, case.usage_events, arrival, call, candidate);
     if let Some(kept) = found.clone().filter(|kept| kept.is_fresh(arrival.at_ms)) {
         return replay(kept).give(CacheUse::Hit, told, tab).map(Recalled::Answer);
     }
-    let near = case.near.filter(|_| is_looked_for).and_then(|near| app.cache.find_near(&near, &case.namespace));
+    let near = match case.near.filter(|_| is_looked_for) {
+        Some(near) => find_near(app, near, &case).await,
+        None => None,
+    };
     let recording = || recording(app, arrival, caller, candidate, policy, &case);
     if let Some(kept) = near.clone().filter(|kept| kept.is_fresh(arrival.at_ms)) {
         let response = replay(kept.clone()).give(CacheUse::Near, told, tab)?;
@@ -115,6 +121,22 @@ pub fn recall(
     match wish == Wish::Use && may_be_shared(arrival, caller, call, candidate) {
         true => Ok(Recalled::Share(tab, recording, case.name())),
         false => Ok(Recalled::Ask(tab, Some(recording))),
+    }
+}
+
+/// The answer that is kept, whatever its age. One on the disk takes its time.
+async fn find(app: &App, case: &Case) -> Option<Arc<Kept>> {
+    match app.cache.find(&case.key, &case.namespace) {
+        None if app.cache.may_fetch(&case.key) => Box::pin(app.cache.fetch(case.key, &case.namespace)).await,
+        found => found,
+    }
+}
+
+/// The same to the question in other words.
+async fn find_near(app: &App, near: Key, case: &Case) -> Option<Arc<Kept>> {
+    match app.cache.find_near(&near, &case.namespace) {
+        None if app.cache.disk().is_some() => Box::pin(app.cache.fetch_near(near, &case.namespace)).await,
+        found => found,
     }
 }
 
@@ -188,17 +210,17 @@ fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
 }
 
 /// What holds for the request, if anything may be kept of it as far as its kind tells.
-pub fn policy_of<'a>(
+pub fn policy_for<'a>(
     arrival: &'a Arrival,
-    caller: &Caller,
     call: &Call,
     candidate: &Candidate,
+    team: Option<&str>,
 ) -> Option<&'a CachePolicy> {
     let case = CacheCase {
         operation: arrival.endpoint.operation,
         model: &candidate.model,
         upstream: &candidate.provider.config.name,
-        team: caller.account.team.as_deref(),
+        team,
     };
     let (ask, features) = (&call.ask, &call.ask.features);
     // What runs at the provider, what it stored before, and what it does later is not in the request.

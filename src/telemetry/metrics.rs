@@ -43,6 +43,14 @@ pub struct Metrics {
     pub cache_answers: Gauge,
     /// Bytes of them.
     pub cache_bytes: Gauge,
+    /// Answers on the disk.
+    pub cache_disk_answers: Gauge,
+    /// Bytes that they take there.
+    pub cache_disk_bytes: Gauge,
+    /// Answers that were not written to it.
+    pub cache_disk_skipped: Gauge,
+    /// Files on it that were not what had been written.
+    pub cache_disk_damaged: Gauge,
     /// Lines that were not written because the log could not keep up.
     pub log_dropped: Counter,
     /// Keep-alives that were put into silent streams.
@@ -74,6 +82,10 @@ impl Metrics {
             archive_bytes: Gauge::default(),
             cache_answers: Gauge::default(),
             cache_bytes: Gauge::default(),
+            cache_disk_answers: Gauge::default(),
+            cache_disk_bytes: Gauge::default(),
+            cache_disk_skipped: Gauge::default(),
+            cache_disk_damaged: Gauge::default(),
             log_dropped: Counter::default(),
             keep_alives: Counter::default(),
             rate_limited: Mutex::new(Family::new(&["scope", "limit"])),
@@ -146,6 +158,7 @@ impl Metrics {
         gauge("tollgate_waiting", "Requests that wait for a place in flight", self.waiting.get(), out);
         gauge("tollgate_cache_answers", "Answers in the cache", self.cache_answers.get(), out);
         gauge("tollgate_cache_bytes", "Bytes of the answers in the cache", self.cache_bytes.get(), out);
+        self.write_disk(out);
         gauge("tollgate_connections", "Open connections of clients", self.connections.get(), out);
         let lag = self.journal_lag.get();
         gauge("tollgate_journal_lag_records", "Records that wait to be written to the journal", lag, out);
@@ -168,6 +181,17 @@ impl Metrics {
         if let Some(bytes) = resident_bytes() {
             let help = "Memory of the process that is in RAM";
             Title { name: "process_resident_memory_bytes", kind: "gauge", help }.write_alone(bytes, out);
+        }
+    }
+
+    fn write_disk(&self, out: &mut String) {
+        for (name, kind, help, value) in [
+            ("tollgate_cache_disk_answers", "gauge", "Kept answers on the disk", &self.cache_disk_answers),
+            ("tollgate_cache_disk_bytes", "gauge", "Bytes of the kept answers on the disk", &self.cache_disk_bytes),
+            ("tollgate_cache_disk_skipped_total", "counter", "Answers not written to disk", &self.cache_disk_skipped),
+            ("tollgate_cache_disk_damaged_total", "counter", "Damaged files removed", &self.cache_disk_damaged),
+        ] {
+            Title { name, kind, help }.write_alone(value.get(), out);
         }
     }
 

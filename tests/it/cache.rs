@@ -1,5 +1,6 @@
 //! The cache as clients meet it: the same answer again, byte for byte, to those who may have it and to nobody else.
 
+mod disk;
 mod isolation;
 mod join;
 mod near;

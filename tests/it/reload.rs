@@ -105,6 +105,31 @@ async fn a_changed_file_takes_effect_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_cache_is_made_larger_and_smaller_and_keeps_what_fits() {
+    let place = Place::new("[cache]\nmode = \"exact\"\nstore_sampled = true\nmemory_mib = 8\n").await;
+    let served = place.serve().await;
+    let whole = WHOLE.replace("\"max_tokens\":9,", "");
+    let cached = async || {
+        let response = place.client.request(served.post(CHAT, &whole)).await.unwrap();
+        let cache = response.headers()["x-tollgate-cache"].to_str().unwrap().to_owned();
+        response.into_body().collect().await.unwrap();
+        cache
+    };
+    assert_eq!(cached().await, "miss");
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    for mib in [64_u64, 2] {
+        std::fs::write(place.config(), text.replace("memory_mib = 8", &format!("memory_mib = {mib}"))).unwrap();
+        let reloaded = place.run(&["reload", "--config", place.config().to_str().unwrap()]).await;
+        assert_eq!(reloaded.status.code(), Some(0), "{}", String::from_utf8_lossy(&reloaded.stderr));
+        let (_, stats) = admin(&place, &served, Method::GET, "/admin/v1/cache").await;
+        let stats: Value = serde_json::from_str(&stats).unwrap();
+        assert_eq!((stats["budget_bytes"].as_u64(), stats["answers"].as_u64()), (Some(mib << 20), Some(1)));
+        assert_eq!(cached().await, "hit");
+    }
+    assert!(readiness(&place, &served).await["reload"]["waiting_for_restart"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_signal_and_a_secret_that_changed_load_it_again() {
     let place = Place::new("").await;
     let file = place.folder.path().join("key");

@@ -20,6 +20,7 @@ const TTL_S_MAX: u64 = 315_360_000;
 const BUILT_IN: CachePolicy = CachePolicy {
     mode: CacheMode::Off,
     store_sampled: false,
+    keep_fallbacks: false,
     ttl: Duration::from_secs(3600),
     stale_if_error: Duration::ZERO,
     stale_while_revalidate: Duration::ZERO,
@@ -31,6 +32,7 @@ pub(super) fn cache(root: &Section<'_>) -> Cache {
     let general = policy(&section, BUILT_IN);
     let cache = Cache {
         memory_bytes: section.number("memory_mib", 256, 1..=1 << 20) * MIB,
+        disk_bytes: section.number("disk_mib", 0, 0..=1 << 24) * MIB,
         scope: section.choice("scope", &CACHE_SCOPE, CacheScope::Team),
         answer_bytes_max: bytes(section.number("answer_kib_max", 1024, 1..=1 << 18) * KIB),
         request_bytes_max: bytes(section.number("request_kib_max", 1024, 1..=1 << 18) * KIB),
@@ -76,6 +78,7 @@ fn policy(section: &Section<'_>, general: CachePolicy) -> CachePolicy {
     CachePolicy {
         mode: section.choice("mode", &CACHE_MODE, general.mode),
         store_sampled: section.flag("store_sampled", general.store_sampled),
+        keep_fallbacks: section.flag("keep_fallbacks", general.keep_fallbacks),
         ttl: seconds("ttl_s", general.ttl, 1),
         stale_if_error: seconds("stale_if_error_s", general.stale_if_error, 0),
         stale_while_revalidate: seconds("stale_while_revalidate_s", general.stale_while_revalidate, 0),

@@ -3,9 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use tollgate::domain::entry::{CacheUse, Outcome};
+use tollgate::domain::money::Usd;
 
 use super::{CHAT, ON, ask, ask_with, chat, world};
-use crate::world::World;
+use crate::again::{GOOD, backup};
+use crate::wire::{Fake, Reply};
+use crate::world::{self, World};
 
 const SAMPLED: &str = "[cache]\nmode = \"exact\"\nstore_sampled = true\n";
 
@@ -192,4 +195,27 @@ async fn a_spent_cap_does_not_keep_an_answer_from_who_has_paid_for_it() {
     let (cache, hit) = ask_with(&world, CHAT, &small, &[("x-tollgate-max-cost-usd", "0")]).await;
     assert_eq!((&*cache, hit.status.as_u16()), ("hit", 200));
     assert_eq!(world.app.bank.standings()[0].spent, spent);
+}
+
+#[tokio::test]
+async fn what_a_fallback_says_is_kept_as_its_own_where_config_wants_that() {
+    const JSON: &str = "content-type: application/json\r\n";
+    for keeps in [false, true] {
+        let first = Fake::start(|_| Reply::whole("500 Broken", JSON, r#"{"error":{"message":"no"}}"#)).await;
+        let second = Fake::start(|_| Reply::whole("200 OK", JSON, GOOD)).await;
+        let extra = format!("{ON}keep_fallbacks = {keeps}\n{}", backup(second.address));
+        let world = World::before(first.address, world::provider().await.1, &extra, world::PATIENCE).await;
+        // Never as the answer of the one that was asked.
+        for _ in 0..2 {
+            let (cache, answer) = ask(&world, CHAT, &chat("hello")).await;
+            assert_eq!(
+                (&*cache, answer.header("x-tollgate-reason"), &*answer.body),
+                ("miss", "fallback", GOOD.as_bytes())
+            );
+        }
+        let (cache, answer) = ask(&world, "/u/backup/v1/chat/completions", &chat("hello")).await;
+        assert_eq!((&*cache, &*answer.body), (if keeps { "hit" } else { "miss" }, GOOD.as_bytes()));
+        let last = world.entries().await.pop().unwrap();
+        assert_eq!((&*last.upstream, last.saved > Usd::ZERO), ("backup", keeps));
+    }
 }

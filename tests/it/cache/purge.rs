@@ -16,7 +16,7 @@ async fn admin(world: &World, method: Method, target: &str, body: &str) -> (u16,
     (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap())
 }
 
-async fn purge(world: &World, body: Value) -> u64 {
+pub async fn purge(world: &World, body: Value) -> u64 {
     let (status, said) = admin(world, Method::POST, "/admin/v1/cache/purge", &body.to_string()).await;
     assert_eq!(status, 200, "{said}");
     said["purged"].as_u64().unwrap()
