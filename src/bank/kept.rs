@@ -83,7 +83,8 @@ impl Keeper {
         if behind >= RECORDS_KEPT || stop && until_seq > state.kept_seq {
             let until_seq = until_seq.min(state.follow.next_seq() + RECORDS_A_ROUND);
             let local = &state.local;
-            while state.follow.records(until_seq, &mut |record| rebuild::count(local, config, record))? {}
+            let mut counter = rebuild::Counter::new(local, config);
+            while state.follow.counted(until_seq, &mut |counts| counter.count(&counts))? {}
             if state.follow.next_seq() < until_seq {
                 // The rest of a segment that is gone by now is nowhere to be found from here.
                 return Ok(());

@@ -6,25 +6,93 @@
 //! Invariant: what is counted here is what was counted before the process ended, and requests without an entry count at
 //! their quote.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::kept;
 use super::local::Local;
 use crate::config::Config;
-use crate::domain::account::Scope;
+use crate::domain::account::{Account, Scope};
 use crate::domain::adjustment::{Adjustment, Direction};
 use crate::domain::cap::Capped;
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::store::index::QUARTER_MS;
-use crate::store::{Archive, Journal, ReadError, Record, Recovered, Spent, Unsettled, spent};
+use crate::store::{Archive, Counts, Journal, ReadError, Record, Recovered, Skim, Spent, Unsettled, spent};
 
 /// A clock may be set back by so much, and an old window must still be known: milliseconds.
 const LOOK_BACK_MS: u64 = 2 * 86_400_000;
+
+/// Callers and models whose caps are remembered while a journal is counted.
+const KNOWN_MAX: usize = 4_096;
+
+/// Counts a journal, whose entries are of the same few callers and models.
+pub(super) struct Counter<'c> {
+    local: &'c Local,
+    config: &'c Config,
+    /// By their names, the place in `capped`.
+    known: HashMap<Vec<u8>, usize>,
+    capped: Vec<Vec<Capped>>,
+    /// Whose was looked for last, and where it was.
+    last: (Vec<u8>, usize),
+    name: Vec<u8>,
+}
+
+impl<'c> Counter<'c> {
+    pub fn new(local: &'c Local, config: &'c Config) -> Self {
+        let (known, capped, last, name) = (HashMap::new(), Vec::new(), (Vec::new(), 0), Vec::new());
+        Self { local, config, known, capped, last, name }
+    }
+
+    /// Counts what counts of a record, as [`count`] does.
+    pub fn count(&mut self, counts: &Counts<'_>) {
+        let entry = match counts {
+            Counts::Entry(entry) => entry,
+            Counts::Other(record) => return count(self.local, self.config, record),
+        };
+        for (model, cost) in &entry.attempts {
+            let local = self.local;
+            local.post(self.capped(entry, model), entry.at_ms, cost.unwrap_or_default(), Direction::Charge);
+        }
+    }
+
+    fn capped(&mut self, entry: &Skim<'_>, model: &str) -> &[Capped] {
+        self.name.clear();
+        for part in [Some(entry.key), entry.user, entry.team, Some(model)] {
+            self.name.extend_from_slice(&part.map_or(0, |part| part.len() + 1).to_ne_bytes());
+            self.name.extend_from_slice(part.unwrap_or_default().as_bytes());
+        }
+        if self.name != self.last.0 {
+            let place = match self.known.get(&self.name) {
+                Some(place) => *place,
+                None => self.look_up(entry, model),
+            };
+            std::mem::swap(&mut self.last.0, &mut self.name);
+            self.last.1 = place;
+        }
+        self.capped.get(self.last.1).map_or(&[], Vec::as_slice)
+    }
+
+    fn look_up(&mut self, entry: &Skim<'_>, model: &str) -> usize {
+        if self.capped.len() >= KNOWN_MAX {
+            self.known.clear();
+            self.capped.clear();
+        }
+        let [key, user, team] = [Some(entry.key), entry.user, entry.team].map(|name| name.map(Arc::from));
+        // Tags count by their key.
+        let account = Account { key: key.unwrap_or_default(), user, team, tags: Arc::default() };
+        self.capped.push(self.config.capped(&account, model));
+        self.known.insert(self.name.clone(), self.capped.len() - 1);
+        self.capped.len() - 1
+    }
+}
 
 /// Counts everything that caps of `config` count at `now_ms`.
 pub(super) fn rebuild(config: &Config, recovered: &Recovered, now_ms: u64) -> Result<Local, ReadError> {
     let local = match kept::resume(config).filter(|_| !config.caps.is_empty()) {
         Some((local, mut follow)) => {
-            while follow.records(u64::MAX, &mut |record| count(&local, config, record))? {}
+            let mut counter = Counter::new(&local, config);
+            while follow.counted(u64::MAX, &mut |counts| counter.count(&counts))? {}
             local
         }
         None => everything(config, now_ms)?,

@@ -14,9 +14,9 @@ use crate::domain::money::Usd;
 use crate::domain::tokens::Usage;
 
 /// Attempt flags: most attempts go where the entry says, and have a price.
-const SAME_UPSTREAM: u8 = 1;
-const SAME_MODEL: u8 = 2;
-const PRICED: u8 = 4;
+pub const SAME_UPSTREAM: u8 = 1;
+pub const SAME_MODEL: u8 = 2;
+pub const PRICED: u8 = 4;
 
 /// Buckets of a [`Usage`], in the order of their bits on disk.
 const BUCKETS: usize = 20;
@@ -165,7 +165,8 @@ pub fn skip_attempt(take: &mut Take<'_>) -> Result<(), CodecError> {
     Ok(())
 }
 
-fn attempt_flags(take: &mut Take<'_>) -> Result<u8, CodecError> {
+/// What of an attempt is written.
+pub fn attempt_flags(take: &mut Take<'_>) -> Result<u8, CodecError> {
     match take.byte()? {
         flags if flags > (SAME_UPSTREAM | SAME_MODEL | PRICED) => {
             Err(CodecError::UnknownCode { what: "attempt flags", code: flags })

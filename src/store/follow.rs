@@ -12,6 +12,7 @@ use super::index::Place;
 use super::read::{ReadError, stop};
 use super::record::Record;
 use super::segment::{self, BadFrame, FOLDER, Segment, Walk, WalkError, path_of};
+use super::skim::Skim;
 
 /// Reads the journal of one folder in order.
 #[derive(Debug)]
@@ -36,6 +37,15 @@ pub struct Followed<'a> {
     pub first_seq: u64,
     /// Its records; nothing in a snapshot.
     pub body: &'a [u8],
+}
+
+/// What counts in sums: everything but opens and closes, whose entry has them.
+#[derive(Debug)]
+pub enum Counts<'a> {
+    /// What there is to count of an entry.
+    Entry(&'a Skim<'a>),
+    /// A record of another kind.
+    Other(&'a Record),
 }
 
 impl Follow {
@@ -91,12 +101,12 @@ impl Follow {
         Ok(Some(Followed { segment, offset, end, first_seq: header.first_seq, body }))
     }
 
-    /// Gives the records of the next frame but opens and closes, as long as it has records before `until_seq` or none; false
-    /// if there is nothing more yet.
+    /// Gives what counts of the next frame, as long as it has records before `until_seq` or none; false if there is nothing
+    /// more yet.
     ///
     /// # Errors
     /// The journal is damaged or cannot be read.
-    pub fn records(&mut self, until_seq: u64, each: &mut dyn FnMut(&Record)) -> Result<bool, ReadError> {
+    pub fn counted(&mut self, until_seq: u64, each: &mut dyn FnMut(Counts<'_>)) -> Result<bool, ReadError> {
         let folder = self.folder.clone();
         let Some(frame) = self.step(until_seq)? else { return Ok(false) };
         let bad = |error| {
@@ -105,8 +115,12 @@ impl Follow {
         };
         for bytes in frame::records(frame.body) {
             let bytes = bytes.map_err(bad)?;
-            if !is_attempt(bytes) {
-                each(&decode(bytes).map_err(bad)?);
+            if is_attempt(bytes) {
+                continue;
+            }
+            match Skim::of(bytes).map_err(bad)? {
+                Some(entry) => each(Counts::Entry(&entry)),
+                None => each(Counts::Other(&decode(bytes).map_err(bad)?)),
             }
         }
         Ok(true)

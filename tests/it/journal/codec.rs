@@ -16,7 +16,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::operation::{Dialect, Operation};
 use tollgate::domain::tokens::{Usage, UsageSource};
 use tollgate::store::codec::{CodecError, Line, decode, encode};
-use tollgate::store::{Close, Open, RateRecord, Record, Reloaded, Start, Unsettled};
+use tollgate::store::{Close, Open, RateRecord, Record, Reloaded, Skim, Start, Unsettled};
 
 use super::sample::{entry, open};
 
@@ -256,7 +256,20 @@ fn bytes_of(record: &Record) -> Vec<u8> {
 proptest! {
     #[test]
     fn a_record_is_read_back(record in record()) {
-        assert_eq!(decode(&bytes_of(&record)), Ok(record));
+        let bytes = bytes_of(&record);
+        let entry = match &record {
+            Record::Entry(entry) => Some(entry),
+            _ => None,
+        };
+        let skim = entry.map(|entry| Skim {
+            at_ms: entry.at_ms,
+            key: &entry.account.key,
+            user: entry.account.user.as_deref(),
+            team: entry.account.team.as_deref(),
+            attempts: entry.attempts.iter().map(|attempt| (&*attempt.model, attempt.cost)).collect(),
+        });
+        assert_eq!(Skim::of(&bytes), Ok(skim));
+        assert_eq!(decode(&bytes), Ok(record));
     }
 
     #[test]
@@ -265,13 +278,13 @@ proptest! {
         let at = at % bytes.len();
         assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
         bytes[at] = byte;
-        let _ = decode(&bytes);
+        let _ = (decode(&bytes), Skim::of(&bytes));
     }
 
     #[test]
     fn any_bytes_are_no_panic(kind in 0..14_u8, mut bytes in vec(any::<u8>(), 0..400)) {
         bytes.splice(0..0, [kind, 1]);
-        let _ = decode(&bytes);
+        let _ = (decode(&bytes), Skim::of(&bytes));
     }
 }
 
