@@ -1,6 +1,6 @@
 //! Adopt: another config's caps, while requests are in flight.
 //!
-//! Amounts and policies may change at any time, since they are asked of the config at each hold. Where caps count another
+//! Amounts and policies are asked of the config at each hold, and change between two of them. Where caps count another
 //! scope or window than before, what was spent in it is counted from the ledger, as a start would. That is done twice: first
 //! all of it while requests go on, then the little that was added meanwhile, while new holds wait.
 //!
@@ -120,9 +120,13 @@ impl Bank {
     async fn go_over(&self, config: &Arc<Config>, publish: impl FnOnce()) -> Result<(), NotAdopted> {
         let shape = Shape::of(config);
         if config.caps.is_empty() || *lock(&self.adoption.shape) == shape {
+            // Whoever has asked for the amounts before, and is not held by them yet, asks again.
+            let closed = self.adoption.close().await;
             publish();
             self.configure(config);
             self.adoption.know(shape);
+            self.adoption.mark.fetch_add(1, Ordering::SeqCst);
+            drop(closed);
             return Ok(());
         }
         let (begun, now_ms) = (Recount::new(config.clone()), self.now_ms());

@@ -67,9 +67,9 @@ impl Cell {
     pub fn resets(&self, windows: &mut Windows, at_ms: u64) -> Option<u64> {
         match self.window {
             Window::Rolling { .. } => {
-                let from = windows.part(self.window, at_ms).saturating_sub(PARTS);
-                let (oldest, _) = self.parts.range(from..).next()?;
-                Windows::leaves_ms(self.window, *oldest)
+                let part = windows.part(self.window, at_ms);
+                let oldest = self.parts.range(part.saturating_sub(PARTS)..).next().map_or(part, |(oldest, _)| *oldest);
+                Windows::leaves_ms(self.window, oldest)
             }
             Window::Day | Window::Week | Window::Month | Window::Total => windows.end(self.window, at_ms),
         }

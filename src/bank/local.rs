@@ -18,7 +18,7 @@ use super::lock;
 use super::windows::Windows;
 use crate::domain::account::Scope;
 use crate::domain::adjustment::Direction;
-use crate::domain::cap::{Capped, Enforcement, Exceeded, Policy, Share, Window};
+use crate::domain::cap::{Capped, Enforcement, Exceeded, Limit, Policy, Share, Window};
 use crate::domain::money::Usd;
 use crate::store::counted;
 
@@ -245,7 +245,7 @@ impl Local {
         let latest = |window| matches!((window, direction), (Window::Rolling { .. }, Direction::Charge));
         let mut state = lock(&self.state);
         for capped in capped {
-            let safe = state.open(&capped.scope, &capped.policy);
+            let safe = state.safe(&capped.scope, &capped.policy);
             state.safes[safe].fresh.is_known = true;
             for cell in 0..state.safes[safe].cells.len() {
                 let window = state.safes[safe].cells[cell].window;
@@ -374,30 +374,39 @@ impl State {
         }
     }
 
-    /// The safe of a scope, with a cell for each of its caps.
+    /// The safe of a scope, whose caps are those of `policy` from now on.
     fn open(&mut self, scope: &Scope, policy: &Policy) -> usize {
+        let at = self.safe(scope, policy);
+        let safe = &mut self.safes[at];
+        for limit in &policy.limits {
+            if let Some(cell) = safe.cells.iter_mut().find(|cell| cell.window == limit.window) {
+                cell.cap = raised(&self.top_ups, scope, limit);
+            }
+        }
+        safe.least_cap = policy.least();
+        at
+    }
+
+    /// The safe of a scope, with a cell for each of its caps. Those that are there stay as they are: what is counted may be
+    /// told by a policy that is no longer in force.
+    fn safe(&mut self, scope: &Scope, policy: &Policy) -> usize {
         let at = match self.index.get(scope) {
             Some(at) => *at,
             None => {
                 let at = self.safes.len();
                 self.index.insert(scope.clone(), at);
-                let (cells, least_cap) = (Vec::new(), Usd::ZERO);
+                let (cells, least_cap) = (Vec::new(), policy.least());
                 self.safes.push(Safe { scope: scope.clone(), cells, least_cap, fresh: Fresh::default() });
                 at
             }
         };
         let safe = &mut self.safes[at];
         for limit in &policy.limits {
-            let cap = match limit.window {
-                Window::Total => limit.usd.plus(self.top_ups.get(scope).copied().unwrap_or_default()),
-                Window::Day | Window::Week | Window::Month | Window::Rolling { .. } => limit.usd,
-            };
-            match safe.cells.iter_mut().find(|cell| cell.window == limit.window) {
-                Some(cell) => cell.cap = cap,
-                None => safe.cells.push(Cell { window: limit.window, cap, parts: BTreeMap::new() }),
+            if safe.cells.iter().all(|cell| cell.window != limit.window) {
+                let cap = raised(&self.top_ups, scope, limit);
+                safe.cells.push(Cell { window: limit.window, cap, parts: BTreeMap::new() });
             }
         }
-        safe.least_cap = policy.limits.iter().map(|limit| limit.usd).min().unwrap_or_default();
         at
     }
 
@@ -435,6 +444,14 @@ impl State {
 
     fn sums(&mut self, slot: Slot) -> &mut Sums {
         self.safes[slot.safe].cells[slot.cell].parts.entry(slot.part).or_default()
+    }
+}
+
+/// A cap with what it was topped up by.
+fn raised(top_ups: &HashMap<Scope, Usd>, scope: &Scope, limit: &Limit) -> Usd {
+    match limit.window {
+        Window::Total => limit.usd.plus(top_ups.get(scope).copied().unwrap_or_default()),
+        Window::Day | Window::Week | Window::Month | Window::Rolling { .. } => limit.usd,
     }
 }
 

@@ -107,6 +107,14 @@ pub struct Exceeded {
     pub on_exceed: OnExceed,
 }
 
+impl Policy {
+    /// The smallest of its caps.
+    #[must_use]
+    pub fn least(&self) -> Usd {
+        self.limits.iter().map(|limit| limit.usd).min().unwrap_or_default()
+    }
+}
+
 impl OnExceed {
     /// What stands before the model in the file.
     const DOWNGRADE: &'static str = "downgrade:";
