@@ -102,6 +102,9 @@ fn by_made_key(app: &App, arrival: &Arrival, secret: &str) -> Result<Caller, Ref
 /// Adds the user and the tags that the request names. A user who is named without the right to it is ignored.
 fn attributed(arrival: &Arrival, mut account: Account, may_name_user: bool) -> Result<Account, Refusal> {
     let headers = &arrival.head.headers;
+    if !may_name_user && headers.contains_key(USER) {
+        tracing::debug!(key = &*account.key, "x-tollgate-user is ignored: this caller may not name users");
+    }
     if let Some(user) = headers.get(USER).filter(|_| may_name_user) {
         let user = user.to_str().ok().filter(|user| !user.is_empty() && user.len() <= USER_BYTES_MAX);
         let user = user.ok_or_else(|| malformed("x-tollgate-user is no name of 1 to 256 bytes"))?;

@@ -40,6 +40,10 @@ const SHRINKS_MAX: usize = 8;
 /// A header by which a request limits its own cost.
 pub const MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost-usd");
 
+/// A header by which Google's APIs take another method than the request's own
+/// (<https://gsuite-developers.googleblog.com/2012/03/making-patch-requests-from-app-engine.html>).
+const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+
 /// What a request can cost.
 #[derive(Clone, Copy, Debug)]
 struct Worst {
@@ -173,7 +177,13 @@ impl<'a> Case<'a> {
             true => None,
             false => arrival.snapshot.book.find(&candidate.provider.config.provider, None, &candidate.model),
         };
-        let operation = arrival.endpoint.operation;
+        // What it really asks for is said elsewhere then.
+        let (own, said) = (arrival.head.method.as_str(), arrival.head.headers.get_all(METHOD_OVERRIDE));
+        let operation = if said.iter().any(|said| said.as_bytes() != own.as_bytes()) {
+            Operation::Unknown
+        } else {
+            arrival.endpoint.operation
+        };
         let facts = model.as_deref().map_or_else(ModelFacts::default, |model| facts(model, candidate, operation));
         let context = Context {
             at_ms: arrival.at_ms,

@@ -142,7 +142,9 @@ fn input_of_one_pass(ask: &Ask, model: &ModelFacts) -> Option<u64> {
 
 /// What can be generated. A limit holds for each sampling of a server tool's loop and for each answer.
 fn output(ask: &Ask, model: &ModelFacts, ceiling: Option<u64>, passes: u64) -> Option<u64> {
-    let enforced = [ask.output_limit, model.max_output, ceiling].into_iter().flatten().min()?;
+    // Where zero is what a field has that nobody has set, it is no limit.
+    let said = ask.output_limit.filter(|limit| *limit > 0);
+    let enforced = [said, model.max_output, ceiling].into_iter().flatten().min()?;
     let outside = if model.reasoning_outside { model.max_output? } else { 0 };
     let answer = enforced.saturating_mul(passes).saturating_add(outside).saturating_add(ask.prediction_bytes);
     Some(answer.saturating_mul(ask.choices.max(1)))
@@ -192,6 +194,7 @@ mod tests {
         let input = 1_640;
         check(|ask| ask.output_limit = None, input, Some(8_000), None);
         check(|ask| ask.output_limit = Some(u64::MAX), input, Some(8_000), None);
+        check(|ask| ask.output_limit = Some(0), input, Some(8_000), None);
         check(|ask| ask.choices = 3, input, Some(1_500), None);
         check(|ask| ask.prediction_bytes = 70, input, Some(570), None);
         let of = |facts, ceiling| Bounds::of(&plain(), &facts, true, ceiling).output_tokens;

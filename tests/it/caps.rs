@@ -1,6 +1,8 @@
 //! Spend caps over real sockets, against the bill that the mock keeps for itself.
 
+mod hostile;
 mod routes;
+mod scopes;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use super::calls::Recent;
 use super::kinds::{self, ItemKind, Kind};
 use super::notes::{BlockNote, ToolNote, TurnNote, UsageNote, replace};
 use super::spoken::Role;
-use super::tables::{Block, Mean, Root, Tool, Turn};
+use super::tables::{Block, GOOGLES_LIMIT, Mean, Root, Tool, Turn};
 use super::tools::Turns;
 use super::values;
 use super::{Ask, IncludeUsage, MODEL_BYTES_MAX, Malformed, ModelSpan, ServerTool, text};
@@ -124,9 +124,9 @@ impl Collector {
                 Some(count) => ask.choices = ask.choices.max(count),
                 None => ask.odd |= is_set,
             },
-            Root::ServiceTier => ask.service_tier = values::boxed(value.raw),
-            Root::Geo => ask.geo = values::boxed(value.raw),
-            Root::Speed => ask.speed = values::boxed(value.raw),
+            Root::ServiceTier => ask.odd |= twice(&mut ask.service_tier, value.raw),
+            Root::Geo => ask.odd |= twice(&mut ask.geo, value.raw),
+            Root::Speed => ask.odd |= twice(&mut ask.speed, value.raw),
             Root::CacheTtl => {
                 ask.features.caches |= is_set;
                 ask.cache_ttl_s = ask.cache_ttl_s.max(values::lifetime_s(value.raw).unwrap_or(0));
@@ -210,7 +210,9 @@ impl Collector {
         if self.ask.limit_spans.len() < LIMITS_MAX {
             self.ask.limit_spans.push(value.start..value.end);
         }
-        match values::count(value.raw) {
+        // Others may take the text of a number for none.
+        let is_number = value.first != b'"' || name == GOOGLES_LIMIT;
+        match values::count(value.raw).filter(|_| is_number) {
             Some(limit) => self.ask.output_limit = Some(self.ask.output_limit.unwrap_or(0).max(limit)),
             None => self.limit_is_odd = true,
         }
@@ -430,6 +432,11 @@ impl Collector {
 
 fn length(value: Found<'_>) -> u64 {
     (value.end - value.start) as u64
+}
+
+/// Notes a word that has a price of its own; whether it was told before, so that nobody knows which counts.
+fn twice(word: &mut Option<Box<str>>, raw: &[u8]) -> bool {
+    std::mem::replace(word, values::boxed(raw)).is_some()
 }
 
 /// Whether a raw value holds one of these words.

@@ -139,6 +139,10 @@ pub(super) enum Tool {
     CallsMax,
 }
 
+/// The name of Google's output limit: its parser takes the text of a number as well, as all of protobuf's do
+/// (<https://protobuf.dev/programming-guides/json/>).
+pub(super) const GOOGLES_LIMIT: u8 = 3;
+
 type Row = (&'static [&'static str], Mean, Take);
 
 const SPAN: Take = Take::Span;
@@ -268,6 +272,8 @@ const ANTHROPIC: &[Row] = &[
 
 const INLINE: &str = "inlineData|inline_data";
 const FILE: &str = "fileData|file_data";
+/// Where text is usual: what stands there instead may have more tokens than bytes.
+const BYTES: &str = "inlineData|inline_data|fileData|file_data";
 const MIME: &str = "mimeType|mime_type";
 const CALL: &str = "functionCall|function_call";
 const ANSWER: &str = "functionResponse|function_response";
@@ -281,7 +287,7 @@ const THINKING: &str = "thinkingConfig|thinking_config";
 
 const GEMINI: &[Row] = &[
     (&[SETTINGS], Mean::Root(Root::Settings), SPAN),
-    (&[SETTINGS, "maxOutputTokens|max_output_tokens"], Mean::Root(Root::OutputLimit(0)), WORD),
+    (&[SETTINGS, "maxOutputTokens|max_output_tokens"], Mean::Root(Root::OutputLimit(GOOGLES_LIMIT)), WORD),
     (&[SETTINGS, "candidateCount|candidate_count"], Mean::Root(Root::Choices), WORD),
     (&[SETTINGS, THINKING, "includeThoughts|include_thoughts"], Mean::Root(Root::Reasoning), WORD),
     (&[SETTINGS, THINKING, "thinkingLevel|thinking_level"], Mean::Root(Root::Reasoning), WORD),
@@ -298,6 +304,7 @@ const GEMINI: &[Row] = &[
     (&["serviceTier|service_tier"], Mean::Root(Root::ServiceTier), NAME),
     (&["cachedContent|cached_content"], Mean::Root(Root::Stored), SPAN),
     (&["systemInstruction|system_instruction"], Mean::Root(Root::System), SPAN),
+    (&["systemInstruction|system_instruction", "parts", "*", BYTES], Mean::Root(Root::Stored), SPAN),
     (
         &["toolConfig|tool_config", "functionCallingConfig|function_calling_config", "mode"],
         Mean::Root(Root::ToolChoice),
@@ -335,7 +342,9 @@ const GEMINI: &[Row] = &[
     (&["contents", "*", "parts", "*", ANSWER, "parts", "*", INLINE, "data"], Mean::Block(1, Block::Data), SPAN),
     (&["contents", "*", "parts", "*", ANSWER, "parts", "*", FILE], Mean::Block(1, Block::File), SPAN),
     (&["content", "parts", "*", "text"], Mean::Block(0, Block::Text), SPAN),
+    (&["content", "parts", "*", BYTES], Mean::Root(Root::Stored), SPAN),
     (&["requests", "*", "content", "parts", "*", "text"], Mean::Block(0, Block::Text), SPAN),
+    (&["requests", "*", "content", "parts", "*", BYTES], Mean::Root(Root::Stored), SPAN),
 ];
 
 /// Legacy completions, images, speech and moderations: a prompt or an input, and no conversation.

@@ -116,7 +116,11 @@ fn caches(method: &str, tail: &str) -> Option<Stored> {
     let kept = Operation::StoredCache;
     Some(match steps(tail)? {
         (None, _) => of(method, "GET, POST", &[("GET", kept), ("POST", Operation::CachedContents)]),
-        (Some(_), None) => of(method, "GET, PATCH, DELETE", &[("GET", kept), ("PATCH", kept), ("DELETE", kept)]),
+        // Another lifetime costs like a new cache: each token is paid by the hour.
+        (Some(_), None) => {
+            let lives_on = ("PATCH", Operation::CachedContents);
+            of(method, "GET, PATCH, DELETE", &[("GET", kept), lives_on, ("DELETE", kept)])
+        }
         (Some(_), Some(_)) => return None,
     })
 }

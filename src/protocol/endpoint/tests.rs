@@ -57,7 +57,7 @@ fn the_paths_of_real_clients_are_known() {
         ("DELETE", "/v1/messages/batches/m", NONE, Dialect::Anthropic, O::StoredBatch),
         ("GET", "/v1/messages/batches/m/results", NONE, Dialect::Anthropic, O::BatchResults),
         ("POST", "/v1beta/cachedContents", NONE, Dialect::Gemini, O::CachedContents),
-        ("PATCH", "/v1beta/cachedContents/c", NONE, Dialect::Gemini, O::StoredCache),
+        ("PATCH", "/v1beta/cachedContents/c", NONE, Dialect::Gemini, O::CachedContents),
         ("POST", "/v1beta/interactions", NONE, Dialect::Gemini, O::Interactions),
         ("GET", "/v1beta/interactions/i", NONE, Dialect::Gemini, O::StoredInteraction),
         ("POST", "/v1/interactions/i/cancel", NONE, Dialect::Gemini, O::StoredInteraction),

@@ -114,7 +114,8 @@ fn others() -> Vec<Route> {
         ("GET", "/v1/models", empty(), Free),
         ("GET", "/v1/files", empty(), Free),
         ("GET", "/v1/batches/b1", empty(), Free),
-        ("PATCH", "/v1beta/cachedContents/c", "{}".into(), Free),
+        ("PATCH", "/v1beta/cachedContents/c", r#"{"ttl":"600s"}"#.into(), Unbounded("stored_cache")),
+        ("GET", "/v1beta/cachedContents/c", empty(), Free),
         ("GET", "/v1beta/interactions/i", empty(), Free),
     ]
 }
