@@ -60,7 +60,7 @@ pub async fn deliver(
     told.write(&mut head.headers);
     if !is_whole {
         // A stream may end with an error of its own.
-        let can_be_refused = !flow.is_promised && !flow.is_announced();
+        let can_be_refused = !flow.is_promised && !flow.is_stream();
         let tap = Tap::new(flow);
         let tap = if can_be_refused { tap.begin().await.map_err(Unserved::Broken)? } else { tap };
         return Ok(Response::from_parts(head, Body::Flowing(Box::new(tap))));

@@ -67,7 +67,6 @@ pub struct Flow {
     is_success: bool,
     /// An event can be put behind it.
     is_stream: bool,
-    is_announced: bool,
     is_coded: bool,
     /// Bytes that have come.
     bytes: u64,
@@ -106,7 +105,6 @@ impl Flow {
         Self {
             formed: has_form.then(Vec::new),
             is_stream: is_success && (is_announced || bill.is_stream()),
-            is_announced,
             app,
             body,
             bill,
@@ -132,10 +130,10 @@ impl Flow {
         self.is_open_ended
     }
 
-    /// Whether its head says that events come.
+    /// Whether it comes piece by piece, so that its client waits for its head and not for its end.
     #[must_use]
-    pub const fn is_announced(&self) -> bool {
-        self.is_announced
+    pub const fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     /// Says when a whole answer has to be there, and how the client of a stream is kept from giving up.
