@@ -1,4 +1,4 @@
-//! Settle: what an attempt cost, once it is known how it ended. [`Bill::owed`] is the table.
+//! Settle: what an attempt cost, once it is known how it ended. [`Items::owed`] is the table.
 //!
 //! Invariant: a bill is settled exactly once; dropped, its debt settles itself at the quote.
 
