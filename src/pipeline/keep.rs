@@ -151,8 +151,12 @@ impl Recording {
     }
 }
 
+/// Copies, since a value holds on to the whole buffer that its head was read into.
 fn kept_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let of = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
+    let of = |name: HeaderName| {
+        let value = headers.get(&name)?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
     KEPT.into_iter().filter_map(of).collect()
 }
 
@@ -162,4 +166,22 @@ fn is_good(facts: &Facts, generates: bool) -> bool {
     let has_tools =
         facts.grounding_queries > 0 || facts.usage.as_ref().is_some_and(|usage| !usage.server_tools.is_empty());
     is_whole && !has_tools && (!generates || facts.ending == Some(Ending::Stop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_headers_hold_on_to_no_buffer_of_a_connection() {
+        let buffer = Bytes::from(vec![b'x'; 8192]);
+        let mut headers = HeaderMap::new();
+        for name in KEPT {
+            headers.insert(name, HeaderValue::from_maybe_shared(buffer.slice(100..140)).unwrap());
+        }
+        let kept = kept_headers(&headers);
+        drop(headers);
+        assert_eq!(kept.len(), KEPT.len());
+        assert!(kept.iter().all(|(_, value)| value.as_bytes() == [b'x'; 40]) && buffer.is_unique());
+    }
 }
