@@ -1,13 +1,17 @@
 //! [`Flights`]: identical requests at the same time share one call of the upstream.
 //!
-//! The first leads: a task of its own asks the upstream and puts what comes into one buffer, from which all read, the leader
-//! among them. So nobody waits for another, and whoever leaves hurts nobody; when all have left, the task is ended.
+//! The first leads: its errand asks the upstream and puts what comes into one buffer, from which all read, the leader among
+//! them. While the leader is alone it runs its errand itself; the first who follows gives the errand a task of its own. So
+//! nobody waits for another, and whoever leaves hurts nobody; when all have left, the errand is ended.
 //!
 //! Invariant: a buffer holds at most the limit and one piece. Beyond it nobody boards any more; who falls behind is cut, but
 //! for the leader, who pays: for it the upstream waits.
 //! Invariant: a lead that is dropped ends its flight, so that nobody waits for ever.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -16,6 +20,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::task::AbortHandle;
 
 use super::Key;
+use super::key::KeyHashes;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 
@@ -28,7 +33,7 @@ const LEADER: usize = 0;
 /// All flights.
 #[derive(Debug, Default)]
 pub struct Flights {
-    shards: [Mutex<HashMap<Key, Arc<Flight>>>; SHARDS],
+    shards: [Mutex<HashMap<Key, Arc<Flight>, KeyHashes>>; SHARDS],
 }
 
 /// Where a request finds itself.
@@ -77,6 +82,9 @@ pub enum Next {
     Cut,
 }
 
+/// What brings the answer.
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What the answer cost the leader, once it is known that it is whole and good.
 pub type Paid = Arc<OnceLock<Option<Usd>>>;
 
@@ -100,7 +108,16 @@ struct Flight {
     key: Key,
     bytes_max: usize,
     paid: Paid,
+    aboard: Mutex<Aboard>,
     state: Mutex<State>,
+}
+
+/// The errand, as long as the leader runs it. Locked before the state, and never while a shard is locked.
+#[derive(Default)]
+struct Aboard {
+    errand: Option<Work>,
+    /// The leader, to be told that somebody else runs it.
+    leader: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -138,13 +155,14 @@ impl Flights {
     #[must_use]
     pub fn board(self: &Arc<Self>, key: Key, bytes_max: usize) -> Boarding {
         let mut shard = self.shard(&key);
-        if let Some(flight) = shard.get(&key)
-            && let Some(index) = flight.state().seat()
-        {
-            let flight = flight.clone();
+        let known = shard.get(&key).and_then(|flight| Some((flight.clone(), flight.state().seat()?)));
+        if let Some((flight, index)) = known {
+            drop(shard);
+            flight.hand_over();
             return Boarding::Follow(Seat { flights: self.clone(), flight, index });
         }
-        let flight = Arc::new(Flight { key, bytes_max, paid: Paid::default(), state: Mutex::default() });
+        let (aboard, state) = (Mutex::default(), Mutex::default());
+        let flight = Arc::new(Flight { key, bytes_max, paid: Paid::default(), aboard, state });
         let index = flight.state().seat().unwrap_or(LEADER);
         shard.insert(key, flight.clone());
         let seat = Seat { flights: self.clone(), flight: flight.clone(), index };
@@ -157,7 +175,7 @@ impl Flights {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Arc<Flight>, KeyHashes>> {
         lock(&self.shards[key.first() % SHARDS])
     }
 
@@ -175,15 +193,6 @@ impl Lead {
     #[must_use]
     pub fn paid(&self) -> Paid {
         self.flight.paid.clone()
-    }
-
-    /// Says which task brings the answer, so that it can be ended when nobody wants it any more.
-    pub fn is_brought_by(flight: &Seat, task: AbortHandle) {
-        let mut state = flight.flight.state();
-        if state.taken == 0 {
-            task.abort();
-        }
-        state.task = Some(task);
     }
 
     /// There is an answer, or there will be none.
@@ -265,9 +274,35 @@ impl Seat {
         self.flight.paid.get().copied()
     }
 
-    /// What came of the call; `None` where the task that made it is gone.
+    /// Brings the answer by `errand`: the leader runs it, unless others follow already.
+    pub fn run(&self, errand: Work) {
+        let mut aboard = lock(&self.flight.aboard);
+        if self.flight.state().taken > 1 {
+            drop(aboard);
+            self.flight.give_task(errand);
+        } else {
+            aboard.errand = Some(errand);
+        }
+    }
+
+    /// The whole answer with this head, if it is there at once and the leader is alone with it; else the head again.
+    ///
+    /// # Errors
+    /// More of the answer may follow, or others follow.
+    pub fn whole(&self, head: Arc<Head>) -> Result<(Head, Bytes), Arc<Head>> {
+        let mut state = self.flight.state();
+        let is_alone = state.is_closed && state.taken == 1 && state.ended == Some(Ended::Over);
+        if !is_alone || state.gone > 0 || state.pieces.len() > 1 {
+            return Err(head);
+        }
+        state.start = None;
+        Ok((Arc::unwrap_or_clone(head), state.pieces.pop_front().unwrap_or_default()))
+    }
+
+    /// What came of the call; `None` where the errand is gone.
     pub async fn start(&mut self) -> Option<Start> {
         std::future::poll_fn(|context| {
+            self.run_on(context);
             let mut state = self.flight.state();
             if let Some(start) = &state.start {
                 return Poll::Ready(Some(start.clone()));
@@ -282,7 +317,8 @@ impl Seat {
     }
 
     /// What comes next.
-    pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Next> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        self.run_on(context);
         let mut state = self.flight.state();
         let at = state.seats[self.index].at;
         let Some(index) = at.checked_sub(state.gone) else { return Poll::Ready(Next::Cut) };
@@ -311,6 +347,20 @@ impl Seat {
         state.ended == Some(Ended::Over) && state.seats[self.index].at == state.gone + state.pieces.len()
     }
 
+    /// Runs the errand, if it is the leader's.
+    fn run_on(&self, context: &mut Context<'_>) {
+        if self.index != LEADER {
+            return;
+        }
+        let mut aboard = lock(&self.flight.aboard);
+        let Some(errand) = &mut aboard.errand else { return };
+        if errand.as_mut().poll(context).is_ready() {
+            aboard.errand = None;
+        } else if !aboard.leader.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            aboard.leader = Some(context.waker().clone());
+        }
+    }
+
     fn read_on(&self, state: &mut State) -> Option<Waker> {
         if self.index != LEADER {
             return None;
@@ -335,6 +385,8 @@ impl Drop for Seat {
         pump.into_iter().for_each(Waker::wake);
         if is_empty {
             self.flights.close(&self.flight);
+            let errand = lock(&self.flight.aboard).errand.take();
+            drop(errand);
         }
         task.into_iter().for_each(|task| task.abort());
     }
@@ -343,6 +395,34 @@ impl Drop for Seat {
 impl Flight {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Somebody follows: the errand must not wait for the leader's client any more.
+    fn hand_over(&self) {
+        let (errand, leader) = {
+            let mut aboard = lock(&self.aboard);
+            (aboard.errand.take(), aboard.leader.take())
+        };
+        if let Some(errand) = errand {
+            self.give_task(errand);
+            leader.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Gives the errand a task, which is ended when nobody wants the answer any more.
+    fn give_task(&self, errand: Work) {
+        let task = tokio::spawn(errand).abort_handle();
+        let mut state = self.state();
+        if state.taken == 0 {
+            task.abort();
+        }
+        state.task = Some(task);
+    }
+}
+
+impl fmt::Debug for Aboard {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(if self.errand.is_some() { "Aboard" } else { "Aboard, none" })
     }
 }
 
@@ -401,7 +481,7 @@ mod tests {
     }
 
     fn next(seat: &mut Seat) -> Option<Next> {
-        match seat.poll_next(&Context::from_waker(Waker::noop())) {
+        match seat.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(next) => Some(next),
             Poll::Pending => None,
         }
@@ -481,18 +561,76 @@ mod tests {
         assert!(matches!(next(&mut waiting), Some(Next::Broken)));
     }
 
+    /// An errand that never comes to an end, and tells when it is dropped.
+    fn endless() -> (Work, Arc<()>) {
+        let alive = Arc::new(());
+        let held = alive.clone();
+        let errand = async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        };
+        (Box::pin(errand), alive)
+    }
+
     #[tokio::test]
-    async fn a_task_that_nobody_waits_for_is_ended() {
+    async fn an_errand_that_nobody_waits_for_is_ended() {
         let flights = Arc::new(Flights::default());
         let (_bring, leader) = lead(&flights, 100);
+        let (errand, alive) = endless();
+        leader.run(errand);
         let follower = follow(&flights);
-        let task = tokio::spawn(std::future::pending::<()>());
-        Lead::is_brought_by(&leader, task.abort_handle());
         drop(leader);
         tokio::task::yield_now().await;
-        assert!(!task.is_finished());
+        assert_eq!(Arc::strong_count(&alive), 2, "somebody waits still");
         drop(follower);
-        assert!(task.await.unwrap_err().is_cancelled());
-        assert_eq!(flights.count(), 0);
+        tokio::task::yield_now().await;
+        assert_eq!((Arc::strong_count(&alive), flights.count()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_alone_runs_its_errand_and_ends_it_by_leaving() {
+        let flights = Arc::new(Flights::default());
+        let (bring, mut leader) = lead(&flights, 100);
+        leader.run(Box::pin(async move {
+            let head = Head { status: StatusCode::OK, headers: HeaderMap::new(), stale: None };
+            bring.start(Start::Head(Arc::new(head)));
+            bring.push(piece(10), true);
+            bring.end(true);
+        }));
+        let Some(Start::Head(head)) = leader.start().await else { panic!("there is an answer") };
+        assert!(matches!(leader.whole(head), Ok((head, body)) if head.status == StatusCode::OK && body.len() == 10));
+
+        let (_bring, leader) = lead(&flights, 100);
+        let (errand, alive) = endless();
+        leader.run(errand);
+        drop(leader);
+        assert_eq!((Arc::strong_count(&alive), flights.count()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_needs_no_leader_that_reads() {
+        let flights = Arc::new(Flights::default());
+        let (bring, mut leader) = lead(&flights, 100);
+        let (go, mut gone) = tokio::sync::mpsc::channel::<()>(1);
+        leader.run(Box::pin(async move {
+            bring.start(Start::Head(Arc::new(Head { status: StatusCode::OK, headers: HeaderMap::new(), stale: None })));
+            let _signal = gone.recv().await;
+            bring.push(piece(10), false);
+            bring.push(piece(20), true);
+            bring.end(true);
+        }));
+        let Some(Start::Head(head)) = leader.start().await else { panic!("there is an answer") };
+        assert!(leader.whole(head).is_err(), "more is to come");
+        assert!(next(&mut leader).is_none());
+        let mut follower = follow(&flights);
+        go.send(()).await.unwrap();
+        let mut lengths = Vec::new();
+        while let Next::Piece(piece) | Next::Last(piece) =
+            std::future::poll_fn(|context| follower.poll_next(context)).await
+        {
+            lengths.push(piece.len());
+        }
+        assert_eq!(lengths, [10, 20], "though the leader was not asked for anything");
+        assert!(matches!(next(&mut leader), Some(Next::Piece(piece)) if piece.len() == 10));
     }
 }

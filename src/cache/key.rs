@@ -1,14 +1,22 @@
 //! [`Key`]: the name of all requests that have the same answer, and [`Namespace`], who may share it.
 
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use ring::digest::{Context, SHA256};
 
 /// SHA-256 of everything that can change an answer, the namespace first. SHA-256 because a caller who could make two
 /// requests collide could read what was answered to somebody else in its namespace.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 32]);
+
+/// Tables by [`Key`] hash no second time.
+pub type KeyHashes = BuildHasherDefault<KeyHash>;
+
+/// The hash of a [`Key`]: a part of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyHash(u64);
 
 /// Makes a [`Key`] of parts, in an order that is always the same.
 pub struct KeyMaker(Context);
@@ -42,6 +50,29 @@ impl Namespace {
             "shared" => Some(Self::Shared),
             _ => None,
         }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        hasher.write_u64(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+impl Hasher for KeyHash {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, part: u64) {
+        self.0 = part;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -80,6 +111,13 @@ impl Key {
 
     pub(super) const fn of_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The name of a variant, which is no other request's key.
+    #[must_use]
+    pub const fn variant(mut self, variant: bool) -> Self {
+        self.0[31] ^= variant as u8;
+        self
     }
 
     /// Its first byte, by which keys are spread.

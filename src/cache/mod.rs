@@ -25,6 +25,7 @@ use moka::sync::Cache;
 use disk::Disk;
 use kept::Alive;
 pub use kept::{About, Kept};
+use key::KeyHashes;
 pub use key::{Key, KeyMaker, Namespace};
 
 /// A part of the budget after which what is over is cleared away at once.
@@ -36,12 +37,15 @@ const WAITING_PART: u64 = 16;
 /// Bytes of a pointer with its place in the cache's tables, measured with moka 0.12.
 const POINTER_BYTES: u64 = 320;
 
+/// Answers by their keys.
+type Table = Cache<Key, Slot, KeyHashes>;
+
 /// Says which answers are meant.
 pub type Wanted = Arc<dyn Fn(&Key, &Kept) -> bool + Send + Sync>;
 
 /// Answers in memory, and on the disk where there is one.
 pub struct Room {
-    answers: ArcSwap<Cache<Key, Slot>>,
+    answers: ArcSwap<Table>,
     budget_bytes: AtomicU64,
     /// Bytes that were put in since the last clearing.
     uncleared: AtomicU64,
@@ -229,12 +233,12 @@ impl Room {
     }
 }
 
-fn table(budget_bytes: u64) -> Cache<Key, Slot> {
+fn table(budget_bytes: u64) -> Table {
     Cache::builder()
         .max_capacity(budget_bytes)
         .weigher(|_, slot: &Slot| u32::try_from(slot.weight()).unwrap_or(u32::MAX))
         .eviction_listener(|_, slot, _| slot.clear())
-        .build()
+        .build_with_hasher(KeyHashes::default())
 }
 
 impl Slot {

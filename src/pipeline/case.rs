@@ -46,11 +46,8 @@ pub struct Case {
 impl Case {
     /// The name of requests that are answered by the same bytes, with the usage event or without it.
     #[must_use]
-    pub fn name(&self) -> Key {
-        let mut name = KeyMaker::new(&self.namespace);
-        name.part(self.key.bytes());
-        name.part(&[u8::from(self.usage_events == UsageEvents::Drop)]);
-        name.finish()
+    pub const fn name(&self) -> Key {
+        self.key.variant(matches!(self.usage_events, UsageEvents::Drop))
     }
 
     /// The request's case, if it has a key and policy lets its answer be kept.

@@ -1,7 +1,7 @@
 //! Join: identical requests at the same time, one call of the upstream.
 //!
-//! The leader's stages run in a task of their own, so that its client may leave; everybody reads from the flight's buffer. A
-//! leader that its own limits or caps refuse hands the lead on; only what the upstream did is shared.
+//! The leader's stages run apart from its answer, so that its client may leave when others wait; everybody reads from the
+//! flight's buffer. A leader that its own limits or caps refuse hands the lead on; only what the upstream did is shared.
 //!
 //! Invariant: only the leader pays; each follower has its own entry of no cost.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body as _, Frame};
 
 use super::arrive::Arrival;
@@ -87,10 +87,12 @@ pub struct Errand {
 /// # Errors
 /// The leader is refused. The request has its entry.
 pub async fn lead(app: &Arc<App>, errand: Errand, lead: Lead, mut seat: Seat) -> Result<Response<Body>, Refusal> {
-    let task = tokio::spawn(bring(app.clone(), errand, lead));
-    Lead::is_brought_by(&seat, task.abort_handle());
+    seat.run(Box::pin(bring(app.clone(), errand, lead)));
     match seat.start().await {
-        Some(Start::Head(head)) => Ok(answer(&head, head.headers.clone(), seat, None)),
+        Some(Start::Head(head)) => Ok(match seat.whole(head) {
+            Ok((head, body)) => with_head(head.status, head.headers, Body::whole(body)),
+            Err(head) => answer(&head, head.headers.clone(), seat, None),
+        }),
         Some(Start::HandedOn(refusal) | Start::Failed(refusal)) => Err(refusal),
         None => Err(Refusal::new(Cause::Draining, "tollgate is shutting down")),
     }
@@ -143,9 +145,13 @@ pub async fn follow(
     Ok(Followed::Answer(answer(&head, headers, seat, Some(follower))))
 }
 
-fn answer(head: &Head, headers: http::HeaderMap, seat: Seat, follower: Option<Follower>) -> Response<Body> {
-    let mut response = Response::new(Body::Joined(Box::new(Passenger { seat, follower, is_over: false })));
-    *response.status_mut() = head.status;
+fn answer(head: &Head, headers: HeaderMap, seat: Seat, follower: Option<Follower>) -> Response<Body> {
+    with_head(head.status, headers, Body::Joined(Box::new(Passenger { seat, follower, is_over: false })))
+}
+
+fn with_head(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
@@ -204,7 +210,7 @@ async fn attentive<T>(app: &App, work: impl Future<Output = T>) -> T {
 
 impl Passenger {
     /// The next frame for the client.
-    pub fn poll_frame(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if self.is_over {
             return Poll::Ready(None);
         }

@@ -125,7 +125,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     let mut told = Told::of(id, &decision, admission);
     loop {
         let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab).await {
-            Ok(Recalled::Answer(response)) => return response,
+            Ok(Recalled::Answer(response)) => return in_step(response).await,
             Ok(Recalled::Renew(response, afresh)) => {
                 afresh::ask(&app, arrival, &caller, call, decision, afresh);
                 return response;
@@ -143,7 +143,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
                 let refused = told.clone();
                 let errand = Errand { arrival, call, decision, told, tab: mine, recording: Some(recording) };
                 let led = Box::pin(join::lead(&app, errand, lead, seat)).await;
-                return led.unwrap_or_else(|refusal| refused.refuse(&refusal, dialect));
+                return in_step(led.unwrap_or_else(|refusal| refused.refuse(&refusal, dialect))).await;
             }
             Boarding::Follow(seat) => match Box::pin(join::follow(&app, &arrival, &call, seat, &told, mine)).await {
                 Ok(Followed::Answer(response)) => return response,
@@ -152,6 +152,13 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             },
         }
     }
+}
+
+/// The answer, once all who are ready have theirs. They are written one behind the other then, and a client's machine that is
+/// woken by the first is awake for the rest; what waited for an upstream was woken in step anyway.
+async fn in_step(response: Response<Body>) -> Response<Body> {
+    tokio::task::yield_now().await;
+    response
 }
 
 /// The answer, or our own no behind a body that may still be coming in.
