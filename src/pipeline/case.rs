@@ -82,23 +82,19 @@ impl Case {
         }
         let is_spliced = usage_edit(operation, call, candidate).is_some();
         let tells_usage = is_spliced || call.ask.include_usage == IncludeUsage::Explicit(true);
-        let around = || {
-            let mut key = around(arrival, call, candidate, namespace);
-            key.part(&[u8::from(tells_usage)]);
-            key
-        };
-        let mut key = around();
-        key.part(&body.form);
+        let mut around = around(arrival, call, candidate, namespace);
+        around.part(&[u8::from(tells_usage)]);
         let question = if policy.mode == CacheMode::Near { asked(operation, &text, &call.ask) } else { None };
         let near = question.map(|question| {
-            let mut near = around();
+            let mut near = around.clone();
             near.part(b"near");
             near.part(&question.around);
             near.part(question.form.as_bytes());
             near.finish()
         });
+        body.parts().for_each(|part| around.part(part));
         let usage_events = if is_spliced { UsageEvents::Drop } else { UsageEvents::Pass };
-        Some(Self { key: key.finish(), near, namespace: namespace.clone(), usage_events })
+        Some(Self { key: around.finish(), near, namespace: namespace.clone(), usage_events })
     }
 }
 

@@ -21,8 +21,10 @@ const SETTINGS: [&[u8]; 2] = [b"generationConfig", b"generation_config"];
 /// The one form of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Canonical {
-    /// The form.
-    pub form: Vec<u8>,
+    /// The form, but for the order of the root's members.
+    out: Vec<u8>,
+    /// The root's members in `out`, in their order, if it is an object.
+    root: Option<Vec<Member>>,
     /// How much chance is asked for.
     pub temperature: Temperature,
     /// Whether the request points to something that is not in it.
@@ -58,6 +60,7 @@ pub fn canonical(body: &[u8], omissions: Omissions<'_>) -> Option<Canonical> {
         at: 0,
         out: Vec::with_capacity(body.len() + body.len() / 4),
         members: Vec::new(),
+        root: None,
         scratch: Vec::new(),
         omissions,
         temperature: Temperature::Absent,
@@ -65,8 +68,24 @@ pub fn canonical(body: &[u8], omissions: Omissions<'_>) -> Option<Canonical> {
     };
     writer.value(0, Top::Plain)?;
     writer.blanks();
-    let Writer { at, out, temperature, points_elsewhere, .. } = writer;
-    (at == body.len()).then_some(Canonical { form: out, temperature, points_elsewhere })
+    let Writer { at, out, root, temperature, points_elsewhere, .. } = writer;
+    (at == body.len()).then_some(Canonical { out, root, temperature, points_elsewhere })
+}
+
+impl Canonical {
+    /// The form in parts: the root's members in their order, or what stands there instead. They are not moved together, since
+    /// one of them is nearly everything.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let whole = if self.root.is_some() { &[][..] } else { &self.out };
+        let members = self.root.iter().flatten().map(|member| &self.out[member.start..member.end]);
+        std::iter::once(whole).chain(members)
+    }
+
+    /// The form in one piece.
+    #[must_use]
+    pub fn form(&self) -> Vec<u8> {
+        self.parts().collect::<Vec<_>>().concat()
+    }
 }
 
 /// The member of the root below which a value stands.
@@ -80,7 +99,7 @@ enum Top {
 }
 
 /// Where a member of an open object stands in the output: its key without the head, and its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Member {
     start: usize,
     key_end: usize,
@@ -99,6 +118,7 @@ struct Writer<'a> {
     out: Vec<u8>,
     /// Members of all open objects, innermost last.
     members: Vec<Member>,
+    root: Option<Vec<Member>>,
     scratch: Vec<u8>,
     omissions: Omissions<'a>,
     temperature: Temperature,
@@ -130,8 +150,13 @@ impl Writer<'_> {
             is_first = false;
             self.member(depth, top)?;
         }
-        self.sort(base, start + 1)?;
-        self.members.truncate(base);
+        self.sort(base)?;
+        if depth == 0 {
+            self.root = Some(std::mem::take(&mut self.members));
+        } else {
+            self.gather(base, start + 1);
+            self.members.truncate(base);
+        }
         self.out.push(b'}');
         Some(())
     }
@@ -193,34 +218,32 @@ impl Writer<'_> {
         }
     }
 
-    /// Puts the members from `base` on, which begin at `start`, in the one order that they have: the shortest first, and
-    /// then by their keys. So what is long (the messages of a request, the content of a message) is where most clients write it
-    /// anyway, and is not moved.
-    fn sort(&mut self, base: usize, start: usize) -> Option<()> {
+    /// Sorts the members from `base` on into the one order that they have: the shortest first, and then by their keys. So what is
+    /// long (the content of a message) is where most clients write it anyway, and need not be moved.
+    fn sort(&mut self, base: usize) -> Option<()> {
         let (out, members) = (&self.out, &mut self.members[base..]);
         let key = |member: &Member| &out[member.start + STRING_HEAD..member.key_end];
         if has_twins(members, key) {
             return None;
         }
-        let order = |one: &Member, other: &Member| {
+        members.sort_unstable_by(|one, other| {
             let lengths = (one.end - one.start).cmp(&(other.end - other.start));
             lengths.then_with(|| key(one).cmp(key(other)))
-        };
-        if members.windows(2).all(|two| order(&two[0], &two[1]).is_lt()) {
-            return Some(());
-        }
-        members.sort_unstable_by(order);
-        // What stands in its place already stays there.
-        let (mut stays, mut at) = (0, start);
-        while members[stays].start == at {
-            (at, stays) = (members[stays].end, stays + 1);
+        });
+        Some(())
+    }
+
+    /// Moves the members from `base` on, which begin at `start`, to where their order wants them.
+    fn gather(&mut self, base: usize, start: usize) {
+        let (mut sorted, mut at) = (&self.members[base..], start);
+        while let Some((member, others)) = sorted.split_first().filter(|(member, _)| member.start == at) {
+            (at, sorted) = (member.end, others);
         }
         self.scratch.clear();
-        for member in &members[stays..] {
-            self.scratch.extend_from_slice(&out[member.start..member.end]);
+        for member in sorted {
+            self.scratch.extend_from_slice(&self.out[member.start..member.end]);
         }
         self.out[at..].copy_from_slice(&self.scratch);
-        Some(())
     }
 
     fn array(&mut self, depth: usize, top: Top) -> Option<()> {

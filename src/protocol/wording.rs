@@ -60,7 +60,7 @@ pub fn asked(operation: Operation, body: &[u8], ask: &Ask) -> Option<Wording> {
     }
     let form = near::canonical(&text)?;
     let without = [body.get(..span.start)?, b"\"\"", body.get(span.end..)?].concat();
-    Some(Wording { form, around: canonical(&without, omissions(operation))?.form })
+    Some(Wording { form, around: canonical(&without, omissions(operation))?.form() })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::*;
 const OMIT: Omissions<'_> = Omissions { members: &["model"], inner: Some(("stream_options", "include_usage")) };
 
 fn of(text: &str) -> Option<Vec<u8>> {
-    canonical(text.as_bytes(), OMIT).map(|canonical| canonical.form)
+    canonical(text.as_bytes(), OMIT).map(|canonical| canonical.form())
 }
 
 fn same(one: &str, other: &str) {
@@ -209,7 +209,7 @@ proptest! {
 
     #[test]
     fn the_form_tells_values_apart_and_nothing_else(value in values(), dice in prop::collection::vec(any::<u8>(), 200)) {
-        let form = |text: &str| canonical(text.as_bytes(), Omissions::default()).map(|it| it.form);
+        let form = |text: &str| canonical(text.as_bytes(), Omissions::default()).map(|it| it.form());
         let plain = form(&value.to_string());
         prop_assert!(plain.is_some());
         let mut text = String::new();
