@@ -92,7 +92,13 @@ impl KeyMaker {
 
     /// Adds a part with its length, so that no two lists of parts are the same bytes.
     pub fn part(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        match u8::try_from(bytes.len()) {
+            Ok(length @ ..u8::MAX) => self.0.push(length),
+            Ok(u8::MAX) | Err(_) => {
+                self.0.push(u8::MAX);
+                self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+            }
+        }
         self.0.extend_from_slice(bytes);
     }
 

@@ -19,7 +19,8 @@ use crate::pipeline::body::Body;
 pub async fn client(app: Arc<App>, peer: SocketAddr, request: Request<Incoming>) -> Answered<Body> {
     match probed(&app, &request) {
         Some(response) => Ok(response),
-        None => Ok(pipeline::answer(app, peer.ip(), request).await),
+        // A pointer, since hyper moves what it is given into the connection.
+        None => Ok(Box::pin(pipeline::answer(app, peer.ip(), request)).await),
     }
 }
 
