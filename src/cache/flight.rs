@@ -112,12 +112,14 @@ struct Flight {
     state: Mutex<State>,
 }
 
-/// The errand, as long as the leader runs it. Locked before the state, and never while a shard is locked.
+/// The errand, as long as the leader runs it. Locked before the state, and never while a shard is locked or the errand runs.
 #[derive(Default)]
 struct Aboard {
     errand: Option<Work>,
     /// The leader, to be told that somebody else runs it.
     leader: Option<Waker>,
+    /// Somebody follows, so that the errand gets a task.
+    is_followed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -277,7 +279,7 @@ impl Seat {
     /// Brings the answer by `errand`: the leader runs it, unless others follow already.
     pub fn run(&self, errand: Work) {
         let mut aboard = lock(&self.flight.aboard);
-        if self.flight.state().taken > 1 {
+        if aboard.is_followed {
             drop(aboard);
             self.flight.give_task(errand);
         } else {
@@ -302,7 +304,7 @@ impl Seat {
     /// What came of the call; `None` where the errand is gone.
     pub async fn start(&mut self) -> Option<Start> {
         std::future::poll_fn(|context| {
-            self.run_on(context);
+            let is_mine = self.run_on(context);
             let mut state = self.flight.state();
             if let Some(start) = &state.start {
                 return Poll::Ready(Some(start.clone()));
@@ -310,7 +312,7 @@ impl Seat {
             if state.ended.is_some() {
                 return Poll::Ready(None);
             }
-            state.seats[self.index].waker = Some(context.waker().clone());
+            state.wait(self.index, is_mine, context);
             Poll::Pending
         })
         .await
@@ -318,7 +320,7 @@ impl Seat {
 
     /// What comes next.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
-        self.run_on(context);
+        let is_mine = self.run_on(context);
         let mut state = self.flight.state();
         let at = state.seats[self.index].at;
         let Some(index) = at.checked_sub(state.gone) else { return Poll::Ready(Next::Cut) };
@@ -327,7 +329,7 @@ impl Seat {
                 Some(Ended::Over) => Poll::Ready(Next::Over),
                 Some(Ended::Broken) => Poll::Ready(Next::Broken),
                 None => {
-                    state.seats[self.index].waker = Some(context.waker().clone());
+                    state.wait(self.index, is_mine, context);
                     Poll::Pending
                 }
             };
@@ -347,18 +349,26 @@ impl Seat {
         state.ended == Some(Ended::Over) && state.seats[self.index].at == state.gone + state.pieces.len()
     }
 
-    /// Runs the errand, if it is the leader's.
-    fn run_on(&self, context: &mut Context<'_>) {
+    /// Runs the errand, if it is the leader's to run; says whether it goes on being so.
+    fn run_on(&self, context: &mut Context<'_>) -> bool {
         if self.index != LEADER {
-            return;
+            return false;
+        }
+        let Some(mut errand) = lock(&self.flight.aboard).errand.take() else { return false };
+        if errand.as_mut().poll(context).is_ready() {
+            return false;
         }
         let mut aboard = lock(&self.flight.aboard);
-        let Some(errand) = &mut aboard.errand else { return };
-        if errand.as_mut().poll(context).is_ready() {
-            aboard.errand = None;
-        } else if !aboard.leader.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        if aboard.is_followed {
+            drop(aboard);
+            self.flight.give_task(errand);
+            return false;
+        }
+        aboard.errand = Some(errand);
+        if !aboard.leader.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             aboard.leader = Some(context.waker().clone());
         }
+        true
     }
 
     fn read_on(&self, state: &mut State) -> Option<Waker> {
@@ -401,6 +411,7 @@ impl Flight {
     fn hand_over(&self) {
         let (errand, leader) = {
             let mut aboard = lock(&self.aboard);
+            aboard.is_followed = true;
             (aboard.errand.take(), aboard.leader.take())
         };
         if let Some(errand) = errand {
@@ -448,6 +459,11 @@ impl State {
             self.bytes -= piece.len();
             self.gone += 1;
         }
+    }
+
+    /// Has a seat woken when something has come, unless its own running of the errand will bring it.
+    fn wait(&mut self, index: usize, is_mine: bool, context: &Context<'_>) {
+        self.seats[index].waker = (!is_mine).then(|| context.waker().clone());
     }
 
     fn wakers(&mut self) -> Vec<Waker> {

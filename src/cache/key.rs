@@ -1,7 +1,7 @@
 //! [`Key`]: the name of all requests that have the same answer, and [`Namespace`], who may share it.
 
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 /// BLAKE3 of everything that can change an answer, the namespace first. A strong hash because a caller who could make two
@@ -10,19 +10,29 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 32]);
 
-/// Tables by [`Key`] hash no second time.
-pub type KeyHashes = BuildHasherDefault<KeyHash>;
+/// How tables by [`Key`] spread them: a part of the key, mixed with what nobody outside of this process knows, so that nobody can
+/// choose requests that meet in one place.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHashes(u64);
 
-/// The hash of a [`Key`]: a part of it.
-#[derive(Clone, Copy, Debug, Default)]
+/// The hash of a [`Key`].
+#[derive(Clone, Copy, Debug)]
 pub struct KeyHash(u64);
 
 /// Bytes of parts that few requests exceed.
 const PARTS_BYTES: usize = 2048;
 
+/// Bytes of a part from which on it is hashed where it lies.
+const LONG_PART: usize = 8192;
+
 /// Makes a [`Key`] of parts, in an order that is always the same.
 #[derive(Clone)]
-pub struct KeyMaker(Vec<u8>);
+pub struct KeyMaker {
+    /// Parts that are not hashed yet: one call for many is the fastest.
+    parts: Vec<u8>,
+    /// What was hashed, where a part was long.
+    hashed: Option<Box<blake3::Hasher>>,
+}
 
 /// Who shares answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,20 +68,37 @@ impl Namespace {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let [.., a, b, c, d, e, f, g, h] = self.0;
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
         hasher.write_u64(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+impl Default for KeyHashes {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(()))
+    }
+}
+
+impl BuildHasher for KeyHashes {
+    type Hasher = KeyHash;
+
+    fn build_hasher(&self) -> KeyHash {
+        KeyHash(self.0)
     }
 }
 
 impl Hasher for KeyHash {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
     }
 
+    /// Multiplies, and folds the product.
     fn write_u64(&mut self, part: u64) {
-        self.0 = part;
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let product = u128::from(self.0 ^ part) * u128::from(ODD);
+        let bytes = product.to_be_bytes();
+        let [a, b, c, d, e, f, g, h, low @ ..] = bytes;
+        self.0 = u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ u64::from_be_bytes(low);
     }
 
     fn finish(&self) -> u64 {
@@ -83,7 +110,7 @@ impl KeyMaker {
     /// Begins with the namespace.
     #[must_use]
     pub fn new(namespace: &Namespace) -> Self {
-        let mut maker = Self(Vec::with_capacity(PARTS_BYTES));
+        let mut maker = Self { parts: Vec::with_capacity(PARTS_BYTES), hashed: None };
         let (kind, name) = namespace.words();
         maker.part(kind.as_bytes());
         maker.part(name.as_bytes());
@@ -93,19 +120,29 @@ impl KeyMaker {
     /// Adds a part with its length, so that no two lists of parts are the same bytes.
     pub fn part(&mut self, bytes: &[u8]) {
         match u8::try_from(bytes.len()) {
-            Ok(length @ ..u8::MAX) => self.0.push(length),
+            Ok(length @ ..u8::MAX) => self.parts.push(length),
             Ok(u8::MAX) | Err(_) => {
-                self.0.push(u8::MAX);
-                self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+                self.parts.push(u8::MAX);
+                self.parts.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
             }
         }
-        self.0.extend_from_slice(bytes);
+        if bytes.len() < LONG_PART {
+            return self.parts.extend_from_slice(bytes);
+        }
+        let hashed = self.hashed.get_or_insert_default();
+        hashed.update(&self.parts);
+        hashed.update(bytes);
+        self.parts.clear();
     }
 
     /// The key of all parts.
     #[must_use]
     pub fn finish(self) -> Key {
-        Key(blake3::hash(&self.0).into())
+        let hash = match self.hashed {
+            Some(mut hashed) => hashed.update(&self.parts).finalize(),
+            None => blake3::hash(&self.parts),
+        };
+        Key(hash.into())
     }
 }
 

@@ -19,7 +19,7 @@ const POINTERS: [&[u8]; 8] =
 const SETTINGS: [&[u8]; 2] = [b"generationConfig", b"generation_config"];
 
 /// The one form of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Canonical {
     /// The form, but for the order of the root's members.
     out: Vec<u8>,
@@ -99,7 +99,7 @@ enum Top {
 }
 
 /// Where a member of an open object stands in the output: its key without the head, and its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Member {
     start: usize,
     key_end: usize,

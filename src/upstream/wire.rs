@@ -2,7 +2,7 @@
 //! it meanwhile.
 //!
 //! The runtime tells of a close when it gets to it, which takes milliseconds where much is going on; the look is a system
-//! call at that very moment, but for connections that have answered only just now. A request that meets a closed connection is turned back before its first byte, and may be sent
+//! call at that very moment. A request that meets a closed connection is turned back before its first byte, and may be sent
 //! on another one. What is closed in the microseconds behind the look meets a request that has left.
 //!
 //! Invariant: of a request that was turned back, no byte was handed to the system.
@@ -11,7 +11,6 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::MaybeHttpsStream;
@@ -22,9 +21,6 @@ use tokio::net::TcpStream;
 
 /// With what a request begins that is sent over HTTP/1.1. What goes over HTTP/2 begins with none of these.
 const BEGINNINGS: [&[u8]; 7] = [b"POST ", b"GET ", b"DELETE ", b"PUT ", b"PATCH ", b"HEAD ", b"OPTIONS "];
-
-/// A connection that has answered within this time is not looked at: an idle one is closed after seconds.
-const OPEN_FOR: Duration = Duration::from_millis(1);
 
 /// What lies under a connection.
 pub trait Socket {
@@ -56,10 +52,7 @@ enum Stage {
     /// All that there was to write.
     Written,
     /// Something has come since, so that what is written next may be another request.
-    Answered {
-        /// When.
-        at: Instant,
-    },
+    Answered,
 }
 
 impl<S> Wire<S> {
@@ -72,15 +65,11 @@ impl<S> Wire<S> {
 impl<S: Socket> Wire<S> {
     /// Whether a request begins with these bytes.
     fn begins(&self, bytes: &[u8]) -> bool {
-        matches!(self.stage, Stage::New | Stage::Answered { .. })
-            && BEGINNINGS.iter().any(|word| bytes.starts_with(word))
+        matches!(self.stage, Stage::New | Stage::Answered) && BEGINNINGS.iter().any(|word| bytes.starts_with(word))
     }
 
     /// Looks whether the connection is open, and nothing has come that nobody has asked for.
     fn look(&self) -> io::Result<()> {
-        if matches!(self.stage, Stage::Answered { at } if at.elapsed() < OPEN_FOR) {
-            return Ok(());
-        }
         match SockRef::from(self.stream.tcp()).peek(&mut [MaybeUninit::uninit()]) {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
             // TLS may still have something to say of the handshake.
@@ -150,7 +139,7 @@ impl<S: Read + Unpin> Read for Wire<S> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if self.stage == Stage::Written && matches!(read, Poll::Ready(Ok(()))) {
-            self.stage = Stage::Answered { at: Instant::now() };
+            self.stage = Stage::Answered;
         }
         read
     }
@@ -244,12 +233,6 @@ mod tests {
         read(wire).await;
     }
 
-    /// As if the answer had come a while ago.
-    fn age(wire: &mut Wire<TokioIo<TcpStream>>) {
-        assert!(matches!(wire.stage, Stage::Answered { .. }));
-        wire.stage = Stage::Answered { at: Instant::now().checked_sub(OPEN_FOR).unwrap() };
-    }
-
     #[tokio::test]
     async fn a_request_meets_no_connection_that_was_closed_or_spoke_unasked() {
         let (mut wire, far) = pair().await;
@@ -262,14 +245,12 @@ mod tests {
         once(&mut wire, &mut far).await;
         far.write_all(b"HTTP/1.1 408 Too Late\r\n\r\n").await.unwrap();
         until_heard(&wire).await;
-        age(&mut wire);
         assert!(is_turned_back(&write(&mut wire, REQUEST).await.unwrap_err()), "it said good-bye");
 
         let (mut wire, mut far) = pair().await;
         once(&mut wire, &mut far).await;
         drop(far);
         until_heard(&wire).await;
-        age(&mut wire);
         assert!(is_turned_back(&write(&mut wire, REQUEST).await.unwrap_err()), "closed");
     }
 
@@ -277,7 +258,6 @@ mod tests {
     async fn what_has_begun_is_never_turned_back() {
         let (mut wire, mut far) = pair().await;
         once(&mut wire, &mut far).await;
-        age(&mut wire);
         write(&mut wire, REQUEST).await.unwrap();
         // The rest of a body that looks like a request, on a connection that was closed before anything was answered.
         drop(far);
@@ -285,7 +265,6 @@ mod tests {
         assert!(rest.is_ok() || !is_turned_back(&rest.unwrap_err()));
         let (mut wire, mut far) = pair().await;
         once(&mut wire, &mut far).await;
-        age(&mut wire);
         drop(far);
         // Frames of HTTP/2 are none of its business.
         let frame = write(&mut wire, b"\0\0\0\x04\0").await;
