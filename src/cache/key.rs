@@ -23,7 +23,7 @@ pub struct KeyHash(u64);
 const PARTS_BYTES: usize = 2048;
 
 /// Bytes of a part from which on it is hashed where it lies.
-const LONG_PART: usize = 8192;
+const LONG_PART: usize = 1 << 16;
 
 /// Makes a [`Key`] of parts, in an order that is always the same.
 #[derive(Clone)]
