@@ -8,16 +8,18 @@
 //! for the leader, who pays: for it the upstream waits.
 //! Invariant: a lead that is dropped ends its flight, so that nobody waits for ever.
 
+mod aboard;
+
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::task::AbortHandle;
+
+pub use aboard::Work;
+use aboard::{Aboard, Ran};
 
 use super::Key;
 use super::key::KeyHashes;
@@ -82,9 +84,6 @@ pub enum Next {
     Cut,
 }
 
-/// What brings the answer.
-pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// What the answer cost the leader, once it is known that it is whole and good.
 pub type Paid = Arc<OnceLock<Option<Usd>>>;
 
@@ -108,18 +107,8 @@ struct Flight {
     key: Key,
     bytes_max: usize,
     paid: Paid,
-    aboard: Mutex<Aboard>,
+    aboard: Aboard,
     state: Mutex<State>,
-}
-
-/// The errand, as long as the leader runs it. Locked before the state, and never while a shard is locked or the errand runs.
-#[derive(Default)]
-struct Aboard {
-    errand: Option<Work>,
-    /// The leader, to be told that somebody else runs it.
-    leader: Option<Waker>,
-    /// Somebody follows, so that the errand gets a task.
-    is_followed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -163,8 +152,8 @@ impl Flights {
             flight.hand_over();
             return Boarding::Follow(Seat { flights: self.clone(), flight, index });
         }
-        let (aboard, state) = (Mutex::default(), Mutex::default());
-        let flight = Arc::new(Flight { key, bytes_max, paid: Paid::default(), aboard, state });
+        let (paid, aboard, state) = (Paid::default(), Aboard::default(), Mutex::default());
+        let flight = Arc::new(Flight { key, bytes_max, paid, aboard, state });
         let index = flight.state().seat().unwrap_or(LEADER);
         shard.insert(key, flight.clone());
         let seat = Seat { flights: self.clone(), flight: flight.clone(), index };
@@ -278,12 +267,8 @@ impl Seat {
 
     /// Brings the answer by `errand`: the leader runs it, unless others follow already.
     pub fn run(&self, errand: Work) {
-        let mut aboard = lock(&self.flight.aboard);
-        if aboard.is_followed {
-            drop(aboard);
+        if let Some(errand) = self.flight.aboard.put(errand) {
             self.flight.give_task(errand);
-        } else {
-            aboard.errand = Some(errand);
         }
     }
 
@@ -354,21 +339,14 @@ impl Seat {
         if self.index != LEADER {
             return false;
         }
-        let Some(mut errand) = lock(&self.flight.aboard).errand.take() else { return false };
-        if errand.as_mut().poll(context).is_ready() {
-            return false;
+        match self.flight.aboard.run(context) {
+            Ran::Over => false,
+            Ran::GoesOn => true,
+            Ran::Followed(errand) => {
+                self.flight.give_task(errand);
+                false
+            }
         }
-        let mut aboard = lock(&self.flight.aboard);
-        if aboard.is_followed {
-            drop(aboard);
-            self.flight.give_task(errand);
-            return false;
-        }
-        aboard.errand = Some(errand);
-        if !aboard.leader.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            aboard.leader = Some(context.waker().clone());
-        }
-        true
     }
 
     fn read_on(&self, state: &mut State) -> Option<Waker> {
@@ -395,8 +373,7 @@ impl Drop for Seat {
         pump.into_iter().for_each(Waker::wake);
         if is_empty {
             self.flights.close(&self.flight);
-            let errand = lock(&self.flight.aboard).errand.take();
-            drop(errand);
+            self.flight.aboard.clear();
         }
         task.into_iter().for_each(|task| task.abort());
     }
@@ -409,14 +386,8 @@ impl Flight {
 
     /// Somebody follows: the errand must not wait for the leader's client any more.
     fn hand_over(&self) {
-        let (errand, leader) = {
-            let mut aboard = lock(&self.aboard);
-            aboard.is_followed = true;
-            (aboard.errand.take(), aboard.leader.take())
-        };
-        if let Some(errand) = errand {
+        if let Some(errand) = self.aboard.hand_over() {
             self.give_task(errand);
-            leader.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -428,12 +399,6 @@ impl Flight {
             task.abort();
         }
         state.task = Some(task);
-    }
-}
-
-impl fmt::Debug for Aboard {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(if self.errand.is_some() { "Aboard" } else { "Aboard, none" })
     }
 }
 
@@ -477,176 +442,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::{KeyMaker, Namespace};
-    use crate::domain::refusal::Cause;
-
-    fn key() -> Key {
-        KeyMaker::new(&Namespace::Shared).finish()
-    }
-
-    fn lead(flights: &Arc<Flights>, bytes_max: usize) -> (Lead, Seat) {
-        let Boarding::Lead(lead, seat) = flights.board(key(), bytes_max) else { panic!("somebody leads already") };
-        (lead, seat)
-    }
-
-    fn follow(flights: &Arc<Flights>) -> Seat {
-        let Boarding::Follow(seat) = flights.board(key(), 0) else { panic!("nobody leads") };
-        seat
-    }
-
-    fn next(seat: &mut Seat) -> Option<Next> {
-        match seat.poll_next(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(next) => Some(next),
-            Poll::Pending => None,
-        }
-    }
-
-    fn has_room(lead: &Lead) -> bool {
-        lead.poll_room(&Context::from_waker(Waker::noop())).is_ready()
-    }
-
-    fn piece(bytes: usize) -> Bytes {
-        vec![b'x'; bytes].into()
-    }
-
-    #[test]
-    fn all_read_the_same_and_the_late_from_the_start() {
-        let flights = Arc::new(Flights::default());
-        let (bring, mut leader) = lead(&flights, 100);
-        let mut early = follow(&flights);
-        assert!(next(&mut early).is_none());
-        bring.push(piece(10), false);
-        let mut late = follow(&flights);
-        bring.push(piece(20), true);
-        assert_eq!(flights.count(), 0);
-        for seat in [&mut leader, &mut early, &mut late] {
-            assert!(matches!(next(seat), Some(Next::Piece(piece)) if piece.len() == 10) && !seat.has_read_all());
-            assert!(matches!(next(seat), Some(Next::Last(piece)) if piece.len() == 20) && seat.has_read_all());
-            assert!(matches!(next(seat), Some(Next::Over)));
-        }
-        bring.end(true);
-    }
-
-    #[test]
-    fn who_falls_behind_is_cut_and_the_leader_is_waited_for() {
-        let flights = Arc::new(Flights::default());
-        let (bring, mut leader) = lead(&flights, 100);
-        let mut slow = follow(&flights);
-        for _ in 0..3 {
-            bring.push(piece(50), false);
-        }
-        assert!(!has_room(&bring) && flights.count() == 0, "nobody boards a flight whose start may be gone soon");
-        assert!(matches!(next(&mut leader), Some(Next::Piece(_))) && has_room(&bring));
-        for _ in 0..1_000 {
-            while next(&mut leader).is_some() {}
-            assert!(has_room(&bring));
-            bring.push(piece(50), false);
-            assert!(bring.flight.state().bytes <= 150);
-        }
-        assert!(matches!(next(&mut slow), Some(Next::Cut)));
-        drop(leader);
-        for _ in 0..100 {
-            bring.push(piece(50), false);
-            assert!(has_room(&bring) && bring.flight.state().bytes <= 100, "without a leader nobody is waited for");
-        }
-        // A piece beyond the limit passes alone.
-        bring.push(piece(500), false);
-        assert_eq!(bring.flight.state().pieces.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_lead_is_handed_on_and_a_failure_is_shared() {
-        let flights = Arc::new(Flights::default());
-        let (first, mut leader) = lead(&flights, 100);
-        let mut other = follow(&flights);
-        first.start(Start::HandedOn(Refusal::new(Cause::CapExceeded, "x")));
-        assert!(matches!(leader.start().await, Some(Start::HandedOn(_))));
-        assert!(matches!(other.start().await, Some(Start::HandedOn(_))));
-        let (second, _seat) = lead(&flights, 100);
-        let mut waiting = follow(&flights);
-        drop(first);
-        assert_eq!(flights.count(), 1, "the end of one flight is not that of the next");
-        second.start(Start::Failed(Refusal::new(Cause::UpstreamTimeout, "x")));
-        assert!(matches!(waiting.start().await, Some(Start::Failed(_))));
-        let (third, _seat) = lead(&flights, 100);
-        let mut waiting = follow(&flights);
-        drop(third);
-        assert!(waiting.start().await.is_none());
-        assert!(matches!(next(&mut waiting), Some(Next::Broken)));
-    }
-
-    /// An errand that never comes to an end, and tells when it is dropped.
-    fn endless() -> (Work, Arc<()>) {
-        let alive = Arc::new(());
-        let held = alive.clone();
-        let errand = async move {
-            std::future::pending::<()>().await;
-            drop(held);
-        };
-        (Box::pin(errand), alive)
-    }
-
-    #[tokio::test]
-    async fn an_errand_that_nobody_waits_for_is_ended() {
-        let flights = Arc::new(Flights::default());
-        let (_bring, leader) = lead(&flights, 100);
-        let (errand, alive) = endless();
-        leader.run(errand);
-        let follower = follow(&flights);
-        drop(leader);
-        tokio::task::yield_now().await;
-        assert_eq!(Arc::strong_count(&alive), 2, "somebody waits still");
-        drop(follower);
-        tokio::task::yield_now().await;
-        assert_eq!((Arc::strong_count(&alive), flights.count()), (1, 0));
-    }
-
-    #[tokio::test]
-    async fn a_leader_that_is_alone_runs_its_errand_and_ends_it_by_leaving() {
-        let flights = Arc::new(Flights::default());
-        let (bring, mut leader) = lead(&flights, 100);
-        leader.run(Box::pin(async move {
-            let head = Head { status: StatusCode::OK, headers: HeaderMap::new(), stale: None };
-            bring.start(Start::Head(Arc::new(head)));
-            bring.push(piece(10), true);
-            bring.end(true);
-        }));
-        let Some(Start::Head(head)) = leader.start().await else { panic!("there is an answer") };
-        assert!(matches!(leader.whole(head), Ok((head, body)) if head.status == StatusCode::OK && body.len() == 10));
-
-        let (_bring, leader) = lead(&flights, 100);
-        let (errand, alive) = endless();
-        leader.run(errand);
-        drop(leader);
-        assert_eq!((Arc::strong_count(&alive), flights.count()), (1, 0));
-    }
-
-    #[tokio::test]
-    async fn whoever_follows_needs_no_leader_that_reads() {
-        let flights = Arc::new(Flights::default());
-        let (bring, mut leader) = lead(&flights, 100);
-        let (go, mut gone) = tokio::sync::mpsc::channel::<()>(1);
-        leader.run(Box::pin(async move {
-            bring.start(Start::Head(Arc::new(Head { status: StatusCode::OK, headers: HeaderMap::new(), stale: None })));
-            let _signal = gone.recv().await;
-            bring.push(piece(10), false);
-            bring.push(piece(20), true);
-            bring.end(true);
-        }));
-        let Some(Start::Head(head)) = leader.start().await else { panic!("there is an answer") };
-        assert!(leader.whole(head).is_err(), "more is to come");
-        assert!(next(&mut leader).is_none());
-        let mut follower = follow(&flights);
-        go.send(()).await.unwrap();
-        let mut lengths = Vec::new();
-        while let Next::Piece(piece) | Next::Last(piece) =
-            std::future::poll_fn(|context| follower.poll_next(context)).await
-        {
-            lengths.push(piece.len());
-        }
-        assert_eq!(lengths, [10, 20], "though the leader was not asked for anything");
-        assert!(matches!(next(&mut leader), Some(Next::Piece(piece)) if piece.len() == 10));
-    }
-}
+mod tests;
