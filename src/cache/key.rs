@@ -196,3 +196,32 @@ impl fmt::Debug for KeyMaker {
         out.write_str("KeyMaker")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn key(parts: &[&[u8]]) -> Key {
+        let mut maker = KeyMaker::new(&Namespace::Shared);
+        parts.iter().for_each(|part| maker.part(part));
+        maker.finish()
+    }
+
+    #[test]
+    fn the_same_bytes_in_other_parts_are_another_key() {
+        let edges = [0, 1, 254, 255, 256, 300, LONG_PART - 1, LONG_PART, LONG_PART + 1];
+        // Bytes that look like lengths themselves.
+        let bytes = vec![u8::MAX; 2 * LONG_PART];
+        let mut seen = HashSet::new();
+        for at in edges {
+            let (one, other) = bytes.split_at(at);
+            for parts in [&[one, other][..], &[one, other, b""], &[b"", one, other]] {
+                assert!(seen.insert(key(parts)), "two lists of parts are one key");
+                assert!(seen.contains(&key(parts)), "one list of parts is two keys");
+            }
+        }
+        assert!(key(&[b"a"]) != key(&[b"a"]).variant(true) && key(&[b"a"]) == key(&[b"a"]).variant(false));
+    }
+}

@@ -170,3 +170,38 @@ async fn whoever_follows_needs_no_leader_that_reads() {
     assert_eq!(lengths, [10, 20], "though the leader was not asked for anything");
     assert!(matches!(next(&mut leader), Some(Next::Piece(piece)) if piece.len() == 10));
 }
+
+#[tokio::test]
+async fn whoever_comes_while_the_leader_runs_its_errand_is_not_forgotten() {
+    let flights = Arc::new(Flights::default());
+    let (bring, mut leader) = lead(&flights, 100);
+    let (seats, mut seated) = tokio::sync::mpsc::channel(1);
+    let others = flights.clone();
+    leader.run(Box::pin(async move {
+        // Somebody comes in the middle of the leader's own run, as on another thread.
+        seats.send(follow(&others)).await.unwrap();
+        tokio::task::yield_now().await;
+        bring.push(piece(10), true);
+        bring.end(true);
+    }));
+    assert!(next(&mut leader).is_none());
+    let mut follower = seated.recv().await.unwrap();
+    for seat in [&mut follower, &mut leader] {
+        // The task runs it now, and nobody polls the leader for it.
+        let piece = std::future::poll_fn(|context| seat.poll_next(context)).await;
+        assert!(matches!(piece, Next::Last(piece) if piece.len() == 10));
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_before_there_is_an_errand_is_not_forgotten() {
+    let flights = Arc::new(Flights::default());
+    let (bring, leader) = lead(&flights, 100);
+    let mut follower = follow(&flights);
+    leader.run(Box::pin(async move {
+        bring.push(piece(10), true);
+        bring.end(true);
+    }));
+    let piece = std::future::poll_fn(|context| follower.poll_next(context)).await;
+    assert!(matches!(piece, Next::Last(piece) if piece.len() == 10), "though the leader runs nothing");
+}
