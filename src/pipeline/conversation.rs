@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::identify::Caller;
 use super::read::Call;
@@ -15,7 +15,12 @@ use crate::app::pins::Pins;
 use crate::protocol::excerpt::slice;
 
 /// Headers by which clients name a conversation: Claude Code's, and Codex's and others' (PROTOCOLS, "Clients").
-const SESSIONS: [&str; 4] = ["x-claude-code-session-id", "session-id", "session_id", "x-session-id"];
+static SESSIONS: [HeaderName; 4] = [
+    HeaderName::from_static("x-claude-code-session-id"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-session-id"),
+];
 
 /// Bytes of a text that are looked at: its beginning, and how long it is.
 const TEXT_BYTES_MAX: usize = 2_048;
@@ -48,7 +53,7 @@ fn of(pins: &Pins, headers: &HeaderMap, caller: &Caller, call: &Call, opening: u
     opening.hash(&mut hasher);
     let rope = call.plain.as_ref().unwrap_or(&call.pieces);
     let spoken = &call.ask.spoken;
-    let named = SESSIONS.iter().find_map(|name| headers.get(*name)).map(http::HeaderValue::as_bytes);
+    let named = SESSIONS.iter().find_map(|name| headers.get(name)).map(HeaderValue::as_bytes);
     match named.or(call.ask.session.as_deref().map(str::as_bytes)) {
         Some(name) => name.hash(&mut hasher),
         None => {

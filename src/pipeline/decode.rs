@@ -96,9 +96,9 @@ fn unfold(packed: Packed, reader: Reader, budget: Gate) -> Result<Call, Refusal>
         Sink::Open(plain) => plain,
     };
     decoded.map_err(|error| broken(&error))?;
-    let ask = plain.reader.finish().map_err(Refusal::from)?;
+    let ask = plain.reader.finish()?;
     plain.pieces.push(plain.open.into());
-    Ok(Call { pieces, plain: Some(plain.pieces), ask: Box::new(ask), memory: plain.memory })
+    Ok(Call { pieces, plain: Some(plain.pieces), ask, memory: plain.memory })
 }
 
 fn broken(error: &io::Error) -> Refusal {

@@ -61,7 +61,7 @@ pub fn arrival(snapshot: &Arc<Snapshot>, path: &str, headers: &HeaderMap, at_ms:
 pub fn call(arrival: &Arrival, body: Bytes) -> Result<Call, Refusal> {
     let mut reader = Reader::new(&arrival.endpoint);
     reader.feed(&body).map_err(Refusal::from)?;
-    let ask = Box::new(reader.finish().map_err(Refusal::from)?);
+    let ask = reader.finish()?;
     Ok(Call { pieces: vec![body], plain: None, ask, memory: Gate::new(0).empty() })
 }
 

@@ -160,7 +160,7 @@ fn request(app: &App, arrival: &Arrival, provider: &Provider, path: String, body
     let mut reader = Reader::new(&endpoint);
     reader.feed(&body).ok()?;
     let ask = reader.finish().ok()?;
-    let call = Call { pieces: vec![body.into()], plain: None, ask: Box::new(ask), memory: app.body_memory.empty() };
+    let call = Call { pieces: vec![body.into()], plain: None, ask, memory: app.body_memory.empty() };
     let asked = Arrival {
         id: arrival.id,
         at_ms: arrival.at_ms,

@@ -132,7 +132,10 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             }
             Ok(Recalled::Ask(tab, recording)) => {
                 let asked = send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await;
-                return answered(&app, asked, arrival, admission).await;
+                return match asked {
+                    Ok(response) => response,
+                    Err(refusal) => Box::pin(denied(&app, arrival, &refusal, admission)).await,
+                };
             }
             Ok(Recalled::Share(tab, recording, name)) => (tab, recording, name),
             Err(refusal) => return told.refuse(&refusal, dialect),
@@ -161,21 +164,11 @@ async fn in_step(response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// The answer, or our own no behind a body that may still be coming in.
-async fn answered(
-    app: &App,
-    asked: Result<Response<Body>, Refusal>,
-    arrival: Arrival,
-    admission: Admission,
-) -> Response<Body> {
-    match asked {
-        Ok(response) => response,
-        Err(refusal) => {
-            let mut response = unheard(app, arrival, &refusal).await;
-            admission.write(response.headers_mut());
-            response
-        }
-    }
+/// Our own no to a request that was admitted, behind a body that may still be coming in.
+async fn denied(app: &App, arrival: Arrival, refusal: &Refusal, admission: Admission) -> Response<Body> {
+    let mut response = unheard(app, arrival, refusal).await;
+    admission.write(response.headers_mut());
+    response
 }
 
 /// The stages in which nothing has been written down yet.

@@ -95,7 +95,7 @@ pub async fn read(app: &App, arrival: &mut Arrival) -> Result<Call, Refusal> {
     if let Some(coding) = coding {
         return Box::pin(decode(app, Packed { coding, pieces, memory, limit }, reader)).await;
     }
-    let ask = Box::new(reader.finish().map_err(Refusal::from)?);
+    let ask = reader.finish()?;
     Ok(Call { pieces, plain: None, ask, memory })
 }
 

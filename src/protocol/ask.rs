@@ -232,7 +232,7 @@ impl Reader {
     ///
     /// # Errors
     /// The body is not whole.
-    pub fn finish(mut self) -> Result<Ask, Malformed> {
+    pub fn finish(mut self) -> Result<Box<Ask>, Malformed> {
         if let Some(table) = self.table {
             if self.root == Root::Outside {
                 return Err(Malformed { at: self.bytes, what: "the body is empty", param: None });

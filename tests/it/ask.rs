@@ -145,7 +145,7 @@ fn endpoint(path: &str) -> Endpoint {
     Endpoint::of("POST", path, Hints::default()).unwrap()
 }
 
-fn read(endpoint: &Endpoint, rope: &[Bytes]) -> Result<Ask, Malformed> {
+fn read(endpoint: &Endpoint, rope: &[Bytes]) -> Result<Box<Ask>, Malformed> {
     let mut reader = Reader::new(endpoint);
     rope.iter().try_for_each(|piece| reader.feed(piece))?;
     reader.finish()
@@ -326,7 +326,7 @@ fn check_recording(endpoint: &Endpoint, recording: &Recording, body: &str) -> Op
     }
     assert!(!ask.odd || endpoint.dialect == Dialect::Gemini, "{} is odd", recording.id);
     assert_eq!(ask.features.bytes as usize, body.len());
-    Some(ask)
+    Some(*ask)
 }
 
 #[test]

@@ -107,13 +107,16 @@ pub(super) fn count(text: &[u8]) -> Counts {
     pass.counts.begins_small = text.first().is_some_and(u8::is_ascii_lowercase);
     pass.line(text, 0);
     let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        if IS_OF_WORD[usize::from(*byte)] {
+    while let Some(&byte) = text.get(at) {
+        if IS_OF_WORD[usize::from(byte)] {
             at = pass.word(text, at);
-        } else {
-            pass.mark(text, at, *byte);
-            at += 1;
+            continue;
         }
+        // A blank, which is most of what is between words, says nothing.
+        if byte != b' ' {
+            pass.mark(text, at, byte);
+        }
+        at += 1;
     }
     pass.end_option(text.len());
     pass.counts.bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
@@ -156,14 +159,24 @@ impl Word {
 }
 
 impl Pass<'_> {
-    /// Reads the word that begins at `from`; returns where it ends. The loop does no more for a small letter than it must.
+    /// Reads the word that begins at `from`; returns where it ends. Small letters, of which most words are, have a loop of their own.
     fn word(&mut self, text: &[u8], from: usize) -> usize {
         let mut word = Word { first: text[from].to_ascii_lowercase(), ..NO_WORD };
         let (mut digits, mut foreign, mut joints) = (0, 0, 0);
-        let (mut at, mut mark) = (from, 0);
-        while let Some(&byte) = text.get(at) {
+        let (mut hash, mut stem) = (EMPTY, EMPTY);
+        let mut at = from;
+        let mark = loop {
+            let Some(&byte) = text.get(at) else { break 0 };
             let small = match byte {
-                b'a'..=b'z' => byte,
+                b'a'..=b'z' => {
+                    (stem, hash) = (hash, hashed(hash, byte));
+                    at += 1;
+                    while let Some(&byte @ b'a'..=b'z') = text.get(at) {
+                        (stem, hash) = (hash, hashed(hash, byte));
+                        at += 1;
+                    }
+                    continue;
+                }
                 b'A'..=b'Z' => {
                     word.is_identifier |= word.upper == 0 && at > from && text[at - 1].is_ascii_lowercase();
                     word.upper += 1;
@@ -178,20 +191,20 @@ impl Pass<'_> {
                     self.counts.non_ascii += u32::from(byte & 0xc0 != 0x80);
                     byte
                 }
+                b' ' => break byte,
                 _ => {
                     word.length = length(at - from);
                     if !word.takes(byte, text.get(at + 1)) {
-                        mark = byte;
-                        break;
+                        break byte;
                     }
                     joints += 1;
                     byte
                 }
             };
-            (word.stem, word.hash) = (word.hash, hashed(word.hash, small));
+            (stem, hash) = (hash, hashed(hash, small));
             at += 1;
-        }
-        word.length = length(at - from);
+        };
+        (word.hash, word.stem, word.length) = (hash, stem, length(at - from));
         word.last = text[at - 1].to_ascii_lowercase();
         let counts = &mut self.counts;
         counts.letters += word.length - digits - foreign - joints;

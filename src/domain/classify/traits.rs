@@ -10,6 +10,7 @@
 
 use std::sync::LazyLock;
 
+use memchr::memchr;
 use memchr::memmem::Finder;
 
 use super::count::{Counts, count};
@@ -152,6 +153,10 @@ pub fn name(place: usize) -> &'static str {
 impl Seen<'_> {
     /// How often something comes in ten words; a short text has a few words more, so that one word is not everything.
     fn density(&self, count: u32) -> u32 {
+        // Most things are not there at all, and a division costs more than a look.
+        if count == 0 {
+            return 0;
+        }
         count.saturating_mul(10 * ONE) / (self.counts.words + 10)
     }
 
@@ -168,6 +173,10 @@ static ANSWERS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| ["\nAnswer:", 
 /// The last question of several with their answers, which are examples.
 fn last_question(text: &[u8]) -> &[u8] {
     let mut from = 0;
+    // All of the marks begin a line, and most asks are one.
+    if memchr(b'\n', text).is_none() {
+        return text.trim_ascii_start();
+    }
     for mark in &*ANSWERS {
         let mut at = from;
         while let Some(found) = mark.find(&text[at..]) {

@@ -22,7 +22,8 @@ const SERVER_TOOLS_MAX: usize = 64;
 /// Notes what is found.
 #[derive(Debug)]
 pub(super) struct Collector {
-    pub(super) ask: Ask,
+    /// On the heap from the start, since it is handed on and large.
+    pub(super) ask: Box<Ask>,
     means: &'static [Mean],
     wrong: Option<Malformed>,
     has_model: bool,
@@ -57,7 +58,7 @@ impl Sink for Collector {
 impl Collector {
     pub(super) fn new(means: &'static [Mean]) -> Self {
         Self {
-            ask: Ask { choices: 1, ..Ask::default() },
+            ask: Box::new(Ask { choices: 1, ..Ask::default() }),
             means,
             wrong: None,
             has_model: false,
@@ -79,8 +80,8 @@ impl Collector {
     }
 
     /// The whole ask of a body of so many bytes.
-    pub(super) fn finish(mut self, bytes: usize) -> Ask {
-        let ask = &mut self.ask;
+    pub(super) fn finish(mut self, bytes: usize) -> Box<Ask> {
+        let ask = &mut *self.ask;
         ask.limit_is_odd = self.limit_is_odd;
         if self.limit_is_odd {
             ask.output_limit = None;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::protocol::endpoint::{Endpoint, Hints};
 
-fn read(path: &str, body: &str) -> Result<Ask, Malformed> {
+fn read(path: &str, body: &str) -> Result<Box<Ask>, Malformed> {
     let endpoint = Endpoint::of("POST", path, Hints::default()).unwrap();
     let split = |size: usize| {
         let mut reader = Reader::new(&endpoint);
