@@ -25,6 +25,12 @@ fn next(seat: &mut Seat) -> Option<Next> {
     }
 }
 
+/// The next piece, or a failure of the test where nothing will ever wake who waits for it.
+async fn arriving(seat: &mut Seat) -> Next {
+    let next = std::future::poll_fn(|context| seat.poll_next(context));
+    tokio::time::timeout(std::time::Duration::from_secs(60), next).await.expect("nobody was told of a piece")
+}
+
 fn has_room(lead: &Lead) -> bool {
     lead.poll_room(&Context::from_waker(Waker::noop())).is_ready()
 }
@@ -145,7 +151,7 @@ async fn a_leader_that_is_alone_runs_its_errand_and_ends_it_by_leaving() {
     assert_eq!((Arc::strong_count(&alive), flights.count()), (1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_follows_needs_no_leader_that_reads() {
     let flights = Arc::new(Flights::default());
     let (bring, mut leader) = lead(&flights, 100);
@@ -163,15 +169,14 @@ async fn whoever_follows_needs_no_leader_that_reads() {
     let mut follower = follow(&flights);
     go.send(()).await.unwrap();
     let mut lengths = Vec::new();
-    while let Next::Piece(piece) | Next::Last(piece) = std::future::poll_fn(|context| follower.poll_next(context)).await
-    {
+    while let Next::Piece(piece) | Next::Last(piece) = arriving(&mut follower).await {
         lengths.push(piece.len());
     }
     assert_eq!(lengths, [10, 20], "though the leader was not asked for anything");
     assert!(matches!(next(&mut leader), Some(Next::Piece(piece)) if piece.len() == 10));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_comes_while_the_leader_runs_its_errand_is_not_forgotten() {
     let flights = Arc::new(Flights::default());
     let (bring, mut leader) = lead(&flights, 100);
@@ -188,12 +193,12 @@ async fn whoever_comes_while_the_leader_runs_its_errand_is_not_forgotten() {
     let mut follower = seated.recv().await.unwrap();
     for seat in [&mut follower, &mut leader] {
         // The task runs it now, and nobody polls the leader for it.
-        let piece = std::future::poll_fn(|context| seat.poll_next(context)).await;
+        let piece = arriving(seat).await;
         assert!(matches!(piece, Next::Last(piece) if piece.len() == 10));
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_comes_before_there_is_an_errand_is_not_forgotten() {
     let flights = Arc::new(Flights::default());
     let (bring, leader) = lead(&flights, 100);
@@ -202,6 +207,6 @@ async fn whoever_comes_before_there_is_an_errand_is_not_forgotten() {
         bring.push(piece(10), true);
         bring.end(true);
     }));
-    let piece = std::future::poll_fn(|context| follower.poll_next(context)).await;
+    let piece = arriving(&mut follower).await;
     assert!(matches!(piece, Next::Last(piece) if piece.len() == 10), "though the leader runs nothing");
 }

@@ -138,6 +138,21 @@ static IS_OF_WORD: [bool; 256] = {
 };
 
 impl Word {
+    /// Adds the small letters at `from`; returns where they end.
+    fn small_letters(&mut self, text: &[u8], from: usize) -> usize {
+        let (mut stem, mut hash, mut at) = (self.stem, self.hash, from);
+        while let Some(&letter @ b'a'..=b'z') = text.get(at) {
+            (stem, hash) = (hash, hashed(hash, letter));
+            at += 1;
+        }
+        (self.stem, self.hash) = (stem, hash);
+        at
+    }
+
+    fn push(&mut self, letter: u8) {
+        (self.stem, self.hash) = (self.hash, hashed(self.hash, letter));
+    }
+
     /// Whether a mark with `next` behind it belongs to the word. If not, the word ends with it, and it may say what the word is.
     fn takes(&mut self, mark: u8, next: Option<&u8>) -> bool {
         let is_inside = next.is_some_and(u8::is_ascii_alphanumeric);
@@ -159,24 +174,29 @@ impl Word {
 }
 
 impl Pass<'_> {
-    /// Reads the word that begins at `from`; returns where it ends. Small letters, of which most words are, have a loop of their own.
+    /// Reads the word that begins at `from`; returns where it ends.
     fn word(&mut self, text: &[u8], from: usize) -> usize {
         let mut word = Word { first: text[from].to_ascii_lowercase(), ..NO_WORD };
+        let at = word.small_letters(text, from);
+        // Most words are this and no more.
+        if at > from && text.get(at) == Some(&b' ') {
+            (word.length, word.last) = (length(at - from), text[at - 1]);
+            self.counts.letters += word.length;
+            self.opens = false;
+            self.note(&word);
+            return at;
+        }
+        self.odd_word(text, from, at, word)
+    }
+
+    /// Reads on at `at` in a word of which more than small letters may come.
+    fn odd_word(&mut self, text: &[u8], from: usize, at: usize, mut word: Word) -> usize {
         let (mut digits, mut foreign, mut joints) = (0, 0, 0);
-        let (mut hash, mut stem) = (EMPTY, EMPTY);
-        let mut at = from;
+        let mut at = at;
         let mark = loop {
             let Some(&byte) = text.get(at) else { break 0 };
             let small = match byte {
-                b'a'..=b'z' => {
-                    (stem, hash) = (hash, hashed(hash, byte));
-                    at += 1;
-                    while let Some(&byte @ b'a'..=b'z') = text.get(at) {
-                        (stem, hash) = (hash, hashed(hash, byte));
-                        at += 1;
-                    }
-                    continue;
-                }
+                b'a'..=b'z' => byte,
                 b'A'..=b'Z' => {
                     word.is_identifier |= word.upper == 0 && at > from && text[at - 1].is_ascii_lowercase();
                     word.upper += 1;
@@ -191,7 +211,6 @@ impl Pass<'_> {
                     self.counts.non_ascii += u32::from(byte & 0xc0 != 0x80);
                     byte
                 }
-                b' ' => break byte,
                 _ => {
                     word.length = length(at - from);
                     if !word.takes(byte, text.get(at + 1)) {
@@ -201,10 +220,10 @@ impl Pass<'_> {
                     byte
                 }
             };
-            (stem, hash) = (hash, hashed(hash, small));
-            at += 1;
+            word.push(small);
+            at = word.small_letters(text, at + 1);
         };
-        (word.hash, word.stem, word.length) = (hash, stem, length(at - from));
+        word.length = length(at - from);
         word.last = text[at - 1].to_ascii_lowercase();
         let counts = &mut self.counts;
         counts.letters += word.length - digits - foreign - joints;
@@ -274,39 +293,47 @@ impl Pass<'_> {
     /// Judges a word, which this byte ended.
     fn end_word(&mut self, word: &Word, mark: u8) {
         let counts = &mut self.counts;
-        counts.words += 1;
-        counts.long_words += u32::from(word.length >= 8);
-        counts.longest_words += u32::from(word.length >= 12);
         counts.numbers += u32::from(word.first.is_ascii_digit());
         counts.identifiers += u32::from(word.is_identifier);
         let is_upper = word.upper > 0 && word.first.is_ascii_lowercase();
         counts.all_caps += u32::from(word.upper == word.length && word.length > 1);
         counts.names += u32::from(is_upper && !self.opens && word.length > 1 && word.upper < word.length);
         self.opens = mark == b':';
+        self.note(word);
+    }
+
+    /// What is asked of every word.
+    fn note(&mut self, word: &Word) {
+        let counts = &mut self.counts;
+        counts.words += 1;
+        counts.long_words += u32::from(word.length >= 8);
+        counts.longest_words += u32::from(word.length >= 12);
         let (slot, seen) = ((word.hash >> 6) as usize % self.seen.len(), 1_u64 << (word.hash & 63));
         counts.repeated_words += u32::from(self.seen[slot] & seen != 0);
         self.seen[slot] |= seen;
-        self.note_themes(word);
-    }
-
-    fn note_themes(&mut self, word: &Word) {
         let mut themes = themes_of(self.table, word.hash);
         if themes == 0 && word.last == b's' && word.length > 3 {
             themes = themes_of(self.table, word.stem);
         }
-        let counts = &mut self.counts;
         match counts.words {
             1 => counts.first = themes,
             2 => counts.second = themes,
             _ => {}
         }
-        counts.amount_asked |= self.before & bit(Theme::How) != 0 && themes & bit(Theme::Amount) != 0;
         self.since_make = self.since_make.saturating_add(1);
+        if themes != 0 {
+            self.note_themes(themes);
+        }
+        self.before = themes;
+    }
+
+    fn note_themes(&mut self, themes: Themes) {
+        let counts = &mut self.counts;
+        counts.amount_asked |= self.before & bit(Theme::How) != 0 && themes & bit(Theme::Amount) != 0;
         counts.code_asked |= self.since_make <= 3 && themes & bit(Theme::Code) != 0;
         if themes & bit(Theme::Make) != 0 {
             self.since_make = 0;
         }
-        self.before = themes;
         let mut left = themes;
         while left != 0 {
             counts.themes[left.trailing_zeros() as usize] += 1;
