@@ -17,8 +17,10 @@ pub struct Case {
 /// What a Tollgate is told to do besides passing on, metering, writing the journal and the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Features {
-    /// Nothing.
+    /// Nothing, and routing observes, as it is built in.
     Plain,
+    /// Nothing at all: routing is off.
+    Unrouted,
     /// Caps and limits on the key and on its team.
     Caps,
     /// Routing is enforced.
@@ -36,7 +38,7 @@ pub enum Features {
 pub enum Goal {
     /// At most so many times its CPU.
     Cpu(f64),
-    /// At most so many times its CPU more than the plain Tollgate of the same rounds takes.
+    /// At most so many times its CPU more than a Tollgate without the features takes in the same rounds.
     CpuAdded(f64),
     /// At most so many times its median latency.
     Median(f64),
@@ -64,7 +66,7 @@ pub const CASES: [Case; 13] = [
     case("stream of 64 events, 1 connection", STREAM, Features::Plain, &[Goal::Median(1.3)]),
     case("stream of 64 events, 64 connections", STREAMS, Features::Plain, &[Goal::Cpu(1.3)]),
     case("caps and limits in two scopes, 0.5 KB, 64 connections", MANY, Features::Caps, &[Goal::CpuAdded(0.15)]),
-    case("routing enforced, 0.5 KB, 64 connections", MANY, Features::Routing, &[Goal::CpuAdded(0.2)]),
+    case("routing enforced, not off, 0.5 KB, 64 connections", MANY, Features::Routing, &[Goal::CpuAdded(0.2)]),
     case("cache misses, 0.5 KB, 64 connections", MANY, Features::Cache, &[Goal::CpuAdded(0.15)]),
     case("cache hits, 0.5 KB, 64 connections", MANY_AGAIN, Features::Cache, &[Goal::Cpu(1.0)]),
     case("cache hits, 20 KB, 16 connections", LARGE_AGAIN, Features::Cache, &[Goal::Cpu(1.5)]),
@@ -88,17 +90,25 @@ const fn case(
 }
 
 impl Case {
-    /// Whether the plain Tollgate has to take part, since what is added to it is asked for.
+    /// Whether a Tollgate without the features has to take part, since what they add is asked for.
     pub fn is_compared(&self) -> bool {
         self.goals.iter().any(|goal| matches!(goal, Goal::CpuAdded(_)))
     }
 }
 
 impl Features {
+    /// What is left without them.
+    pub const fn without(self) -> Self {
+        match self {
+            Self::Routing => Self::Unrouted,
+            Self::Plain | Self::Unrouted | Self::Caps | Self::Cache | Self::All | Self::Soak => Self::Plain,
+        }
+    }
+
     /// The part of the config that says so, with the key that the load has.
     pub fn config(self) -> String {
         let (caps, routing, cache) = match self {
-            Self::Plain => (false, false, false),
+            Self::Plain | Self::Unrouted => (false, false, false),
             Self::Caps => (true, false, false),
             Self::Routing => (false, true, false),
             Self::Cache => (false, false, true),
@@ -113,6 +123,9 @@ impl Features {
         if routing {
             text.push_str("[routing]\nmode = \"enforce\"\nroutable = [\"*\"]\n\n");
         }
+        if self == Self::Unrouted {
+            text.push_str("[routing]\nmode = \"off\"\n\n");
+        }
         if cache {
             // The load asks for a temperature above 0.
             text.push_str("[cache]\nmode = \"exact\"\nstore_sampled = true\n\n");
@@ -124,7 +137,7 @@ impl Features {
     pub const fn upstream(self) -> &'static str {
         match self {
             Self::Soak => "breaker_failures = 0\n",
-            Self::Plain | Self::Caps | Self::Routing | Self::Cache | Self::All => "",
+            Self::Plain | Self::Unrouted | Self::Caps | Self::Routing | Self::Cache | Self::All => "",
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Measured {
     /// The Tollgate that the case is about.
     pub ours: Samples,
     /// One without its features, where what they add is asked for.
-    pub plain: Option<Samples>,
+    pub without: Option<Samples>,
 }
 
 /// The first line of the table, and the one under it.
@@ -55,7 +55,7 @@ impl Measured {
         let ratios = ratios(&ours.cpu_us, &bare.cpu_us);
         let (least, most) =
             ratios.iter().fold((f64::MAX, 0.0), |(least, most), ratio| (ratio.min(least), ratio.max(most)));
-        let errors = bare.errors + ours.errors + self.plain.as_ref().map_or(0.0, |plain| plain.errors);
+        let errors = bare.errors + ours.errors + self.without.as_ref().map_or(0.0, |without| without.errors);
         let failed = if errors > 0.0 { format!(" {errors} errors") } else { String::new() };
         let goals: Vec<String> = case.goals.iter().map(|goal| self.judge(*goal)).collect();
         format!(
@@ -76,7 +76,7 @@ impl Measured {
         let (bare, ours) = (&self.bare, &self.ours);
         let (name, unit, value, limit) = match goal {
             Goal::Cpu(limit) => ("CPU", "", median(&ratios(&ours.cpu_us, &bare.cpu_us)), limit),
-            Goal::CpuAdded(limit) => ("CPU over plain", "", self.cpu_added(), limit),
+            Goal::CpuAdded(limit) => ("CPU added", "", self.cpu_added(), limit),
             Goal::Median(limit) => ("p50", "", median(&ratios(&ours.p50_us, &bare.p50_us)), limit),
             Goal::MedianAdded(limit) => ("p50 added", " us", self.added(|samples| &samples.p50_us), limit),
         };
@@ -90,11 +90,11 @@ impl Measured {
         median(&pairs.map(|(ours, bare)| ours - bare).collect::<Vec<_>>())
     }
 
-    /// The median over the rounds of what the features add to the plain Tollgate, in multiples of bare.
+    /// The median over the rounds of what the features add to a Tollgate without them, in multiples of bare.
     fn cpu_added(&self) -> f64 {
-        let Some(plain) = &self.plain else { return f64::NAN };
-        let rounds = self.ours.cpu_us.iter().zip(&plain.cpu_us).zip(&self.bare.cpu_us);
-        median(&rounds.map(|((ours, plain), bare)| (ours - plain) / bare).collect::<Vec<_>>())
+        let Some(without) = &self.without else { return f64::NAN };
+        let rounds = self.ours.cpu_us.iter().zip(&without.cpu_us).zip(&self.bare.cpu_us);
+        median(&rounds.map(|((ours, without), bare)| (ours - without) / bare).collect::<Vec<_>>())
     }
 }
 

@@ -13,9 +13,10 @@ use super::tollgate::{KEY, Tollgate};
 const PROVIDER: &str = "127.0.0.1:9400";
 const BARE: &str = "127.0.0.1:9401";
 
-/// The ports of the plain Tollgate, and of one with features; the next is the operators'.
+/// The ports of the plain Tollgate, of one with features, and of what is left without them; the next is the operators'.
 const PLAIN_PORT: u16 = 9402;
 const FEATURED_PORT: u16 = 9404;
+const WITHOUT_PORT: u16 = 9406;
 
 /// What is run, and how long.
 struct Bench {
@@ -59,27 +60,29 @@ fn setting(name: &str, otherwise: &str) -> String {
 
 impl Bench {
     fn case(&self, case: &Case) -> Result<Measured, Box<dyn Error>> {
-        let featured = match case.features {
-            Features::Plain => None,
-            features => Some(Tollgate::start(features, FEATURED_PORT, PROVIDER)?),
+        let started = |features, port| match features {
+            Features::Plain => Ok(None),
+            features => Tollgate::start(features, port, PROVIDER).map(Some),
         };
-        self.rounds(case, featured.as_ref(), self.pairs, &self.seconds)
+        let featured = started(case.features, FEATURED_PORT)?;
+        let without = started(case.features.without(), WITHOUT_PORT)?;
+        self.rounds(case, (featured.as_ref(), without.as_ref()), self.pairs, &self.seconds)
     }
 
     /// Sends the case to each in turn, forwards and then backwards: A B C C B A.
     fn rounds(
         &self,
         case: &Case,
-        featured: Option<&Tollgate>,
+        (featured, without): (Option<&Tollgate>, Option<&Tollgate>),
         rounds: usize,
         seconds: &str,
     ) -> Result<Measured, Box<dyn Error>> {
-        let mut measured = Measured { plain: case.is_compared().then(Samples::default), ..Measured::default() };
+        let mut measured = Measured { without: case.is_compared().then(Samples::default), ..Measured::default() };
+        let (ours, other) = (featured.unwrap_or(&self.plain), without.unwrap_or(&self.plain));
         for round in 0..rounds {
-            let ours = featured.unwrap_or(&self.plain);
-            let Measured { bare, ours: samples, plain } = &mut measured;
+            let Measured { bare, ours: samples, without } = &mut measured;
             let mut turns: Vec<Turn<'_>> = vec![(self.bare.pid(), BARE, bare)];
-            turns.extend(plain.as_mut().map(|samples| (self.plain.pid(), &*self.plain.address, samples)));
+            turns.extend(without.as_mut().map(|samples| (other.pid(), &*other.address, samples)));
             turns.push((ours.pid(), &ours.address, samples));
             if round % 2 == 1 {
                 turns.reverse();
@@ -101,7 +104,7 @@ impl Bench {
     }
 
     fn streams(&self) -> Result<Measured, Box<dyn Error>> {
-        self.rounds(&OPEN_STREAMS, None, 1, "6")
+        self.rounds(&OPEN_STREAMS, (None, None), 1, "6")
     }
 
     fn tell(&self, idle_mib: f64, under_load_mib: f64, open: &Measured, first_answer: Duration) {
