@@ -3,6 +3,7 @@
 mod disk;
 mod isolation;
 mod join;
+mod memory;
 mod near;
 mod policy;
 mod purge;
