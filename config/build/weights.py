@@ -48,7 +48,7 @@ GRIDS = {
     'tiers': {'ridge': [0.1, 0.3, 1.0], 'cap': [None], 'spread_min': [0.05, 0.15], 'temperature': [4.0, 6.0, 8.0],
               'left_out': [CODE, []]},
 }
-NEAR = 0.01                     # settings so near the best are as good: of these the one with the largest ridge is taken
+NEAR = 0.01                     # settings so near the best are as good: of these the most careful is taken
 COMPLEX_TO_SIMPLE_MAX = 0.0125  # in the folds within; half of what is allowed outside
 # A prediction p near one half is 4 (p - 1/2) of log odds. The average ask of a fit fails two times in five, as the weak
 # models of these rows do: would each fold start at its own mean, what it left out would look easy for being hard.
@@ -272,13 +272,14 @@ MODELS = {'failure': (fit_failure, grade_failure), 'tiers': (fit_tiers, grade_ti
 
 
 def pick(data, model, keep):
-    """Of the settings near the best one, those with the largest ridge; of these the best. And its grade."""
+    """Of the settings near the best those with the most doubt (the lowest temperature), of these those with the largest
+    ridge, of these the best; and its grade."""
     known = (model, keep.tobytes())
     if known not in data.picked:
         grid = [dict(zip(GRIDS[model], values)) for values in itertools.product(*GRIDS[model].values())]
         grades = MODELS[model][1](data, keep, grid).round(6)
         near = [place for place in range(len(grid)) if grades[place] >= grades.max() - NEAR]
-        best = max(near, key=lambda place: (grid[place]['ridge'], grades[place]))
+        best = max(near, key=lambda place: (-grid[place].get('temperature', 0), grid[place]['ridge'], grades[place]))
         data.picked[known] = grid[best], float(grades[best])
     return data.picked[known]
 
