@@ -340,7 +340,7 @@ def train(data):
     made['settings'] = {model: pick(data, model, keep)[0] for model in MODELS}
     made['picked_from'] = GRIDS
     made['apgr'] = {
-        'what': 'fit and pick of the settings together, which have not seen what is left out',
+        'what': 'fit and pick of the settings together, which have not seen what is left out; all folds on one scale (SLOPE, START)',
         'leaving_a_family_out': round(data.pooled(out_of_fold(data, 'family')), 3),
         'leaving_a_source_out': round(data.pooled(out_of_fold(data, 'source')), 3),
         'leaving_a_kind_of_task_out': round(data.pooled(out_of_fold(data, 'kind')), 3),
