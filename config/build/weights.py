@@ -14,39 +14,65 @@ DATA is a folder with routing.jsonl.gz, score.py and metrics.py (what TOLLGATE_D
 what is trained is what is served. Nothing is drawn by lot: a linear least-squares fit has one solution, and the same
 data and binary give the same file to the byte.
 
-failure  ridge regression on 0.7 (strong - weak) + 0.3 (1 - weak), each family of the same weight; then one logistic
-         curve over its prediction, so that the score is a chance. Weights are capped twice: at CAP standard deviations
-         while fitting (the others are fitted again), and in the file at 2 units of log odds for a whole trait.
+failure  ridge regression on a mix of (strong - weak) and (1 - weak). The score is a chance whose odds rise with the
+         prediction at a fixed slope from a fixed start (SLOPE, START).
 tiers    ridge regression on each class, classes and families within a class of the same weight.
 
-Left out of the weights on purpose (always 0): what tells exam papers apart and not tasks, see LEFT_OUT. Length alone
-scores .608 on these rows, since long benchmark prompts happen to be harder, and .453 on others.
+No setting of these is picked by hand: `pick` takes it out of GRIDS by folds within the rows that it is given. The folds of
+`check`, `routes` and `live`, and the figures in the file, leave rows out before that: what they grade is fit and pick
+together. Weights are capped while fitting (`cap`, per standard deviation of a trait; the others are fitted again),
+and in the file at 2 units of log odds for a whole trait.
+
+Length gets no weight: it scores .608 on these rows, since long benchmark prompts happen to be harder, and .453 on others.
 """
-import collections, gzip, hashlib, json, os, pathlib, subprocess, sys, tempfile
+import collections, gzip, hashlib, itertools, json, os, pathlib, subprocess, sys, tempfile
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get('TOLLGATE', str(ROOT / 'target/release/tollgate'))
 OUT = ROOT / 'config/routing-weights.json'
 LENGTH = ['length', 'whole_length']
-LEFT_OUT = {
-    'failure': LENGTH + ['has_options', 'many_options', 'option_length', 'number_options', 'newlines'],
-    # Few rows hold code; it is not for these to say that code is simple.
-    'tiers': LENGTH + ['fences', 'braces', 'identifiers', 'quotes'],
+# What tells exam papers apart and not tasks; and code, of which too few rows have a tier to say that it is simple.
+PAPERS = ['has_options', 'many_options', 'option_length', 'number_options', 'newlines']
+CODE = ['fences', 'braces', 'identifiers', 'quotes']
+GRIDS = {
+    'failure': {
+        'ridge': [0.1, 0.3, 1.0],
+        'cap': [0.03, 0.06],
+        'spread_min': [0.05, 0.15],         # a trait that hardly varies in training is not blown up
+        'gap_share': [0.25, 0.5, 1.0],      # of (strong - weak) in the label
+        'even': ['family', 'source'],       # these weigh the same
+        'pair_means_out': [0.0, 0.5, 1.0],  # how much of what tells pairs of models apart, and not asks, is taken out
+        'left_out': [PAPERS, []],
+    },
+    'tiers': {'ridge': [0.1, 0.3, 1.0], 'cap': [None], 'spread_min': [0.05, 0.15], 'temperature': [4.0, 6.0, 8.0],
+              'left_out': [CODE, []]},
 }
-RIDGE = {'failure': 0.2, 'tiers': 0.3}
-CAP = 0.03                      # of the failure model: prediction per standard deviation of a trait
-TEMPERATURE = 6.0               # of the tiers: log odds for a whole class
-GAP_SHARE = 0.7
+NEAR = 0.01                     # settings so near the best are as good: of these the most careful is taken
+COMPLEX_TO_SIMPLE_MAX = 0.0125  # in the folds within; half of what is allowed outside
+# A prediction p near one half is 4 (p - 1/2) of log odds. The average ask of a fit fails two times in five, as the weak
+# models of these rows do: would each fold start at its own mean, what it left out would look easy for being hard.
+SLOPE, START = 4.0, -0.4
 ROWS_MIN, FAMILIES_MIN = 150, 4
-SPREAD_MIN = 0.15               # a trait that hardly varies in training is not blown up
 UNIT, TRAIT_UNIT, WEIGHT_MAX = 65536, 256, 131072
 TIERS = ['simple', 'medium', 'complex']
+# Families that ask the same kind of thing, often the very same questions.
+KINDS = {
+    'word problems': ['gsm', 'llmrouter:gsm8k', 'llmrouter:agentverse-mgsm'],
+    'exams': ['mmlu', 'llmrouter:mmlu', 'mmlupro'],
+    'school science and common sense': ['llmrouter:arc_challenge', 'routerbench_arc_challenge', 'llmrouter:openbook_qa',
+                                        'llmrouter:commonsense_qa'],
+    'programs': ['llmrouter:mbpp', 'routerbench_mbpp'],
+}
+HALVINGS = 20
 LICENCES = ['MIT', 'Apache-2.0']  # a row's licence must begin with one of these, or be the one below
 ROUTERBENCH = 'RouterBench (MIT repo)'
 
 
 class Data:
+    """The rows, and their cells: rows of one family, source, subject where it counts as a source, and tier. All that a fit
+    takes from a cell is its means and products, so that thousands of fits take seconds."""
+
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.file = self.folder / 'routing.jsonl.gz'
@@ -56,17 +82,13 @@ class Data:
         self.rows = [row for row in rows if row['licence'].startswith(allowed)]
         if refused:
             print('left out by licence:', sorted(refused), file=sys.stderr)
-        column = lambda name: np.array([row[name] if row[name] is not None else '' for row in self.rows])
-        self.family, self.source, self.subject = column('family'), column('source'), column('subject')
         self.weak, self.strong = (np.array([row[n] for row in self.rows], float) for n in ('weak_score', 'strong_score'))
         self.tier = np.array([TIERS.index(row['tier']) if row['tier'] else -1 for row in self.rows])
-        # The unit of a fold over sources never trained on: subjects of MMLU-Pro count as sources.
-        self.origin = np.array([f'{s}/{t}' if s == 'mmlupro' else s for s, t in zip(self.source, self.subject)])
+        self.family = np.array([row['family'] for row in self.rows])
+        self.route = np.array([f"{row['source']}/{row['subject'] or ''}" for row in self.rows])
         sys.path.insert(0, str(self.folder))
         import metrics
         self.metrics = metrics
-        sizes = collections.Counter(self.family)
-        self.even = np.array([1 / sizes[f] for f in self.family])
 
     def load_traits(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -76,10 +98,34 @@ class Data:
         assert [line['id'] for line in lines] == [row['id'] for row in self.rows]
         self.names = list(lines[0]['traits'])
         self.traits = np.array([list(line['traits'].values()) for line in lines], float) / TRAIT_UNIT
+        self.make_cells()
+        self.picked = {}
         return self
 
-    def pooled(self, score):
-        return self.metrics.metrics(score, self.weak, self.strong, self.even)[0]
+    def make_cells(self):
+        kind = {family: name for name, families in KINDS.items() for family in families}
+        keys = [{'family': row['family'], 'source': row['source'], 'tier': tier, 'pair': row['weak'] + ' ' + row['strong'],
+                 'kind': kind.get(row['family'], row['family']),
+                 # The unit of a fold over sources never trained on: subjects of MMLU-Pro count as sources.
+                 'origin': row['source'] + ('/' + row['subject'] if row['source'] == 'mmlupro' else '')}
+                for row, tier in zip(self.rows, map(int, self.tier))]
+        names = sorted({tuple(key.values()) for key in keys})
+        place = {name: number for number, name in enumerate(names)}
+        self.cell = np.array([place[tuple(key.values())] for key in keys])
+        self.by = {field: np.array([name[number] for name in names]) for number, field in enumerate(keys[0])}
+        columns = np.column_stack([self.traits, self.strong - self.weak, 1 - self.weak, self.tier[:, None] == np.arange(3)])
+        cells = [columns[self.cell == number] for number in range(len(names))]
+        self.count = np.array([len(cell) for cell in cells])
+        self.mean = np.array([cell.mean(0) for cell in cells])
+        self.product = np.array([np.cov(cell.T, bias=True) for cell in cells])
+        self.seen = np.array([(cell[:, :len(self.names)] > 0).sum(0) for cell in cells])
+        self.everything = np.ones(len(names), bool)
+
+    def pooled(self, score, rows=slice(None)):
+        """APGR, each family weighing the same."""
+        sizes = collections.Counter(self.family[rows])
+        even = np.array([1 / sizes[f] for f in self.family[rows]])
+        return self.metrics.metrics(score[rows], self.weak[rows], self.strong[rows], even)[0]
 
 
 def write_batch(rows, path):
@@ -96,13 +142,37 @@ def run_binary(batch, flags):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def columns(data, model, train, left_out=()):
+# --- One fit. `keep` says which cells it may see.
+
+def columns(data, keep, left_out):
     """The traits that get a weight: a trait of few rows or few families says more of those than of tasks."""
-    out = set(LEFT_OUT[model]) | set(left_out)
-    seen = data.traits[train] > 0
-    families = {f: seen[data.family[train] == f].any(0) for f in set(data.family[train])}
-    common = (seen.sum(0) >= ROWS_MIN) & (sum(families.values()) >= FAMILIES_MIN)
-    return [place for place, name in enumerate(data.names) if name not in out and common[place]]
+    families = [data.seen[keep & (data.by['family'] == f)].any(0) for f in sorted(set(data.by['family'][keep]))]
+    common = (data.seen[keep].sum(0) >= ROWS_MIN) & (sum(map(np.int64, families)) >= FAMILIES_MIN)
+    return np.array([place for place, name in enumerate(data.names) if name not in LENGTH + left_out and common[place]], int)
+
+
+def evenly(data, keep, fields):
+    """Each cell's share in a fit: groups by the first field weigh the same, within them groups by the next, and so on."""
+    share = np.where(keep, data.count, 0).astype(float)
+    for depth in range(len(fields), 0, -1):
+        groups = collections.defaultdict(list)
+        for cell in np.flatnonzero(keep):
+            groups[tuple(data.by[field][cell] for field in fields[:depth])].append(cell)
+        for cells in groups.values():
+            share[cells] /= share[cells].sum()
+    return share / share.sum()
+
+
+def moments(data, share, means_out=0.0):
+    """Means; products around them; and the same once a part of what tells pairs of models apart is taken out."""
+    mean = share @ data.mean
+    around = data.mean - mean
+    less = around.copy()
+    for pair in set(data.by['pair'][share > 0]):
+        of = (data.by['pair'] == pair) & (share > 0)
+        less[of] -= means_out * (share[of] @ around[of]) / share[of].sum()
+    within = np.tensordot(share, data.product, 1)
+    return mean, within + (around * share[:, None]).T @ around, within + (less * share[:, None]).T @ less
 
 
 def solve(gram, target, ridge, cap):
@@ -112,130 +182,236 @@ def solve(gram, target, ridge, cap):
     while True:
         rest = target[free] - gram[np.ix_(free, ~free)] @ weights[~free]
         weights[free] = np.linalg.solve(gram[np.ix_(free, free)] + ridge * np.eye(free.sum()), rest)
-        over = free & (np.abs(weights) > cap)
+        over = free & (np.abs(weights) > (cap or np.inf))
         if not over.any():
             return weights
         weights[over] = np.sign(weights[over]) * cap
         free &= ~over
 
 
-def fit(data, train, share, target, cols, ridge, cap):
-    """Weights for whole traits, and the prediction for no trait at all."""
-    share = share / share.sum()
-    part = data.traits[train][:, cols]
-    mean, spread = share @ part, part.std(0) + SPREAD_MIN
-    scaled = (part - mean) / spread
-    base = share @ target
-    weights = solve((scaled * share[:, None]).T @ scaled, (scaled * share[:, None]).T @ (target - base), ridge, cap) / spread
-    whole = np.zeros(len(data.names))
-    whole[cols] = weights
-    return whole, base - mean @ weights
+def fit(data, settings, cols, total, learned, target):
+    """Weights for whole traits."""
+    spread = np.sqrt(total[cols, cols]) + settings['spread_min']
+    scaled = learned[np.ix_(cols, cols)] / np.outer(spread, spread)
+    weights = np.zeros(len(data.names))
+    weights[cols] = solve(scaled, target[cols] / spread, settings['ridge'], settings['cap']) / spread
+    return weights
 
 
-def line(weights, bias):
-    whole = np.clip(np.rint(weights * UNIT), -WEIGHT_MAX, WEIGHT_MAX).astype(int)
-    return {'bias': int(round(bias * UNIT)), 'weights': whole.tolist()}
+def fit_failure(data, keep, grid):
+    """Weights (settings x 1 x traits) and biases (settings x 1) in log odds."""
+    traits, known, weights, biases = len(data.names), {}, [], []
+    for s in grid:
+        share, left_out = (s['even'], s['pair_means_out']), tuple(s['left_out'])
+        if share not in known:
+            fields = ['family'] if s['even'] == 'family' else ['source', 'family']
+            known[share] = moments(data, evenly(data, keep, fields), s['pair_means_out'])
+        if left_out not in known:
+            known[left_out] = columns(data, keep, s['left_out'])
+        mean, total, learned = known[share]
+        target = s['gap_share'] * learned[traits] + (1 - s['gap_share']) * learned[traits + 1]
+        weights.append([SLOPE * fit(data, s, known[left_out], total, learned, target)])
+        biases.append([START - mean[:traits] @ weights[-1][0]])
+    return np.array(weights), np.array(biases)
 
 
-def failure(data, train, left_out=()):
-    label = GAP_SHARE * (data.strong - data.weak) + (1 - GAP_SHARE) * (1 - data.weak)
-    share = family_share(data, train)
-    cols = columns(data, 'failure', train, left_out)
-    weights, base = fit(data, train, share, label[train], cols, RIDGE['failure'], CAP)
-    slope, start = logistic(data.traits[train] @ weights + base, 1 - data.weak[train], share)
-    return line(weights * slope, base * slope + start)
+def fit_tiers(data, keep, grid):
+    """Weights (settings x 3 x traits) and biases (settings x 3) in log odds."""
+    traits, weights, biases = len(data.names), [], []
+    keep = keep & (data.by['tier'] >= 0)
+    mean, total, learned = moments(data, evenly(data, keep, ['tier', 'family']))
+    for s in grid:
+        cols, heat = columns(data, keep, s['left_out']), s['temperature']
+        weights.append([heat * fit(data, s, cols, total, learned, learned[traits + 2 + tier]) for tier in range(3)])
+        biases.append(heat * mean[traits + 2:] - weights[-1] @ mean[:traits])
+    return np.array(weights), np.array(biases)
 
 
-def family_share(data, train):
-    sizes = collections.Counter(data.family[train])
-    return np.array([1 / sizes[f] for f in data.family[train]])
+# --- The pick of the settings, by folds within the cells that may be seen.
+
+def blind(data, keep, field, fitter, grid):
+    """Sums (rows x settings x lines) of fits that have not seen the row's group."""
+    sums = np.zeros((len(data.rows), len(grid), 3 if fitter is fit_tiers else 1))
+    for name in sorted(set(data.by[field][keep])):
+        test = keep & (data.by[field] == name)
+        rows = np.flatnonzero(test[data.cell])
+        if not (keep & ~test).any():
+            continue
+        weights, biases = fitter(data, keep & ~test, grid)
+        sums[rows] = np.tensordot(data.traits[rows], weights, (1, 2)) + biases
+    return sums
 
 
-def logistic(x, y, share):
-    """The logistic curve over one number, by Newton's method; never falling."""
-    slope, start = 4.0, 0.0
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-(slope * x + start)))
-        curve, miss = share * p * (1 - p), share * (y - p)
-        hessian = np.array([[(curve * x * x).sum(), (curve * x).sum()], [(curve * x).sum(), curve.sum()]])
-        step = np.linalg.solve(hessian + 1e-9 * np.eye(2), [(miss * x).sum(), miss.sum()])
-        slope, start = slope + step[0], start + step[1]
-    return (slope, start) if slope > 0 else (4.0, -2.0)
+def grade_failure(data, keep, grid):
+    """The mean of APGR leaving a family out and leaving a source out, each family weighing the same."""
+    rows = np.flatnonzero(keep[data.cell])
+    even = (evenly(data, keep, ['family']) / data.count)[data.cell[rows]]
+    gap = (data.strong - data.weak)[rows] * even
+    grades = np.zeros(len(grid))
+    for field in ('family', 'source'):
+        for place, sums in enumerate(blind(data, keep, field, fit_failure, grid)[rows, :, 0].T):
+            order = np.argsort(-sums, kind='stable')
+            recovered = np.concatenate([[0], np.cumsum(gap[order])]) / gap.sum()
+            grades[place] += np.trapezoid(recovered, np.concatenate([[0], np.cumsum(even[order])])) / 2
+    return grades
 
 
-def tiers(data, train):
-    train = train & (data.tier >= 0)
-    kinds = collections.Counter(zip(data.tier[train], data.family[train]))
-    groups = collections.Counter(tier for tier, _ in kinds)
-    share = np.array([1 / kinds[t, f] / groups[t] for t, f in zip(data.tier[train], data.family[train])])
-    cols = columns(data, 'tiers', train)
-    made = []
-    for tier in range(3):
-        weights, base = fit(data, train, share, (data.tier[train] == tier).astype(float), cols, RIDGE['tiers'], np.inf)
-        made.append(line(weights * TEMPERATURE, base * TEMPERATURE))
-    return made
+def grade_tiers(data, keep, grid):
+    """Balanced accuracy on sources never trained on; below zero where too many complex would be called simple."""
+    keep = keep & (data.by['tier'] >= 0)
+    sums = blind(data, keep, 'origin', fit_tiers, grid)
+    odds = np.exp(sums - sums.max(2, keepdims=True))
+    said = np.where(odds.max(2) >= odds.sum(2) / 2, odds.argmax(2), 1)
+    of = [np.flatnonzero(keep[data.cell] & (data.tier == tier)) for tier in range(3)]
+    accuracy = np.mean([(said[rows] == tier).mean(0) for tier, rows in enumerate(of)], 0)
+    wrong = (said[of[2]] == 0).mean(0)
+    return np.where(wrong <= COMPLEX_TO_SIMPLE_MAX, accuracy, -wrong)
 
 
-def model(data, train, version):
-    return {'version': version, 'traits': data.names, 'failure': failure(data, train), 'tiers': tiers(data, train)}
+MODELS = {'failure': (fit_failure, grade_failure), 'tiers': (fit_tiers, grade_tiers)}
 
 
-def sums(data, made):
+def pick(data, model, keep):
+    """Of the settings near the best those with the most doubt (the lowest temperature), of these those with the largest
+    ridge, of these the best; and its grade."""
+    known = (model, keep.tobytes())
+    if known not in data.picked:
+        grid = [dict(zip(GRIDS[model], values)) for values in itertools.product(*GRIDS[model].values())]
+        grades = MODELS[model][1](data, keep, grid).round(6)
+        near = [place for place in range(len(grid)) if grades[place] >= grades.max() - NEAR]
+        best = max(near, key=lambda place: (-grid[place].get('temperature', 0), grid[place]['ridge'], grades[place]))
+        data.picked[known] = grid[best], float(grades[best])
+    return data.picked[known]
+
+
+def lines(data, model, keep, settings=None):
+    """What the file holds for a model: integers, capped."""
+    weights, biases = MODELS[model][0](data, keep, [settings or pick(data, model, keep)[0]])
+    whole = np.clip(np.rint(weights[0] * UNIT), -WEIGHT_MAX, WEIGHT_MAX).astype(int)
+    return [{'bias': int(round(b * UNIT)), 'weights': w.tolist()} for w, b in zip(whole, biases[0])]
+
+
+def content(data, version, failure=None, tiers=None):
+    """A file of weights as the binary takes it; a model that is not given weighs nothing."""
+    nothing = {'bias': 0, 'weights': [0] * len(data.names)}
+    failure, tiers = failure or [nothing], tiers or [nothing] * 3
+    return {'version': version, 'traits': data.names, 'failure': failure[0], 'tiers': tiers}
+
+
+def score(data, made):
     """What the binary computes, to the unit."""
     return (data.traits * TRAIT_UNIT) @ np.array(made['weights'], float) / TRAIT_UNIT + made['bias']
 
 
-def out_of_fold(data, group, left_out=()):
-    score = np.zeros(len(data.rows))
+# --- The commands.
+
+def folds(data, group):
+    """Of a grouping of the cells: each group's name, its cells and its rows."""
     for name in sorted(set(group)):
-        score[group == name] = sums(data, failure(data, group != name, left_out))[group == name]
-    return data.pooled(score)
+        test = group == name
+        yield name, test, np.flatnonzero(test[data.cell])
+
+
+def out_of_fold(data, field, settings=None):
+    """Scores of fit and pick that have not seen the row's group."""
+    found = np.zeros(len(data.rows))
+    for _, test, rows in folds(data, data.by[field]):
+        found[rows] = score(data, lines(data, 'failure', ~test, settings)[0])[rows]
+    return found
+
+
+def own_starts(data, field):
+    """By how much each row's score would differ if the fits started at the mean of what they saw, and not all at START."""
+    found = np.zeros(len(data.rows))
+    for _, test, rows in folds(data, data.by[field]):
+        fails = evenly(data, ~test, ['family']) @ data.mean[:, len(data.names) + 1]
+        found[rows] = (np.log(fails / (1 - fails)) - START) * UNIT
+    return found
 
 
 def train(data):
     data.load_traits()
-    everything = np.ones(len(data.rows), bool)
-    made = model(data, everything, '')
+    keep = data.everything
+    made = content(data, '', lines(data, 'failure', keep), lines(data, 'tiers', keep))
     licences = collections.Counter((row['source'], row['licence']) for row in data.rows)
     made['trained_on'] = [{'source': s, 'licence': l, 'rows': n} for (s, l), n in sorted(licences.items())]
     made['data_sha256'] = hashlib.sha256(data.file.read_bytes()).hexdigest()
     made['script'] = 'config/build/weights.py'
-    made['settings'] = {'ridge': RIDGE, 'cap': CAP, 'temperature': TEMPERATURE, 'gap_share': GAP_SHARE, 'left_out': LEFT_OUT}
+    made['settings'] = {model: pick(data, model, keep)[0] for model in MODELS}
+    made['picked_from'] = GRIDS
     made['apgr'] = {
-        'leaving_a_family_out': round(out_of_fold(data, data.family), 3),
-        'leaving_a_source_out': round(out_of_fold(data, data.source), 3),
-        'in_sample_which_is_no_evidence': round(data.pooled(sums(data, made['failure'])), 3),
+        'what': 'fit and pick of the settings together, which have not seen what is left out; all folds on one scale (SLOPE, START)',
+        'leaving_a_family_out': round(data.pooled(out_of_fold(data, 'family')), 3),
+        'leaving_a_source_out': round(data.pooled(out_of_fold(data, 'source')), 3),
+        'leaving_a_kind_of_task_out': round(data.pooled(out_of_fold(data, 'kind')), 3),
+        'in_sample_which_is_no_evidence': round(data.pooled(score(data, made['failure'])), 3),
     }
     made['version'] = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
     rows = [f' {json.dumps(key)}: {json.dumps(value)}' for key, value in made.items()]
     OUT.write_text('{\n' + ',\n'.join(rows) + '\n}\n')
+    print(json.dumps(made['settings']))
     print(json.dumps(made['apgr']), 'version', made['version'], OUT.stat().st_size, 'bytes')
 
 
-def folds(data, group):
-    """Every row's line from a binary whose weights have not seen the row's group."""
-    answers = {}
+def answers(data, model, group):
+    """Every row's line from a binary whose weights, and whose settings, have not seen the row's group."""
+    found = [None] * len(data.rows)
     with tempfile.TemporaryDirectory() as folder:
         weights, batch = pathlib.Path(folder) / 'fold.json', pathlib.Path(folder) / 'batch.jsonl'
-        for name in sorted(set(group)):
-            weights.write_text(json.dumps(model(data, group != name, f'without {name}')))
-            write_batch([row for row, g in zip(data.rows, group) if g == name], batch)
-            answers.update((a['id'], a) for a in run_binary(batch, ['--weights', str(weights)]))
-    return answers
+        for name, test, rows in folds(data, group):
+            weights.write_text(json.dumps(content(data, f'without {name}', **{model: lines(data, model, ~test)})))
+            write_batch([data.rows[row] for row in rows], batch)
+            for row, answer in zip(rows, run_binary(batch, ['--weights', str(weights)])):
+                assert answer['id'] == data.rows[row]['id']
+                found[row] = answer
+            settings, grade = pick(data, model, ~test)
+            print(f'  without {name}: {grade:.3f} in the folds within, by {json.dumps(settings)}', file=sys.stderr, flush=True)
+    return found
 
 
 def check(data):
     data.load_traits()
-    for by, group in (('family', data.family), ('source', data.source)):
-        answers = folds(data, group)
-        with tempfile.NamedTemporaryFile('w', suffix='.jsonl', delete=False) as out:
-            for row in data.rows:
-                out.write(json.dumps({'id': row['id'], 'score': answers[row['id']]['score']}) + '\n')
-        print(f'\nleaving one {by} out, graded by family, each family weighing the same', flush=True)
-        subprocess.run([sys.executable, str(data.folder / 'score.py'), str(data.folder), out.name, 'family'], check=True)
-        os.unlink(out.name)
-    answers = folds(data, data.origin)
-    said = np.array([TIERS.index(answers[row['id']]['tier']) for row in data.rows])
+    for field in ('family', 'source', 'kind'):
+        found = answers(data, 'failure', data.by[field])
+        with tempfile.NamedTemporaryFile('w', suffix='.jsonl') as out:
+            out.writelines(json.dumps({'id': answer['id'], 'score': answer['score']}) + '\n' for answer in found)
+            out.flush()
+            print(f'\nleaving one {field} out, graded by family, each family weighing the same', flush=True)
+            subprocess.run([sys.executable, str(data.folder / 'score.py'), str(data.folder), out.name, 'family'], check=True)
+        apart = data.pooled(out_of_fold(data, field) + own_starts(data, field))
+        print(f'with each fold started at its own mean, which puts what is harder than the rest lower: APGR {apart:.3f}')
+    check_halves(data)
+    check_tiers(data)
+
+
+def both_ways(data, half):
+    """What each half of the cells is worth to the other: its APGR and its gap. One set of weights scores all that is
+    pooled, so that nothing here depends on how folds are put on one scale."""
+    scores = np.array([answer['score'] for answer in answers(data, 'failure', half)])
+    gap = lambda test: evenly(data, test, ['family']) @ data.mean[:, len(data.names)]
+    return np.array([[data.pooled(scores, rows), gap(test)] for _, test, rows in folds(data, half)]).T
+
+
+def check_halves(data):
+    halves = {}
+    for number in itertools.count():
+        order = sorted(set(data.family), key=lambda family: hashlib.sha256(f'{number} {family}'.encode()).hexdigest())
+        half = np.array([order.index(family) % 2 for family in data.by['family']])
+        halves.setdefault((half ^ half[0]).tobytes(), half)
+        if len(halves) == HALVINGS:
+            break
+    apgr, gap = np.concatenate([both_ways(data, half) for half in halves.values()], 1)
+    wide = apgr[gap >= 0.05]
+    print(f'\n{HALVINGS} fixed halvings of the families, each half asked by the weights of the other: APGR '
+          f'{(apgr * gap).sum() / gap.sum():.3f} (weighed by the gap); of {len(wide)} halves with a gap of .05: median '
+          f'{np.median(wide):.3f}, {(wide >= 0.6).mean():.0%} at least .60, lowest {wide.min():.3f}')
+    (others, llmrouter), _ = both_ways(data, data.by['source'] == 'llmrouter')
+    print(f"llmrouter's families by the weights of all others {llmrouter:.3f}, all others by llmrouter's {others:.3f}")
+
+
+def check_tiers(data):
+    found = answers(data, 'tiers', data.by['origin'])
+    said = np.array([TIERS.index(answer['tier']) for answer in found])
     print('\nfield tier, sources never trained on, subjects of mmlupro as sources')
     print(f'{"":10}{"rows":>7} ' + ' '.join(f'{"said " + t:>13}' for t in TIERS))
     recalls = []
@@ -249,40 +425,39 @@ def check(data):
 
 
 def adds(data):
+    """With the settings that all rows pick, for every fold: only differences are read here."""
     data.load_traits()
-    groups = [('family', data.family), ('source', data.source)]
-    whole = [out_of_fold(data, group) for _, group in groups]
+    settings = pick(data, 'failure', data.everything)[0]
+
+    def apgr(left_out):
+        fewer = settings | {'left_out': settings['left_out'] + left_out}
+        return np.array([data.pooled(out_of_fold(data, field, fewer)) for field in ('family', 'source')])
+
+    whole = apgr([])
     print('| trait | weight (log odds of a whole trait) | adds, a family left out | adds, a source left out |\n|---|---|---|---|')
     print(f'| all | | {whole[0]:.3f} | {whole[1]:.3f} |')
-    made = failure(data, np.ones(len(data.rows), bool))
-    for place in np.argsort(-np.abs(np.array(made['weights']))):
-        weight, name = made['weights'][place], data.names[place]
+    weights = lines(data, 'failure', data.everything)[0]['weights']
+    for weight, name in sorted(zip(weights, data.names), key=lambda pair: -abs(pair[0])):
         if weight:
-            less = [out_of_fold(data, group, [name]) for _, group in groups]
-            print(f'| {name} | {weight / UNIT:+.2f} | {whole[0] - less[0]:+.4f} | {whole[1] - less[1]:+.4f} |', flush=True)
+            less = whole - apgr([name])
+            print(f'| {name} | {weight / UNIT:+.2f} | {less[0]:+.4f} | {less[1]:+.4f} |', flush=True)
 
 
 def routes(data):
     """The arithmetic of src/domain/evidence.rs, on the rows that gave no feedback; lots are drawn with fixed seeds."""
     data.load_traits()
-    prior = np.zeros(len(data.rows))
-    for name in sorted(set(data.family)):
-        of = data.family == name
-        prior[of] = 1 / (1 + np.exp(-sums(data, failure(data, ~of))[of] / UNIT))
-    route = np.array([f'{s}/{t}' for s, t in zip(data.source, data.subject)])
+    prior = 1 / (1 + np.exp(-out_of_fold(data, 'family') / UNIT))
     for labels in (0, 5, 10, 20):
         found = []
         for seed in range(5):
-            lots = np.random.RandomState(seed).rand(len(route))
-            score, rest = prior.copy(), np.ones(len(route), bool)
-            for name in set(route):
-                of = np.flatnonzero(route == name)
+            lots = np.random.RandomState(seed).rand(len(data.route))
+            drawn, rest = prior.copy(), np.ones(len(data.route), bool)
+            for name in set(data.route):
+                of = np.flatnonzero(data.route == name)
                 told = of[np.argsort(lots[of])][:labels]
                 rest[told] = False
-                score[of] = (10 * prior[of] + (1 - data.weak[told]).sum()) / (10 + len(told))
-            sizes = collections.Counter(data.family[rest])
-            even = np.array([1 / sizes[f] for f in data.family[rest]])
-            found.append(data.metrics.metrics(score[rest], data.weak[rest], data.strong[rest], even)[0])
+                drawn[of] = (10 * prior[of] + (1 - data.weak[told]).sum()) / (10 + len(told))
+            found.append(data.pooled(drawn, np.flatnonzero(rest)))
         print(f'{labels:3} outcomes a route: APGR {np.mean(found):.3f} (from {min(found):.3f} to {max(found):.3f})')
 
 
@@ -292,7 +467,7 @@ def live(data):
     import http.client
     labels, small = 20, 'gpt-6-luna'
     data.load_traits()
-    route = np.array([f'{s}/{t}' for s, t in zip(data.source, data.subject)])
+    route = data.route
     lots, rest, told = np.random.RandomState(0).rand(len(route)), np.ones(len(route), bool), []
     for name in sorted(set(route)):
         of = np.flatnonzero(route == name)
@@ -330,11 +505,11 @@ def live(data):
                 said = {'request_id': id, 'outcome': 'good' if score >= .5 else 'bad', 'score': score}
                 call(admin, '/admin/v1/feedback', said, token)
             print(f'{len(told)} rows of {len(set(route))} routes were asked and told of')
-            score, unknown = np.full(len(route), np.nan), 0
-            for name in sorted(set(data.family)):
-                of = np.flatnonzero((data.family == name) & rest)
+            scores, unknown = np.full(len(route), np.nan), 0
+            for _, test, rows in folds(data, data.by['family']):
+                of = rows[rest[rows]]
                 batch, fold = pathlib.Path(folder) / 'batch.jsonl', pathlib.Path(folder) / 'fold.json'
-                fold.write_text(json.dumps(model(data, data.family != name, 'fold')))
+                fold.write_text(json.dumps(content(data, 'fold', lines(data, 'failure', ~test))))
                 with open(batch, 'w') as out:
                     for number in map(int, of):
                         line = {'id': number, 'path': '/v1/chat/completions', 'body': body(number) | {'model': 'auto'}}
@@ -342,13 +517,11 @@ def live(data):
                 flags = ['--weights', str(fold), '--set', f'store.path={store}']
                 for line in run_binary(batch, flags):
                     unknown += line['route'] is None
-                    score[line['id']] = line['score']
+                    scores[line['id']] = line['score']
         finally:
             demo.terminate()
             demo.wait()
-    sizes = collections.Counter(data.family[rest])
-    even = np.array([1 / sizes[f] for f in data.family[rest]])
-    found = data.metrics.metrics(score[rest], data.weak[rest], data.strong[rest], even)[0]
+    found = data.pooled(scores, np.flatnonzero(rest))
     print(f'drawn towards {labels} outcomes a route, on the {int(rest.sum())} other rows: APGR {found:.3f}; of {unknown} rows nothing '
           'was known, since their tools were not those of any row before')
 
