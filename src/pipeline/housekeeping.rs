@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName};
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 
 use super::conversation::beginning;
 use super::read::Call;
@@ -26,21 +26,26 @@ const LOOKED_AT_BYTES: usize = 400;
 /// Texts that are looked at: the first of the system prompt, and the first of the ask.
 const TEXTS_MAX: usize = 4;
 
-/// The words, in lower case. Sources, all public: opencode (`title.txt`), Vercel's chatbot template (`titlePrompt`), Open WebUI
+/// The words, in lower case, behind a shorter one of theirs that is looked for first. Sources, all public: opencode (`title.txt`), Vercel's chatbot template (`titlePrompt`), Open WebUI
 /// (`DEFAULT_TITLE_GENERATION_PROMPT_TEMPLATE`, `DEFAULT_TAGS_GENERATION_PROMPT_TEMPLATE`), Claude Code (its topic and
 /// title prompts), LibreChat (`titleInstruction`).
-const WORDS: [&str; 7] = [
-    "you are a title generator",
-    "generate a short title based on the first message",
-    "word title with an emoji summarizing",
-    "broad tags categorizing the main themes of the chat",
-    "analyze if this message indicates a new conversation topic",
-    "summarize this coding conversation in under 50 characters",
-    "5-word-or-less title for the conversation",
+const WORDS: [(&str, &[&str]); 4] = [
+    (
+        "title",
+        &[
+            "you are a title generator",
+            "generate a short title based on the first message",
+            "word title with an emoji summarizing",
+            "5-word-or-less title for the conversation",
+        ],
+    ),
+    ("tags", &["broad tags categorizing the main themes of the chat"]),
+    ("topic", &["analyze if this message indicates a new conversation topic"]),
+    ("coding", &["summarize this coding conversation in under 50 characters"]),
 ];
 
-/// What looks for each of them; to make one costs more than to use it.
-static FINDERS: LazyLock<[Finder<'static>; WORDS.len()]> = LazyLock::new(|| WORDS.map(Finder::new));
+/// What looks for the short ones; to make one costs more than to use it.
+static FINDERS: LazyLock<[Finder<'static>; WORDS.len()]> = LazyLock::new(|| WORDS.map(|(word, _)| Finder::new(word)));
 
 /// Whether a request is housekeeping.
 pub fn is_housekeeping(headers: &HeaderMap, call: &Call) -> bool {
@@ -59,6 +64,11 @@ pub fn is_housekeeping(headers: &HeaderMap, call: &Call) -> bool {
         text.clear();
         beginning(rope, span, LOOKED_AT_BYTES, |piece| text.extend_from_slice(piece));
         text.make_ascii_lowercase();
-        FINDERS.iter().any(|words| words.find(&text).is_some())
+        asks_for_a_title(&text)
     })
+}
+
+fn asks_for_a_title(text: &[u8]) -> bool {
+    let holds = |words: &&str| memmem::find(text, words.as_bytes()).is_some();
+    FINDERS.iter().zip(WORDS).any(|(short, (_, words))| short.find(text).is_some() && words.iter().any(holds))
 }

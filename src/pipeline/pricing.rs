@@ -84,7 +84,13 @@ impl Pricing {
         if owed.source != UsageSource::Reported || !facts.calls.is_empty() || self.reports_cost() {
             return None;
         }
-        self.charge(Some(&compare.model), &compare.usage(&owed.usage), facts, at_ms)
+        let usage = compare.usage(&owed.usage);
+        let is_same = |model: &Arc<Model>| Arc::ptr_eq(model, &compare.model) && usage == owed.usage;
+        match &owed.model {
+            // Most often the model that was asked for has answered, with its cache as warm as it would be.
+            Some(model) if is_same(model) => owed.cost,
+            Some(_) | None => self.charge(Some(&compare.model), &usage, facts, at_ms),
+        }
     }
 
     /// What an answer would cost whose provider bills it at `at_ms`; `None` where a part of it has no price.

@@ -110,9 +110,8 @@ impl Weights {
     /// Weighs.
     #[must_use]
     pub fn score(&self, traits: &Traits) -> Score {
-        let failure_ppm = chance(self.failure.sum(traits));
-        let [simple, medium, complex] = &self.tiers;
-        let tier_ppm = chances([simple, medium, complex].map(|line| line.sum(traits)));
+        let [failure, tiers @ ..] = self.sums(traits);
+        let (failure_ppm, tier_ppm) = (chance(failure), chances(tiers));
         let sure =
             [Tier::Simple, Tier::Medium, Tier::Complex].into_iter().zip(tier_ppm).find(|(_, ppm)| *ppm >= SURE_PPM);
         Score { failure_ppm, tier_ppm, tier: sure.map_or(Tier::Medium, |(tier, _)| tier), is_sure: sure.is_some() }
@@ -128,17 +127,25 @@ impl Weights {
         [0, 1, 2].map(|place| parts.get(place).copied().unwrap_or(Part { name: "", sum: 0 }))
     }
 
+    /// What each line comes to: that of failing, and those of the tiers.
+    fn sums(&self, traits: &Traits) -> [i64; 4] {
+        let [simple, medium, complex] = &self.tiers;
+        let lines = [&self.failure, simple, medium, complex];
+        let mut sums = [0; 4];
+        // Most traits of an ask are none.
+        for (place, value) in traits.iter().enumerate().filter(|(_, value)| **value != 0) {
+            for (sum, line) in sums.iter_mut().zip(lines) {
+                *sum += i64::from(line.weights[place]) * i64::from(*value);
+            }
+        }
+        let mut biases = lines.iter().map(|line| line.bias);
+        sums.map(|sum: i64| biases.next().unwrap_or(0) + (sum >> 8))
+    }
+
     /// No weights: every ask is as likely to fail as not.
     fn none() -> Self {
         let line = || Line { bias: 0, weights: [0; TRAITS] };
         Self { version: "none".into(), failure: line(), tiers: [line(), line(), line()] }
-    }
-}
-
-impl Line {
-    fn sum(&self, traits: &Traits) -> i64 {
-        let parts = self.weights.iter().zip(traits).map(|(weight, value)| i64::from(*weight) * i64::from(*value));
-        self.bias + (parts.sum::<i64>() >> 8)
     }
 }
 
