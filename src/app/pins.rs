@@ -8,8 +8,10 @@
 //! Invariant: at most [`PINS_MAX`] conversations are remembered, whatever clients do; those that were quiet longest go first.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::quality::RandomState;
 
 use crate::domain::entry::Tier;
 use crate::domain::routing::Pin;
@@ -29,11 +31,11 @@ const KEPT_MS: u64 = 3_600_000;
 const CACHED_MS: u64 = 300_000;
 
 /// The models of conversations.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pins {
-    shards: [Mutex<HashMap<u64, Place>>; SHARDS],
-    shared: Mutex<HashMap<u64, Shared>>,
-    /// Makes the hashes of conversations.
+    shards: [Mutex<HashMap<u64, Place, RandomState>>; SHARDS],
+    shared: Mutex<HashMap<u64, Shared, RandomState>>,
+    /// Makes the hashes of conversations, other ones in each process: two that meet share a pin and no word.
     pub hash: RandomState,
 }
 
@@ -66,12 +68,6 @@ struct Shared {
     is_seen: bool,
     at_ms: u64,
     ttl_s: u32,
-}
-
-impl Default for Pins {
-    fn default() -> Self {
-        Self { shards: Default::default(), shared: Mutex::default(), hash: RandomState::new() }
-    }
 }
 
 impl Pins {
@@ -160,7 +156,7 @@ impl Pins {
         self.len() == 0
     }
 
-    fn shard(&self, conversation: u64) -> &Mutex<HashMap<u64, Place>> {
+    fn shard(&self, conversation: u64) -> &Mutex<HashMap<u64, Place, RandomState>> {
         &self.shards[usize::try_from(self.hash.hash_one(conversation) % SHARDS as u64).unwrap_or(0)]
     }
 }
