@@ -146,8 +146,11 @@ impl<S: Read + Unpin> Read for Wire<S> {
 }
 
 impl<S: Connection> Connection for Wire<S> {
+    /// Without the addresses that come along: each answer would carry a copy of them that nobody reads.
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        let told = self.stream.connected();
+        let ours = Connected::new().proxy(told.is_proxied());
+        if told.is_negotiated_h2() { ours.negotiated_h2() } else { ours }
     }
 }
 
