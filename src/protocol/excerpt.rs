@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::ask::Ask;
 use crate::domain::classify::{Traits, View, traits};
@@ -58,16 +58,19 @@ const AGENTS_HEADING: &[u8] = b"# AGENTS.md instructions";
 
 /// The words of an ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Excerpt {
+pub struct Excerpt<'a> {
     /// UTF-8, its ends if it is long.
-    pub text: Vec<u8>,
+    pub text: Cow<'a, [u8]>,
     /// Bytes of the whole ask, escapes included, without the harness's.
     pub whole_bytes: usize,
 }
 
 /// Reads the texts that stand at these spans of a body.
 #[must_use]
-pub fn excerpt(rope: &[Bytes], spans: &[Range<usize>]) -> Excerpt {
+pub fn excerpt<'a>(rope: &'a [Bytes], spans: &[Range<usize>]) -> Excerpt<'a> {
+    if let Some(text) = plain(rope, spans) {
+        return Excerpt { text: Cow::Borrowed(text), whole_bytes: text.len() };
+    }
     let texts: Vec<Cow<'_, [u8]>> = spans.iter().filter_map(|span| slice(rope, span)).collect();
     let texts: Vec<&[u8]> = texts.iter().map(|text| human(inner(text))).filter(|text| !text.is_empty()).collect();
     let whole_bytes = texts.iter().map(|text| text.len()).sum::<usize>();
@@ -79,7 +82,15 @@ pub fn excerpt(rope: &[Bytes], spans: &[Range<usize>]) -> Excerpt {
         tail(&texts, &mut text);
     }
     without_harness(&mut text);
-    Excerpt { text, whole_bytes }
+    Excerpt { text: Cow::Owned(text), whole_bytes }
+}
+
+/// The ask where it lies, which is as most are: one text that came in one piece, is not long, and holds no escape and no tag.
+fn plain<'a>(rope: &'a [Bytes], spans: &[Range<usize>]) -> Option<&'a [u8]> {
+    let [span] = spans else { return None };
+    let Cow::Borrowed(text) = slice(rope, span)? else { return None };
+    let text = human(inner(text));
+    (text.len() <= 2 * EDGE_BYTES && memchr2(b'\\', b'<', text).is_none()).then_some(text)
 }
 
 /// What the classifier looks at of a request whose body is `rope`.
@@ -282,10 +293,11 @@ mod tests {
             spans.push(body.len()..body.len() + json.len());
             body.push_str(&json);
         }
-        let whole = excerpt(&[Bytes::from(body.clone())], &spans);
+        let one = [Bytes::from(body.clone())];
+        let whole = excerpt(&one, &spans);
         let pieces: Vec<_> = body.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
         assert_eq!(excerpt(&pieces, &spans), whole, "in sevens");
-        String::from_utf8(whole.text).unwrap()
+        String::from_utf8(whole.text.into_owned()).unwrap()
     }
 
     #[test]
@@ -313,8 +325,9 @@ mod tests {
     #[test]
     fn escapes_are_read() {
         let body = br#""\u00e9\ud83d\ude42\ud83dx\u12\/\"""#;
-        let found = excerpt(&[Bytes::from_static(body)], std::slice::from_ref(&(0..body.len())));
-        assert_eq!(String::from_utf8(found.text).unwrap(), "é🙂\u{fffd}x12/\"");
+        let rope = [Bytes::from_static(body)];
+        let found = excerpt(&rope, std::slice::from_ref(&(0..body.len())));
+        assert_eq!(String::from_utf8(found.text.into_owned()).unwrap(), "é🙂\u{fffd}x12/\"");
     }
 
     #[test]
