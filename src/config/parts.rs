@@ -348,7 +348,11 @@ impl Upstream {
     /// <https://platform.openai.com/docs/guides/your-data#data-residency-controls>.
     #[must_use]
     pub fn residency(&self) -> Option<&str> {
-        self.base_url.authority.host().strip_suffix(".api.openai.com")
+        const OPENAI: &str = ".api.openai.com";
+        let authority = &self.base_url.authority;
+        // Each price asks, and nearly no host is one.
+        let may_be = authority.as_str().as_bytes().windows(OPENAI.len()).any(|part| part == OPENAI.as_bytes());
+        if may_be { authority.host().strip_suffix(OPENAI) } else { None }
     }
 
     /// Whether `models` names `model`.

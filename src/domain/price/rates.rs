@@ -1,5 +1,6 @@
 //! [`Rates`]: what a token of each kind costs, and [`Card`]: rates with their long-context tiers.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use crate::domain::money::Rate;
@@ -153,10 +154,10 @@ impl Rates {
 
 impl Card {
     /// The rates for a request with `input_total` prompt tokens. Exactly at a threshold is the lower tier.
-    pub(super) fn at(&self, input_total: u64) -> (Rates, Option<u64>) {
+    pub(super) fn at(&self, input_total: u64) -> (Cow<'_, Rates>, Option<u64>) {
         match self.tiers.iter().rev().find(|(above, _)| input_total > *above) {
-            Some((above, tier)) => (tier.over(&self.base), Some(*above)),
-            None => (self.base, None),
+            Some((above, tier)) => (Cow::Owned(tier.over(&self.base)), Some(*above)),
+            None => (Cow::Borrowed(&self.base), None),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which rates hold for a request: its date, hour, service tier, length and place. Charge and quote both choose here.
 
+use std::borrow::Cow;
+
 use super::charge::{Context, Note};
 use super::rates::{Bucket, Rates};
 use super::row::{Dated, Factor, RateRow};
@@ -91,16 +93,16 @@ impl RateRow {
     }
 
     /// The rates of a service at a moment, for a request with `input_total` prompt tokens; with the tier's threshold.
-    pub(super) fn rates(
-        &self,
-        moment: Moment<'_>,
+    pub(super) fn rates<'a>(
+        &'a self,
+        moment: Moment<'a>,
         service: Service,
         input_total: u64,
         notes: &mut Vec<Note>,
-    ) -> (Rates, Option<u64>) {
+    ) -> (Cow<'a, Rates>, Option<u64>) {
         let (mut standard, above) = moment.dated.card.at(input_total);
         if let Some((_, off_peak)) = moment.dated.off_peak.as_ref().filter(|_| moment.off_peak) {
-            standard = off_peak.over(&standard);
+            standard = Cow::Owned(off_peak.over(&standard));
         }
         if service == Service::Standard {
             return (standard, above);
@@ -113,14 +115,14 @@ impl RateRow {
         if moment.is_past {
             // The card is today's; of the past only the standard rates are known.
             notes.push(Note::ServiceOfAnotherDate);
-            return (own.dearer(&standard), above.or(own_above));
+            return (Cow::Owned(own.dearer(&standard)), above.or(own_above));
         }
         if above.is_some() && own_above.is_none() {
             // Nobody says what this service costs above the threshold.
             notes.push(Note::ServiceWithoutTier);
-            return (own.dearer(&standard), above);
+            return (Cow::Owned(own.dearer(&standard)), above);
         }
-        (own.over(&standard), own_above)
+        (Cow::Owned(own.over(&standard)), own_above)
     }
 
     /// What the token prices are multiplied by: where it ran, and how fast.
