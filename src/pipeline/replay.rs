@@ -13,7 +13,7 @@ use super::arrive::Arrival;
 use super::body::Body;
 use super::pricing::Pricing;
 use super::read::Call;
-use super::respond::{Told, write_cost};
+use super::respond::{HEADERS_USUAL, Told, write_cost};
 use super::route::Candidate;
 use crate::bank::tab::Tab;
 use crate::cache::Kept;
@@ -71,6 +71,8 @@ impl Replay {
         tab.answer(Outcome::CacheHit)?;
         let mut response = Response::new(Body::whole(replayed(&kept, usage_events)));
         let headers = response.headers_mut();
+        // Room for all of them at once, since a map that grows moves what it has.
+        headers.reserve(kept.headers.len() + HEADERS_USUAL);
         headers.extend(kept.headers.iter().cloned());
         told.write(headers);
         if let Some(cost) = cost {
