@@ -154,7 +154,7 @@ impl Scanner {
         let mut index = 0;
         while let Some(&byte) = chunk.get(index) {
             index = match self.state {
-                State::Text | State::KeyText => self.string(plan, chunk, index, base, sink),
+                State::Text | State::KeyText => self.strings(plan, chunk, index, base, sink),
                 State::Number | State::Literal { .. } => self.scalar(plan, chunk, index, base, sink)?,
                 _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => index + 1,
                 _ => {
@@ -251,14 +251,7 @@ impl Scanner {
 
     /// The first byte of a value.
     fn begin(&mut self, plan: &Plan, byte: u8) -> Result<(), ScanError> {
-        let depth = self.levels.len();
-        let whole = if depth == 0 || depth > LEVELS { 0 } else { self.next & plan.ends[depth - 1] };
-        if whole != 0 && self.keeping.is_none() {
-            self.keeping = keep_limit(plan, whole).map(|limit| Keep { start: self.at, limit, depth });
-            self.kept.clear();
-        }
-        self.start = self.at;
-        self.first = byte;
+        let whole = self.note_start(plan, byte);
         self.state = match byte {
             b'{' | b'[' => return self.open(plan, byte == b'{', whole),
             b'"' => State::Text,
@@ -269,6 +262,19 @@ impl Scanner {
             _ => return Err(self.wrong("a value belongs here")),
         };
         Ok(())
+    }
+
+    /// Notes where a value begins, and keeps it from here on if it is wanted; returns the patterns whose value it is.
+    fn note_start(&mut self, plan: &Plan, byte: u8) -> u64 {
+        let depth = self.levels.len();
+        let whole = if depth == 0 || depth > LEVELS { 0 } else { self.next & plan.ends[depth - 1] };
+        if whole != 0 && self.keeping.is_none() {
+            self.keeping = keep_limit(plan, whole).map(|limit| Keep { start: self.at, limit, depth });
+            self.kept.clear();
+        }
+        self.start = self.at;
+        self.first = byte;
+        whole
     }
 
     fn open(&mut self, plan: &Plan, is_object: bool, whole: u64) -> Result<(), ScanError> {

@@ -83,10 +83,13 @@ impl Plan {
 
     /// The patterns that `key` serves on `level`.
     pub(super) fn under(&self, level: usize, key: &[u8]) -> u64 {
-        let tag = tag_of(key);
-        let mut alike = self.tags[level].iter().zip(&self.keys[level]).filter(|(known, _)| **known == tag);
-        let known = alike.find(|(_, (known, _))| known.as_bytes() == key);
-        known.map_or(0, |(_, (_, bits))| *bits) | self.any_key[level]
+        let (tag, keys) = (tag_of(key), &self.keys[level]);
+        for (place, known) in self.tags[level].iter().enumerate() {
+            if *known == tag && keys[place].0.as_bytes() == key {
+                return keys[place].1 | self.any_key[level];
+            }
+        }
+        self.any_key[level]
     }
 }
 

@@ -8,8 +8,8 @@ use super::{Scanner, Sink, State};
 const KEY_BYTES_MAX: usize = 256;
 
 impl Scanner {
-    /// Skips within a string; returns the index behind what was read.
-    pub(super) fn string(
+    /// Skips strings for as long as one follows the other, which most of a body is; returns the index behind what was read.
+    pub(super) fn strings(
         &mut self,
         plan: &Plan,
         chunk: &[u8],
@@ -17,6 +17,15 @@ impl Scanner {
         base: usize,
         sink: &mut impl Sink,
     ) -> usize {
+        let mut index = from;
+        while index < chunk.len() && matches!(self.state, State::Text | State::KeyText) {
+            index = self.string(plan, chunk, index, base, sink);
+        }
+        index
+    }
+
+    /// Skips within a string; returns the index behind what was read.
+    fn string(&mut self, plan: &Plan, chunk: &[u8], from: usize, base: usize, sink: &mut impl Sink) -> usize {
         let is_key = self.state == State::KeyText;
         let mut index = from;
         if self.escaped {
@@ -37,9 +46,7 @@ impl Scanner {
                     return self.follow(plan, chunk, hit + 1);
                 }
                 self.end_key(plan, &chunk[from..hit]);
-                let colon_follows = chunk.get(hit + 1) == Some(&b':');
-                self.state = if colon_follows { State::Value } else { State::Colon };
-                return hit + 1 + usize::from(colon_follows);
+                return self.follow_key(plan, chunk, hit + 1, base);
             }
             self.key_has_escape |= is_key;
             if hit + 1 == chunk.len() {
@@ -48,6 +55,26 @@ impl Scanner {
                 return chunk.len();
             }
             index = self.escape(chunk, hit + 1, sink);
+        }
+    }
+
+    /// Takes the colon behind a key, and the quote of a string, if they follow at once; returns the index behind what was read.
+    fn follow_key(&mut self, plan: &Plan, chunk: &[u8], index: usize, base: usize) -> usize {
+        match chunk.get(index..) {
+            Some([b':', b'"', ..]) => {
+                self.at = base + index + 1;
+                self.note_start(plan, b'"');
+                self.state = State::Text;
+                index + 2
+            }
+            Some([b':', ..]) => {
+                self.state = State::Value;
+                index + 1
+            }
+            _ => {
+                self.state = State::Colon;
+                index
+            }
         }
     }
 
