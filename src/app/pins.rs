@@ -8,10 +8,10 @@
 //! Invariant: at most [`PINS_MAX`] conversations are remembered, whatever clients do; those that were quiet longest go first.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use foldhash::quality::RandomState;
+use foldhash::quality::RandomState as Quick;
 
 use crate::domain::entry::Tier;
 use crate::domain::routing::Pin;
@@ -33,10 +33,12 @@ const CACHED_MS: u64 = 300_000;
 /// The models of conversations.
 #[derive(Debug, Default)]
 pub struct Pins {
-    shards: [Mutex<HashMap<u64, Place, RandomState>>; SHARDS],
-    shared: Mutex<HashMap<u64, Shared, RandomState>>,
-    /// Makes the hashes of conversations, other ones in each process: two that meet share a pin and no word.
+    shards: [Mutex<HashMap<u64, Place, Quick>>; SHARDS],
+    shared: Mutex<HashMap<u64, Shared, Quick>>,
+    /// Makes the hashes of conversations. Keyed by chance, since the ledger tells a part of them.
     pub hash: RandomState,
+    /// Makes the hashes of their texts, which are long.
+    pub text: Quick,
 }
 
 /// Where a conversation was seen last.
@@ -94,8 +96,9 @@ impl Pins {
             shard.retain(|_, known| !known.is_over(now_ms));
             if shard.len() >= PINS_MAX / SHARDS {
                 let mut times: Vec<u64> = shard.values().map(|known| known.at_ms).collect();
-                times.sort_unstable();
-                let middle = times[times.len() / 2];
+                let half = times.len() / 2;
+                let (_, middle, _) = times.select_nth_unstable(half);
+                let middle = *middle;
                 shard.retain(|_, known| known.at_ms > middle);
             }
         }
@@ -131,8 +134,9 @@ impl Pins {
         let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= SHARED_MAX && !all.contains_key(&beginning) {
             let mut times: Vec<u64> = all.values().map(|shared| shared.at_ms).collect();
-            times.sort_unstable();
-            let middle = times[times.len() / 2];
+            let half = times.len() / 2;
+            let (_, middle, _) = times.select_nth_unstable(half);
+            let middle = *middle;
             all.retain(|_, shared| shared.at_ms > middle);
         }
         let shared = all.entry(beginning).or_insert(Shared { tokens: likely, is_seen: false, at_ms, ttl_s });
@@ -156,8 +160,8 @@ impl Pins {
         self.len() == 0
     }
 
-    fn shard(&self, conversation: u64) -> &Mutex<HashMap<u64, Place, RandomState>> {
-        &self.shards[usize::try_from(self.hash.hash_one(conversation) % SHARDS as u64).unwrap_or(0)]
+    fn shard(&self, conversation: u64) -> &Mutex<HashMap<u64, Place, Quick>> {
+        &self.shards[usize::try_from(self.text.hash_one(conversation) % SHARDS as u64).unwrap_or(0)]
     }
 }
 

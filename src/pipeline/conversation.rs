@@ -58,7 +58,7 @@ fn of(pins: &Pins, headers: &HeaderMap, caller: &Caller, call: &Call, opening: u
         Some(name) => name.hash(&mut hasher),
         None => {
             let first = if spoken.opening.is_empty() { &spoken.ask } else { &spoken.opening };
-            first.iter().for_each(|span| hash_text(rope, span, &mut hasher));
+            first.iter().for_each(|span| text(pins, rope, span).hash(&mut hasher));
         }
     }
     hasher.finish()
@@ -70,7 +70,7 @@ fn opening(pins: &Pins, call: &Call) -> u64 {
     let rope = call.plain.as_ref().unwrap_or(&call.pieces);
     call.ask.features.tools.hash(&mut hasher);
     call.ask.features.tool_bytes.hash(&mut hasher);
-    call.ask.spoken.system.iter().for_each(|span| hash_text(rope, span, &mut hasher));
+    call.ask.spoken.system.iter().for_each(|span| text(pins, rope, span).hash(&mut hasher));
     hasher.finish()
 }
 
@@ -79,15 +79,15 @@ pub fn asked(pins: &Pins, call: &Call) -> u64 {
     let mut hasher = pins.hash.build_hasher();
     let rope = call.plain.as_ref().unwrap_or(&call.pieces);
     call.ask.features.messages.hash(&mut hasher);
-    call.ask.spoken.ask.iter().for_each(|span| hash_text(rope, span, &mut hasher));
+    call.ask.spoken.ask.iter().for_each(|span| text(pins, rope, span).hash(&mut hasher));
     hasher.finish()
 }
 
-fn hash_text(rope: &[Bytes], span: &Range<usize>, hasher: &mut impl Hasher) {
-    span.len().hash(hasher);
+/// A hash of a text: how long it is, and its beginning.
+fn text(pins: &Pins, rope: &[Bytes], span: &Range<usize>) -> u64 {
     // In one piece, since it must not matter how they arrived.
     let beginning = span.start..span.end.min(span.start + TEXT_BYTES_MAX);
-    hasher.write(&slice(rope, &beginning).unwrap_or_default());
+    pins.text.hash_one((span.len(), &*slice(rope, &beginning).unwrap_or_default()))
 }
 
 /// Shows the first bytes of what stands at a span of a body, piece by piece.
