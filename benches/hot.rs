@@ -55,10 +55,10 @@ fn read(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// An ask of about `words` words, such as people write.
+/// An ask of about `words` words in several lines, such as people write, as it stands in JSON.
 fn question(words: usize) -> String {
-    let sentence =
-        "If Ada sells 12 crates of apples for $3.50 each and half of the rest the next day, how much does she earn? ";
+    let sentence = "If Ada sells 12 crates of \\\"apples\\\" for $3.50 each and half of the rest the next day, how much does she \
+                    earn?\\n ";
     sentence.split_inclusive(' ').cycle().take(words).collect()
 }
 

@@ -26,8 +26,8 @@ const LOOKED_AT_BYTES: usize = 400;
 /// Texts that are looked at: the first of the system prompt, and the first of the ask.
 const TEXTS_MAX: usize = 4;
 
-/// The words, in lower case, behind a shorter one of theirs that is looked for first. Sources, all public: opencode (`title.txt`), Vercel's chatbot template (`titlePrompt`), Open WebUI
-/// (`DEFAULT_TITLE_GENERATION_PROMPT_TEMPLATE`, `DEFAULT_TAGS_GENERATION_PROMPT_TEMPLATE`), Claude Code (its topic and
+/// The words, in lower case, behind a shorter one of theirs that is looked for first. Sources, all public: opencode
+/// (`title.txt`), Vercel's chatbot template (`titlePrompt`), Open WebUI (`DEFAULT_TITLE_GENERATION_PROMPT_TEMPLATE`, `DEFAULT_TAGS_GENERATION_PROMPT_TEMPLATE`), Claude Code (its topic and
 /// title prompts), LibreChat (`titleInstruction`).
 const WORDS: [(&str, &[&str]); 4] = [
     (
@@ -64,11 +64,25 @@ pub fn is_housekeeping(headers: &HeaderMap, call: &Call) -> bool {
         text.clear();
         beginning(rope, span, LOOKED_AT_BYTES, |piece| text.extend_from_slice(piece));
         text.make_ascii_lowercase();
-        asks_for_a_title(&text)
+        is_of_a_client(&text)
     })
 }
 
-fn asks_for_a_title(text: &[u8]) -> bool {
+/// Whether a text, in lower case, holds words with which a client asks for itself.
+fn is_of_a_client(text: &[u8]) -> bool {
     let holds = |words: &&str| memmem::find(text, words.as_bytes()).is_some();
     FINDERS.iter().zip(WORDS).any(|(short, (_, words))| short.find(text).is_some() && words.iter().any(holds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_words_are_found_behind_their_short_ones() {
+        for words in WORDS.iter().flat_map(|(_, words)| *words) {
+            assert!(is_of_a_client(format!("well, {words}: go on").as_bytes()), "{words}");
+        }
+        assert!(!is_of_a_client(b"which tags and titles has this topic on coding?"));
+    }
 }

@@ -88,7 +88,10 @@ impl Pricing {
         let is_same = |model: &Arc<Model>| Arc::ptr_eq(model, &compare.model) && usage == owed.usage;
         match &owed.model {
             // Most often the model that was asked for has answered, with its cache as warm as it would be.
-            Some(model) if is_same(model) => owed.cost,
+            Some(model) if is_same(model) => {
+                debug_assert_eq!(owed.cost, self.charge(Some(model), &usage, facts, at_ms));
+                owed.cost
+            }
             Some(_) | None => self.charge(Some(&compare.model), &usage, facts, at_ms),
         }
     }

@@ -33,7 +33,7 @@ const REFUSED: HeaderName = HeaderName::from_static("x-tollgate-refused");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-/// Headers that an answer usually has besides an upstream's: six of ours, and its length.
+/// Headers that we usually add to an answer.
 pub const HEADERS_USUAL: usize = 7;
 
 /// SDKs do not wait longer than this for a retry, whatever `Retry-After` says, and ask in vain before it is over.

@@ -88,9 +88,13 @@ pub fn excerpt<'a>(rope: &'a [Bytes], spans: &[Range<usize>]) -> Excerpt<'a> {
 /// The ask where it lies, which is as most are: one text that came in one piece, is not long, and holds no escape and no tag.
 fn plain<'a>(rope: &'a [Bytes], spans: &[Range<usize>]) -> Option<&'a [u8]> {
     let [span] = spans else { return None };
+    // A longer one would be gathered here for nothing.
+    if span.len() > 2 * EDGE_BYTES {
+        return None;
+    }
     let Cow::Borrowed(text) = slice(rope, span)? else { return None };
     let text = human(inner(text));
-    (text.len() <= 2 * EDGE_BYTES && memchr2(b'\\', b'<', text).is_none()).then_some(text)
+    memchr2(b'\\', b'<', text).is_none().then_some(text)
 }
 
 /// What the classifier looks at of a request whose body is `rope`.

@@ -258,6 +258,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_tells_what_it_speaks_and_no_more() {
+        let connector = hyper_util::client::legacy::connect::HttpConnector::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let stream = tower_service::Service::call(&mut connector.clone(), target).await.unwrap();
+        let mut told = http::Extensions::new();
+        stream.connected().get_extras(&mut told);
+        assert!(!told.is_empty(), "the connector tells addresses");
+        let mut kept = http::Extensions::new();
+        let wire = Wire::new(stream).connected();
+        wire.get_extras(&mut kept);
+        assert!(kept.is_empty() && !wire.is_negotiated_h2() && !wire.is_proxied());
+    }
+
+    #[tokio::test]
     async fn what_has_begun_is_never_turned_back() {
         let (mut wire, mut far) = pair().await;
         once(&mut wire, &mut far).await;

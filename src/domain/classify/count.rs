@@ -6,7 +6,7 @@
 use super::words::{EMPTY, THEMES, Theme, Themes, bit, hashed, themes_of, words};
 
 /// What was counted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Counts {
     pub(super) bytes: u32,
     pub(super) letters: u32,
@@ -95,6 +95,11 @@ struct Pass<'a> {
 
 /// Counts.
 pub(super) fn count(text: &[u8]) -> Counts {
+    count_words(text, |pass, text, at| pass.word(text, at))
+}
+
+/// Counts, with `word` to read each word from where it begins to where it ends.
+fn count_words(text: &[u8], word: impl Fn(&mut Pass<'_>, &[u8], usize) -> usize) -> Counts {
     let mut pass = Pass {
         counts: Counts::default(),
         table: words(),
@@ -109,7 +114,7 @@ pub(super) fn count(text: &[u8]) -> Counts {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         if IS_OF_WORD[usize::from(byte)] {
-            at = pass.word(text, at);
+            at = word(&mut pass, text, at);
             continue;
         }
         // A blank, which is most of what is between words, says nothing.
@@ -348,7 +353,19 @@ fn length(bytes: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_word_is_read_as_any_other(text in "([a-z]{1,9}[ .,?:'()_=\n-]{1,2}|[a-zA-Z0-9é]{1,4}|title|how many|write a function){0,40}") {
+            let oddly = |pass: &mut Pass<'_>, text: &[u8], at: usize| {
+                pass.odd_word(text, at, at, Word { first: text[at].to_ascii_lowercase(), ..NO_WORD })
+            };
+            prop_assert_eq!(count(text.as_bytes()), count_words(text.as_bytes(), oddly));
+        }
+    }
 
     #[test]
     fn a_question_with_options_is_counted() {

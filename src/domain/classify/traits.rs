@@ -172,11 +172,11 @@ static ANSWERS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| ["\nAnswer:", 
 
 /// The last question of several with their answers, which are examples.
 fn last_question(text: &[u8]) -> &[u8] {
-    let mut from = 0;
     // All of the marks begin a line, and most asks are one.
     if memchr(b'\n', text).is_none() {
         return text.trim_ascii_start();
     }
+    let mut from = 0;
     for mark in &*ANSWERS {
         let mut at = from;
         while let Some(found) = mark.find(&text[at..]) {

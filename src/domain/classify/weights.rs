@@ -131,15 +131,14 @@ impl Weights {
     fn sums(&self, traits: &Traits) -> [i64; 4] {
         let [simple, medium, complex] = &self.tiers;
         let lines = [&self.failure, simple, medium, complex];
-        let mut sums = [0; 4];
+        let mut sums = [0_i64; 4];
         // Most traits of an ask are none.
         for (place, value) in traits.iter().enumerate().filter(|(_, value)| **value != 0) {
             for (sum, line) in sums.iter_mut().zip(lines) {
                 *sum += i64::from(line.weights[place]) * i64::from(*value);
             }
         }
-        let mut biases = lines.iter().map(|line| line.bias);
-        sums.map(|sum: i64| biases.next().unwrap_or(0) + (sum >> 8))
+        std::array::from_fn(|line| lines[line].bias + (sums[line] >> 8))
     }
 
     /// No weights: every ask is as likely to fail as not.
