@@ -20,12 +20,13 @@ tiers    ridge regression on each class, classes and families within a class of 
 
 No setting of these is picked by hand: `pick` takes it out of GRIDS by folds within the rows that it is given. The folds of
 `check`, `routes` and `live`, and the figures in the file, leave rows out before that: what they grade is fit and pick
-together. Weights are capped while fitting (`cap`, per standard deviation of a trait; the others are fitted again),
+together. Many a question is in several sources: what is left out takes along whatever asks the same elsewhere (`Data.rest`).
+Weights are capped while fitting (`cap`, per standard deviation of a trait; the others are fitted again),
 and in the file at 2 units of log odds for a whole trait.
 
 Length gets no weight: it scores .608 on these rows, since long benchmark prompts happen to be harder, and .453 on others.
 """
-import collections, gzip, hashlib, itertools, json, os, pathlib, subprocess, sys, tempfile
+import collections, gzip, hashlib, itertools, json, os, pathlib, re, subprocess, sys, tempfile
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -65,13 +66,17 @@ KINDS = {
     'programs': ['llmrouter:mbpp', 'routerbench_mbpp'],
 }
 HALVINGS = 20
+# A question, without few-shot examples before it and without its options (MMLU-Pro has those of MMLU's questions and more)
+# or the sentence that llmrouter puts after it.
+QUESTION = re.compile(r'(?:.*\nAnswer:\s\w\n\n)?(.*?)(?:\n\(?A[.)] .*|\nAfter careful thought, put .*)?', re.S)
 LICENCES = ['MIT', 'Apache-2.0']  # a row's licence must begin with one of these, or be the one below
 ROUTERBENCH = 'RouterBench (MIT repo)'
 
 
 class Data:
-    """The rows, and their cells: rows of one family, source, subject where it counts as a source, and tier. All that a fit
-    takes from a cell is its means and products, so that thousands of fits take seconds."""
+    """The rows, and their cells: rows of one family, source, subject where it counts as a source, and tier, whose questions
+    are asked in the same other places. All that a fit takes from a cell is its means and products, so that thousands of fits
+    take seconds."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -109,6 +114,14 @@ class Data:
                  # The unit of a fold over sources never trained on: subjects of MMLU-Pro count as sources.
                  'origin': row['source'] + ('/' + row['subject'] if row['source'] == 'mmlupro' else '')}
                 for row, tier in zip(self.rows, map(int, self.tier))]
+        # Where a question is asked: every fold is made of such places.
+        places = collections.defaultdict(set)
+        asked = [question(row['prompt']) for row in self.rows]
+        for text, key in zip(asked, keys):
+            key['place'] = f"{key['family']} {key['origin']}"
+            places[text].add(key['place'])
+        for text, key in zip(asked, keys):
+            key['places'] = '|'.join(sorted(places[text]))
         names = sorted({tuple(key.values()) for key in keys})
         place = {name: number for number, name in enumerate(names)}
         self.cell = np.array([place[tuple(key.values())] for key in keys])
@@ -120,12 +133,21 @@ class Data:
         self.product = np.array([np.cov(cell.T, bias=True) for cell in cells])
         self.seen = np.array([(cell[:, :len(self.names)] > 0).sum(0) for cell in cells])
         self.everything = np.ones(len(names), bool)
+        self.asked_in = np.array([[place in of.split('|') for of in self.by['places']] for place in self.by['place']])
+
+    def rest(self, test):
+        """The cells for a fit that must not have seen `test`: none with a question that is asked there too."""
+        return ~self.asked_in[test].any(0)
 
     def pooled(self, score, rows=slice(None)):
         """APGR, each family weighing the same."""
         sizes = collections.Counter(self.family[rows])
         even = np.array([1 / sizes[f] for f in self.family[rows]])
         return self.metrics.metrics(score[rows], self.weak[rows], self.strong[rows], even)[0]
+
+
+def question(prompt):
+    return re.sub(r'\W', '', QUESTION.fullmatch(prompt)[1].lower())
 
 
 def write_batch(rows, path):
@@ -235,9 +257,10 @@ def blind(data, keep, field, fitter, grid):
     for name in sorted(set(data.by[field][keep])):
         test = keep & (data.by[field] == name)
         rows = np.flatnonzero(test[data.cell])
-        if not (keep & ~test).any():
+        rest = keep & data.rest(test)
+        if not rest.any():
             continue
-        weights, biases = fitter(data, keep & ~test, grid)
+        weights, biases = fitter(data, rest, grid)
         sums[rows] = np.tensordot(data.traits[rows], weights, (1, 2)) + biases
     return sums
 
@@ -272,8 +295,8 @@ MODELS = {'failure': (fit_failure, grade_failure), 'tiers': (fit_tiers, grade_ti
 
 
 def pick(data, model, keep):
-    """Of the settings near the best those with the most doubt (the lowest temperature), of these those with the largest
-    ridge, of these the best; and its grade."""
+    """Of the settings near the best those with the most doubt (the lowest temperature; a rule that was added once a figure
+    outside had been seen), of these those with the largest ridge, of these the best; and its grade."""
     known = (model, keep.tobytes())
     if known not in data.picked:
         grid = [dict(zip(GRIDS[model], values)) for values in itertools.product(*GRIDS[model].values())]
@@ -316,7 +339,7 @@ def out_of_fold(data, field, settings=None):
     """Scores of fit and pick that have not seen the row's group."""
     found = np.zeros(len(data.rows))
     for _, test, rows in folds(data, data.by[field]):
-        found[rows] = score(data, lines(data, 'failure', ~test, settings)[0])[rows]
+        found[rows] = score(data, lines(data, 'failure', data.rest(test), settings)[0])[rows]
     return found
 
 
@@ -324,7 +347,7 @@ def own_starts(data, field):
     """By how much each row's score would differ if the fits started at the mean of what they saw, and not all at START."""
     found = np.zeros(len(data.rows))
     for _, test, rows in folds(data, data.by[field]):
-        fails = evenly(data, ~test, ['family']) @ data.mean[:, len(data.names) + 1]
+        fails = evenly(data, data.rest(test), ['family']) @ data.mean[:, len(data.names) + 1]
         found[rows] = (np.log(fails / (1 - fails)) - START) * UNIT
     return found
 
@@ -359,12 +382,12 @@ def answers(data, model, group):
     with tempfile.TemporaryDirectory() as folder:
         weights, batch = pathlib.Path(folder) / 'fold.json', pathlib.Path(folder) / 'batch.jsonl'
         for name, test, rows in folds(data, group):
-            weights.write_text(json.dumps(content(data, f'without {name}', **{model: lines(data, model, ~test)})))
+            weights.write_text(json.dumps(content(data, f'without {name}', **{model: lines(data, model, data.rest(test))})))
             write_batch([data.rows[row] for row in rows], batch)
             for row, answer in zip(rows, run_binary(batch, ['--weights', str(weights)])):
                 assert answer['id'] == data.rows[row]['id']
                 found[row] = answer
-            settings, grade = pick(data, model, ~test)
+            settings, grade = pick(data, model, data.rest(test))
             print(f'  without {name}: {grade:.3f} in the folds within, by {json.dumps(settings)}', file=sys.stderr, flush=True)
     return found
 
@@ -380,6 +403,10 @@ def check(data):
             subprocess.run([sys.executable, str(data.folder / 'score.py'), str(data.folder), out.name, 'family'], check=True)
         apart = data.pooled(out_of_fold(data, field) + own_starts(data, field))
         print(f'with each fold started at its own mean, which puts what is harder than the rest lower: APGR {apart:.3f}')
+    chosen = [settings for (model, _), (settings, _) in data.picked.items() if model == 'failure']
+    print(f'\nwhat these folds picked, {len(chosen)} of them different:')
+    for name in GRIDS['failure']:
+        print(f'{name:15}', dict(sorted(collections.Counter(str(settings[name]) for settings in chosen).items())))
     check_halves(data)
     check_tiers(data)
 
@@ -509,7 +536,7 @@ def live(data):
             for _, test, rows in folds(data, data.by['family']):
                 of = rows[rest[rows]]
                 batch, fold = pathlib.Path(folder) / 'batch.jsonl', pathlib.Path(folder) / 'fold.json'
-                fold.write_text(json.dumps(content(data, 'fold', lines(data, 'failure', ~test))))
+                fold.write_text(json.dumps(content(data, 'fold', lines(data, 'failure', data.rest(test)))))
                 with open(batch, 'w') as out:
                     for number in map(int, of):
                         line = {'id': number, 'path': '/v1/chat/completions', 'body': body(number) | {'model': 'auto'}}
