@@ -223,6 +223,12 @@ mod tests {
     }
 
     #[test]
+    fn names_say_nothing_to_who_does_not_know_the_key() {
+        let names = [Pins::default(), Pins::default()].map(|pins| (pins.of_response("r"), pins.hash.hash_one("talk")));
+        assert!(names[0].0 != names[1].0 && names[0].1 != names[1].1, "the ledger tells a part of them");
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_latest_stay() {
         let pins = Pins::default();
         for number in 0..2 * PINS_MAX as u64 {
