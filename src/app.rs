@@ -8,6 +8,7 @@ mod open;
 mod recalled;
 pub mod pins;
 pub mod routes;
+pub mod scores;
 pub mod reload;
 
 pub use open::{AppError, Surroundings};
@@ -87,6 +88,8 @@ pub struct App {
     pub pepper: ring::hmac::Key,
     /// Which model each conversation is on.
     pub pins: Arc<pins::Pins>,
+    /// What the classifier said of asks.
+    pub scores: scores::Scores,
     /// What was learned of routes.
     pub routes: Arc<routes::Routes>,
     /// What is remembered of judges.

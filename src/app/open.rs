@@ -138,6 +138,7 @@ impl App {
             scribe,
             drain: Drain::default(),
             pins: Arc::default(),
+            scores: super::scores::Scores::default(),
             routes: Arc::new(Routes::new(fingerprint_key(&pepper), recovered.lessons)),
             judge: super::judge::Judge::default(),
             pepper,

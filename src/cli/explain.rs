@@ -21,6 +21,7 @@ use super::{load_without_secrets, tell};
 use crate::admin::routes::write_outcomes;
 use crate::app::Snapshot;
 use crate::app::routes::Routes;
+use crate::app::scores::Scores;
 use crate::clock::Clock;
 use crate::config::{Config, Permit};
 use crate::domain::account::Account;
@@ -66,6 +67,7 @@ struct Explained {
 struct Desk {
     snapshot: Arc<Snapshot>,
     weights: Weights,
+    scores: Scores,
     caller: Caller,
     routes: Arc<Routes>,
     now_ms: u64,
@@ -95,7 +97,7 @@ async fn desk(args: &Explain, mut config: Config) -> Result<Desk, String> {
     // Nobody connects, so that no certificate is needed.
     config.server.tls = None;
     let snapshot = Arc::new(Snapshot::new(config, Names::System).map_err(|error| error.to_string())?);
-    Ok(Desk { snapshot, weights, caller, routes, now_ms })
+    Ok(Desk { snapshot, weights, scores: Scores::default(), caller, routes, now_ms })
 }
 
 /// As whom the requests are explained.
@@ -193,7 +195,7 @@ fn explained(line: &Line<'_>, desk: &Desk) -> Result<Explained, String> {
     let score = learned.map_or(score, |learned| drawn(score, &learned));
     // Each line is a conversation of its own.
     let pins = Arc::default();
-    let memory = Memory { pins: &pins, routes: &desk.routes, weights: &desk.weights };
+    let memory = Memory { pins: &pins, routes: &desk.routes, weights: &desk.weights, scores: &desk.scores };
     let foreseen = foresee::foresee(memory, &arrival, &desk.caller, &call);
     Ok(Explained { traits, score, top: desk.weights.top(&traits), route, learned, foreseen })
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::arrive::Arrival;
 use super::compare::{Beginning, Compare};
-use super::conversation::{asked, conversation_and_beginning};
+use super::conversation::{asked, conversation_and_beginning, worded};
 use super::course::is_repeated;
 use super::housekeeping;
 use super::identify::Caller;
@@ -137,7 +137,7 @@ pub fn choose(
     let evidence = match is_open {
         true => Evidence {
             judged: (policy.classifier != Classifier::Llm || !is_followed)
-                .then(|| judged(memory, call, route, arrival.at_ms)),
+                .then(|| judged(memory, caller, call, route, arrival.at_ms)),
             judge: verdict.tier(),
             pin: before.as_ref().map(|place| place.pin(arrival.at_ms)),
             failed: before.as_ref().and_then(|place| place.failed),
@@ -328,8 +328,10 @@ fn asked_again(before: Option<&Place>, asked: u64, arrival: &Arrival) -> Option<
 }
 
 /// What the local classifier says of the last human ask, drawn towards what was learned of the route.
-fn judged(memory: Memory<'_>, call: &Call, route: u64, now_ms: u64) -> Judged {
-    let score = memory.weights.score(&traits_of(call.plain.as_ref().unwrap_or(&call.pieces), &call.ask));
+fn judged(memory: Memory<'_>, caller: &Caller, call: &Call, route: u64, now_ms: u64) -> Judged {
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    let weigh = || memory.weights.score(&traits_of(rope, &call.ask));
+    let score = memory.scores.of(worded(memory.scores, &caller.account, call), weigh);
     let score = match memory.routes.of(route, now_ms).filter(|_| route != 0) {
         Some(learned) => drawn(score, &learned),
         None => score,

@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::identify::Caller;
 use super::read::Call;
 use crate::app::pins::Pins;
+use crate::app::scores::Scores;
+use crate::domain::account::Account;
 use crate::protocol::excerpt::slice;
 
 /// Headers by which clients name a conversation: Claude Code's, and Codex's and others' (PROTOCOLS, "Clients").
@@ -83,6 +85,21 @@ pub fn asked(pins: &Pins, call: &Call) -> u64 {
     hasher.finish()
 }
 
+/// A hash of all that the classifier looks at, and of whose ask it is.
+pub fn worded(scores: &Scores, account: &Account, call: &Call) -> u64 {
+    let mut hasher = scores.hash.build_hasher();
+    (account.team.is_some(), account.team.as_ref().unwrap_or(&account.key)).hash(&mut hasher);
+    let (features, spoken) = (&call.ask.features, &call.ask.spoken);
+    (features.tools, features.structured, features.images, features.system_bytes).hash(&mut hasher);
+    spoken.turns.hash(&mut hasher);
+    let rope = call.plain.as_ref().unwrap_or(&call.pieces);
+    for span in &spoken.ask {
+        span.len().hash(&mut hasher);
+        beginning(rope, span, span.len(), |piece| hasher.write(piece));
+    }
+    hasher.finish()
+}
+
 /// A hash of a text: how long it is, and its beginning.
 fn text(pins: &Pins, rope: &[Bytes], span: &Range<usize>) -> u64 {
     // In one piece, since it must not matter how they arrived.
@@ -99,5 +116,53 @@ pub(super) fn beginning(rope: &[Bytes], span: &Range<usize>, bytes_max: usize, m
             show(&piece[from - at..to - at]);
         }
         at += piece.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::limits::gate::Gate;
+    use crate::protocol::ask::Reader;
+    use crate::protocol::endpoint::{Endpoint, Hints};
+
+    fn call(body: &str) -> Call {
+        let endpoint = Endpoint::of("POST", "/v1/chat/completions", Hints::default()).unwrap();
+        let mut reader = Reader::new(&endpoint);
+        reader.feed(body.as_bytes()).unwrap();
+        let pieces = vec![Bytes::copy_from_slice(body.as_bytes())];
+        Call { pieces, plain: None, ask: reader.finish().unwrap(), memory: Gate::new(0).empty() }
+    }
+
+    #[test]
+    fn whatever_the_classifier_looks_at_and_whose_it_is_makes_another_ask() {
+        let account = |key: &str, team: Option<&str>| Account {
+            key: key.into(),
+            user: None,
+            team: team.map(Into::into),
+            tags: Arc::default(),
+        };
+        let scores = Scores::default();
+        let ask = r#"{"model":"m","messages":[{"role":"user","content":"What is a monad?"}]}"#;
+        let mine = account("ci", Some("core"));
+        let name = |account: &Account, body: &str| worded(&scores, account, &call(body));
+        let same = ask.replace(r#""model":"m""#, r#""model":"other", "n": 1"#);
+        assert_eq!(name(&mine, ask), name(&account("other", Some("core")), &same), "a team's ask of any model");
+        let last = r#"{"role":"user","content":"What is a monad?"}"#;
+        for (what, body) in [
+            ("other words", ask.replace("monad", "gonad")),
+            ("a longer text", ask.replace("monad?", "monad??")),
+            ("another turn", ask.replace(last, &format!(r#"{last},{{"role":"assistant","content":"A."}},{last}"#))),
+            ("a tool", ask.replace("]}", r#"],"tools":[{"type":"function","function":{"name":"f"}}]}"#)),
+            ("a form", ask.replace("]}", r#"],"response_format":{"type":"json_object"}}"#)),
+        ] {
+            assert_ne!(body, ask);
+            assert_ne!(name(&mine, ask), name(&mine, &body), "{what}");
+        }
+        let whose = [mine, account("ci", None), account("core", None), account("ci", Some("ops"))];
+        let names: std::collections::HashSet<u64> = whose.iter().map(|account| name(account, ask)).collect();
+        assert_eq!(names.len(), whose.len(), "nobody shares with others");
     }
 }

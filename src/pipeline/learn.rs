@@ -15,6 +15,7 @@ use super::identify::Caller;
 use super::read::Call;
 use crate::app::pins::Pins;
 use crate::app::routes::Routes;
+use crate::app::scores::Scores;
 use crate::app::{App, Snapshot};
 use crate::domain::classify::Weights;
 use crate::domain::entry::{Entry, Tier};
@@ -42,13 +43,15 @@ pub struct Memory<'a> {
     pub routes: &'a Arc<Routes>,
     /// The local classifier.
     pub weights: &'a Weights,
+    /// What it said of asks lately.
+    pub scores: &'a Scores,
 }
 
 impl<'a> Memory<'a> {
     /// That of the server.
     #[must_use]
     pub fn of(app: &'a App) -> Self {
-        Self { pins: &app.pins, routes: &app.routes, weights: Weights::builtin() }
+        Self { pins: &app.pins, routes: &app.routes, weights: Weights::builtin(), scores: &app.scores }
     }
 }
 

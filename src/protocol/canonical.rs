@@ -6,14 +6,10 @@
 //!
 //! Invariant: a body whose meaning depends on who reads it (a member that is given twice) has no form.
 
-use memchr::memchr2;
+use super::scan::quote_or_backslash;
 
 /// Deeper values have no form; requests have about ten levels.
 const DEPTH_MAX: usize = 128;
-
-/// Members under which a text names something that lies elsewhere and may change there.
-const POINTERS: [&[u8]; 8] =
-    [b"url", b"image_url", b"file_url", b"fileUri", b"file_uri", b"file_id", b"video_url", b"audio_url"];
 
 /// Objects at the root in which Gemini's settings stand.
 const SETTINGS: [&[u8]; 2] = [b"generationConfig", b"generation_config"];
@@ -190,7 +186,7 @@ impl Writer<'_> {
     /// Learns from the member that has been written from `start` on, and its value from `key_end` on.
     fn look(&mut self, depth: usize, top: Top, start: usize, key_end: usize) {
         let (key, value) = (&self.out[start + STRING_HEAD..key_end], &self.out[key_end..]);
-        if value.first() == Some(&b'"') && POINTERS.contains(&key) {
+        if value.first() == Some(&b'"') && is_pointer(key) {
             let scheme = value.get(STRING_HEAD..STRING_HEAD + 5);
             self.points_elsewhere |= !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"));
         }
@@ -290,11 +286,10 @@ impl Writer<'_> {
         let start = self.out.len();
         self.out.extend_from_slice(&[b'"', 0, 0, 0, 0]);
         loop {
-            let rest = &self.body[self.at..];
-            let hit = memchr2(b'"', b'\\', rest)?;
-            self.out.extend_from_slice(&rest[..hit]);
-            self.at += hit + 1;
-            if rest[hit] == b'"' {
+            let hit = quote_or_backslash(self.body, self.at)?;
+            self.out.extend_from_slice(&self.body[self.at..hit]);
+            self.at = hit + 1;
+            if self.body[hit] == b'"' {
                 break;
             }
             self.escape()?;
@@ -395,6 +390,14 @@ impl Writer<'_> {
         self.out.push(b';');
         Some(())
     }
+}
+
+/// Whether a text under this key names something that lies elsewhere and may change there.
+const fn is_pointer(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"url" | b"image_url" | b"file_url" | b"fileUri" | b"file_uri" | b"file_id" | b"video_url" | b"audio_url"
+    )
 }
 
 /// Whether a member is given twice.

@@ -18,6 +18,7 @@ pub use closing::ArrayPlace;
 pub use found::{Found, ScanError, Sink};
 use plan::{LEVELS, keep_limit};
 pub use plan::{Pattern, Plan, Take};
+pub(super) use quotes::quote_or_backslash;
 use word::Word;
 
 /// Deeper values are refused: providers refuse them earlier, and each level costs memory.

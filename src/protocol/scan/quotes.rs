@@ -8,7 +8,7 @@ use memchr::memchr2;
 const NEAR_BYTES: usize = 24;
 
 /// The index of the next quote or backslash. Most strings are short, and a vector search costs more than they do.
-pub(super) fn quote_or_backslash(chunk: &[u8], from: usize) -> Option<usize> {
+pub(in crate::protocol) fn quote_or_backslash(chunk: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while at - from < NEAR_BYTES {
         let Some(eight) = chunk.get(at..).and_then(<[u8]>::first_chunk) else { break };
