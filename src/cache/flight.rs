@@ -5,11 +5,13 @@
 //! nobody waits for another, and whoever leaves hurts nobody; when all have left, the errand is ended.
 //!
 //! Invariant: a buffer holds at most the limit and one piece. Beyond it nobody boards any more; who falls behind is cut, but
-//! for the leader, who pays: for it the upstream waits.
+//! for the leader, who pays: for it the upstream waits, and only so long as nobody else is kept waiting by that.
 //! Invariant: a lead that is dropped ends its flight, so that nobody waits for ever.
 
 mod aboard;
+mod seat;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -56,6 +58,30 @@ pub struct Head {
     pub headers: HeaderMap,
     /// What is saved by the answer, where it is an old one that nobody paid for.
     pub stale: Option<Usd>,
+    /// Who has answered.
+    pub by: By,
+}
+
+/// Who has answered, and why that one was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct By {
+    /// The upstream.
+    pub upstream: Arc<str>,
+    /// The model that was sent.
+    pub model: Arc<str>,
+    /// The rule that chose it.
+    pub reason: Cow<'static, str>,
+}
+
+/// How an answer ended that is waited for to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// All of it is there.
+    Whole,
+    /// It was broken off.
+    Broken,
+    /// It is more than the buffer holds.
+    TooLong,
 }
 
 /// What came of a flight before there was a head.
@@ -126,6 +152,8 @@ struct State {
     task: Option<AbortHandle>,
     /// Nobody can board any more.
     is_closed: bool,
+    /// The leader has kept others waiting, and is one of them from now on.
+    is_equal: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,14 +232,19 @@ impl Lead {
     /// Ready when there is room for another piece.
     pub fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.flight.state();
-        let all = state.gone + state.pieces.len();
-        let waits = state.bytes > self.flight.bytes_max
-            && state.seats.get(LEADER).is_some_and(|leader| leader.is_taken && leader.at < all);
-        if !waits {
+        let all = state.all();
+        if state.bytes <= self.flight.bytes_max || !state.waits_for_leader(all) {
             return Poll::Ready(());
         }
         state.pump = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    /// Waits for the leader no longer, if others wait for it.
+    pub fn overtake(&self) {
+        let mut state = self.flight.state();
+        let all = state.all();
+        state.is_equal |= state.seats.iter().skip(1).any(|seat| seat.is_taken && seat.at == all);
     }
 
     /// A piece has come; `is_last` where it is known that nothing follows.
@@ -258,127 +291,6 @@ impl Drop for Lead {
     }
 }
 
-impl Seat {
-    /// What the leader paid, once it is known that the answer is whole and good.
-    #[must_use]
-    pub fn paid(&self) -> Option<Option<Usd>> {
-        self.flight.paid.get().copied()
-    }
-
-    /// Brings the answer by `errand`: the leader runs it, unless others follow already.
-    pub fn run(&self, errand: Work) {
-        if let Some(errand) = self.flight.aboard.put(errand) {
-            self.flight.give_task(errand);
-        }
-    }
-
-    /// The whole answer with this head, if it is there at once and the leader is alone with it; else the head again.
-    ///
-    /// # Errors
-    /// More of the answer may follow, or others follow.
-    pub fn whole(&self, head: Arc<Head>) -> Result<(Head, Bytes), Arc<Head>> {
-        let mut state = self.flight.state();
-        let is_alone = state.is_closed && state.taken == 1 && state.ended == Some(Ended::Over);
-        if !is_alone || state.gone > 0 || state.pieces.len() > 1 {
-            return Err(head);
-        }
-        state.start = None;
-        Ok((Arc::unwrap_or_clone(head), state.pieces.pop_front().unwrap_or_default()))
-    }
-
-    /// What came of the call; `None` where the errand is gone.
-    pub async fn start(&mut self) -> Option<Start> {
-        std::future::poll_fn(|context| {
-            let is_mine = self.run_on(context);
-            let mut state = self.flight.state();
-            if let Some(start) = &state.start {
-                return Poll::Ready(Some(start.clone()));
-            }
-            if state.ended.is_some() {
-                return Poll::Ready(None);
-            }
-            state.wait(self.index, is_mine, context);
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// What comes next.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
-        let is_mine = self.run_on(context);
-        let mut state = self.flight.state();
-        let at = state.seats[self.index].at;
-        let Some(index) = at.checked_sub(state.gone) else { return Poll::Ready(Next::Cut) };
-        let Some(piece) = state.pieces.get(index).cloned() else {
-            return match state.ended {
-                Some(Ended::Over) => Poll::Ready(Next::Over),
-                Some(Ended::Broken) => Poll::Ready(Next::Broken),
-                None => {
-                    state.wait(self.index, is_mine, context);
-                    Poll::Pending
-                }
-            };
-        };
-        let is_last = index + 1 == state.pieces.len() && state.ended == Some(Ended::Over);
-        state.seats[self.index].at += 1;
-        let pump = self.read_on(&mut state);
-        drop(state);
-        pump.into_iter().for_each(Waker::wake);
-        Poll::Ready(if is_last { Next::Last(piece) } else { Next::Piece(piece) })
-    }
-
-    /// Whether everything has been read, and it was whole.
-    #[must_use]
-    pub fn has_read_all(&self) -> bool {
-        let state = self.flight.state();
-        state.ended == Some(Ended::Over) && state.seats[self.index].at == state.gone + state.pieces.len()
-    }
-
-    /// Runs the errand, if it is the leader's to run; says whether it goes on being so.
-    fn run_on(&self, context: &mut Context<'_>) -> bool {
-        if self.index != LEADER {
-            return false;
-        }
-        match self.flight.aboard.run(context) {
-            Ran::Over => false,
-            Ran::GoesOn => true,
-            Ran::Followed(errand) => {
-                self.flight.give_task(errand);
-                false
-            }
-        }
-    }
-
-    fn read_on(&self, state: &mut State) -> Option<Waker> {
-        if self.index != LEADER {
-            return None;
-        }
-        state.trim(self.flight.bytes_max);
-        state.pump.take()
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut state = self.flight.state();
-        let place = &mut state.seats[self.index];
-        (place.is_taken, place.waker) = (false, None);
-        state.taken -= 1;
-        let pump = self.read_on(&mut state);
-        let is_empty = state.taken == 0;
-        state.is_closed |= is_empty;
-        // A task that has brought everything ends by itself.
-        let task = state.task.take_if(|_| is_empty);
-        drop(state);
-        pump.into_iter().for_each(Waker::wake);
-        if is_empty {
-            self.flights.close(&self.flight);
-            self.flight.aboard.clear();
-        }
-        task.into_iter().for_each(|task| task.abort());
-    }
-}
-
 impl Flight {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
@@ -413,11 +325,20 @@ impl State {
         Some(self.seats.len() - 1)
     }
 
+    /// All pieces that have come.
+    fn all(&self) -> usize {
+        self.gone + self.pieces.len()
+    }
+
+    /// Whether the leader has yet to read what came before this piece, and has a right to be waited for.
+    fn waits_for_leader(&self, piece: usize) -> bool {
+        !self.is_equal && self.seats.get(LEADER).is_some_and(|leader| leader.is_taken && leader.at < piece)
+    }
+
     /// Gives up what is too much, but nothing that the leader has not read.
     fn trim(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max {
-            let is_kept = self.seats.get(LEADER).is_some_and(|leader| leader.is_taken && leader.at <= self.gone);
-            if is_kept || self.pieces.len() <= 1 {
+            if self.waits_for_leader(self.gone + 1) || self.pieces.len() <= 1 {
                 return;
             }
             let Some(piece) = self.pieces.pop_front() else { return };

@@ -164,6 +164,15 @@ impl Key {
         self
     }
 
+    /// The name of what this names, as far as these parts hold as well.
+    #[must_use]
+    pub fn narrowed<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut maker = KeyMaker { parts: Vec::with_capacity(PARTS_BYTES), hashed: None };
+        maker.part(&self.0);
+        parts.into_iter().for_each(|part| maker.part(part));
+        maker.finish()
+    }
+
     /// Its first byte, by which keys are spread.
     pub(super) fn first(&self) -> usize {
         usize::from(self.0[0])

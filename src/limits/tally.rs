@@ -81,7 +81,8 @@ impl Tally {
             ("requests_per_day", &self.day, limits.requests_per_day, 1),
             ("tokens_per_minute", &self.tokens, limits.tokens_per_minute, need.tokens()),
         ] {
-            let Some(limit) = limit else { continue };
+            // Whoever needs no tokens waits for no debt of them.
+            let Some(limit) = limit.filter(|_| amount > 0) else { continue };
             let wait_us = window.wait_us(amount.min(limit), limit, now_us);
             check(&|| name.into(), wait_us, &|| level(window, limit, now_us));
         }

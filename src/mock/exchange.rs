@@ -131,6 +131,9 @@ impl Exchange<'_> {
         let named = target.model.as_deref().or_else(|| body.get("model").and_then(Value::as_str)).unwrap_or("");
         let fault = self.mock.struck(&self.settings, named);
         if let Some(Fault::Status(status)) = fault {
+            if let Some(gate) = &self.settings.gate {
+                self.mock.gate(gate).pass().await;
+            }
             return Err(Problem::fault(status));
         }
         self.exists(named, target.work)?;

@@ -39,6 +39,9 @@ pub struct Admission {
     standing: Standing,
 }
 
+/// What the limit of tokens is called.
+const TOKENS_A_MINUTE: &str = "tokens_per_minute";
+
 /// Digits of a limit, on average; more only take another piece of memory.
 const USUAL_DIGITS: usize = 8;
 
@@ -91,35 +94,59 @@ fn looping(what: &str, seen: &Loop) -> Refusal {
     Refusal::new(Cause::Looping, message).after(wait_s)
 }
 
-/// Takes of the caller's limits what the request needs. The tab gives it back when the request is settled.
+/// Takes of the caller's limits what the request needs. The tab gives it back when the request is settled. Where nothing but
+/// tokens is short and an answer may be kept, which takes none, the refusal is for later: it holds if there is no such answer.
 ///
 /// # Errors
 /// A limit is reached, or the prompt is above what a minute may hold.
-pub fn admit(app: &App, arrival: &Arrival, account: &Account, ask: &Ask, tab: &mut Tab) -> Result<Admission, Refusal> {
+pub fn admit(
+    app: &App,
+    arrival: &Arrival,
+    account: &Account,
+    ask: &Ask,
+    tab: &mut Tab,
+) -> Result<(Admission, Option<Refusal>), Refusal> {
     let book = &arrival.snapshot.config.limits;
     if !book.any {
-        return Ok(Admission::default());
+        return Ok(Default::default());
     }
     let parties = book.parties(account);
     if parties.iter().all(Option::is_none) {
-        return Ok(Admission::default());
+        return Ok(Default::default());
     }
     let is_by_tokens = parties.iter().flatten().any(|party| party.limits.tokens_per_minute.is_some());
     let unsaid = if is_by_tokens && ask.output_limit.is_none() { usual_output(arrival, ask) } else { OUTPUT_TOKENS };
-    match app.limiter.admit(&parties, need(arrival.endpoint.operation, ask, unsaid)) {
+    let need = need(arrival.endpoint.operation, ask, unsaid);
+    let mut short = None;
+    let admitted = app.limiter.admit(&parties, need).or_else(|denied| match denied {
+        Denied::Later(limited) if arrival.snapshot.config.cache.is_on() && *limited.name == *TOKENS_A_MINUTE => {
+            short = Some(limited);
+            app.limiter.admit(&parties, need.without_tokens())
+        }
+        denied => Err(denied),
+    });
+    match admitted {
         Ok((grant, standing)) => {
             tab.limit(grant);
-            Ok(Admission { standing })
+            Ok((Admission { standing }, short.map(later)))
         }
         Err(Denied::Later(limited)) => {
             app.metrics.note_rate_limited(limited.scope.kind(), &limited.name);
             Err(later(limited))
         }
         Err(Denied::Never(scope, limit)) => {
-            app.metrics.note_rate_limited(scope.kind(), "tokens_per_minute");
+            app.metrics.note_rate_limited(scope.kind(), TOKENS_A_MINUTE);
             Err(never(&scope, limit))
         }
     }
+}
+
+/// No answer is kept that would have taken no tokens: the request is refused as it would have been before.
+pub fn refuse(app: &App, refusal: &Refusal, tab: Tab) {
+    if let Some(limited) = &refusal.limited {
+        app.metrics.note_rate_limited(limited.scope.kind(), &limited.name);
+    }
+    tab.refuse(refusal);
 }
 
 impl Admission {

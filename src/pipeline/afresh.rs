@@ -50,7 +50,8 @@ pub fn ask(app: &Arc<App>, mut arrival: Arrival, caller: &Caller, call: Call, mu
     }
     let Some(place) = app.requests.take() else { return };
     let bytes_max = arrival.snapshot.config.cache.answer_bytes_max;
-    let Boarding::Lead(lead, seat) = app.flights.board(afresh.name, bytes_max) else { return };
+    let name = join::name(afresh.name, &decision, Some(&afresh.recording));
+    let Boarding::Lead(lead, seat) = app.flights.board(name, bytes_max) else { return };
     (arrival.at_ms, arrival.at_us) = (app.clock.now_ms(), app.clock.ticks_us());
     arrival.id = app.mint.request_id(arrival.at_ms);
     let mut tab =

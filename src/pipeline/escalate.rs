@@ -136,7 +136,7 @@ async fn ask_above(
     };
     let Some(mut tab) = tab else { return Err(Unserved::Told(End::BrokenOff.refusal())) };
     restore(tab.entry(), before, failed.head.status.as_u16());
-    (told.model, told.reason) = (failed.candidate.model.clone(), failed.candidate.reason.clone());
+    told.by(failed.candidate);
     let kept = Kept { head: failed.head, body: failed.body, tab };
     Ok(repeat(kept, told))
 }

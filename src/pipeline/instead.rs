@@ -26,7 +26,7 @@ use crate::protocol::again::Advice;
 use crate::protocol::canned::{Canned, canned, is_spoken};
 
 /// The reason in the ledger and the head of an answer that the operator has written.
-const WRITTEN: &str = "static answer";
+pub const WRITTEN: &str = "static answer";
 
 /// What may be given where nobody answers.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! Join: identical requests at the same time, one call of the upstream.
 //!
 //! The leader's stages run apart from its answer, so that its client may leave when others wait; everybody reads from the
-//! flight's buffer. A leader that its own limits or caps refuse hands the lead on; only what the upstream did is shared.
+//! flight's buffer. A leader that its own limits or caps refuse hands the lead on; only what the upstream did is shared, among
+//! those who would have asked the same others behind it. Whole answers are shared once they are whole, since a head cannot be
+//! taken back; streams as they come.
 //!
 //! Invariant: only the leader pays; each follower has its own entry of no cost.
 
@@ -9,6 +11,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -16,15 +19,19 @@ use http_body::{Body as _, Frame};
 
 use super::arrive::Arrival;
 use super::body::{Body, BrokenOff};
+use super::end::End;
+use super::instead::WRITTEN;
 use super::keep::Recording;
 use super::read::Call;
 use super::replay::Replay;
-use super::respond::{Told, write_cost};
+use super::respond::{REFUSED, Told, write_cost};
 use super::route::Decision;
 use crate::app::App;
 use crate::bank::tab::Tab;
-use crate::cache::flight::{Head, Lead, Next, Seat, Start};
+use crate::cache::Key;
+use crate::cache::flight::{By, Head, Lead, Next, Seat, Start, Waited};
 use crate::domain::entry::{CacheUse, Outcome};
+use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
@@ -36,10 +43,14 @@ use crate::upstream::headers::is_ours;
 /// What a client is told whose stream is ended because it takes too long.
 const TOO_SLOW: &str = "this client reads too slowly to share the answer of an identical request";
 
+/// How long those who follow wait for a leader that reads too slowly.
+const LEADER_WAIT: Duration = Duration::from_secs(5);
+
 /// A body that is read from a flight.
 #[derive(Debug)]
 pub struct Passenger {
     seat: Seat,
+    voice: Voice,
     follower: Option<Follower>,
     is_over: bool,
 }
@@ -48,12 +59,17 @@ pub struct Passenger {
 #[derive(Debug)]
 struct Follower {
     tab: Tab,
-    app: Arc<App>,
-    operation: Operation,
-    id: String,
-    is_stream: bool,
     /// What is saved by an old answer.
     stale: Option<Usd>,
+}
+
+/// What is needed to end a stream in its dialect.
+#[derive(Debug)]
+struct Voice {
+    app: Arc<App>,
+    operation: Operation,
+    id: RequestId,
+    is_stream: bool,
 }
 
 /// What came of following.
@@ -63,6 +79,8 @@ pub enum Followed {
     Answer(Response<Body>),
     /// Somebody else has to lead.
     Again(Tab),
+    /// The answer is too long to be shared: each asks for itself.
+    Alone(Tab),
 }
 
 /// What a leader brings with it.
@@ -87,11 +105,12 @@ pub struct Errand {
 /// # Errors
 /// The leader is refused. The request has its entry.
 pub async fn lead(app: &Arc<App>, errand: Errand, lead: Lead, mut seat: Seat) -> Result<Response<Body>, Refusal> {
+    let voice = Voice::of(app, &errand.arrival, &errand.call);
     seat.run(Box::pin(bring(app.clone(), errand, lead)));
     match seat.start().await {
         Some(Start::Head(head)) => Ok(match seat.whole(head) {
             Ok((head, body)) => with_head(head.status, head.headers, Body::whole(body)),
-            Err(head) => answer(&head, head.headers.clone(), seat, None),
+            Err(head) => answer(&head, head.headers.clone(), seat, voice, None),
         }),
         Some(Start::HandedOn(refusal) | Start::Failed(refusal)) => Err(refusal),
         None => Err(Refusal::new(Cause::Draining, "tollgate is shutting down")),
@@ -118,15 +137,38 @@ pub async fn follow(
         }
         Some(Start::HandedOn(_)) | None => return Ok(Followed::Again(tab)),
     };
-    let mut told = told.clone();
+    let waited = if call.ask.stream { Waited::Whole } else { seat.wait().await };
+    match waited {
+        Waited::Whole => {}
+        Waited::Broken => {
+            let refusal = End::BrokenOff.refusal();
+            tab.refuse(&refusal);
+            return Err(refusal);
+        }
+        Waited::TooLong => return Ok(Followed::Alone(tab)),
+    }
+    let headers = shared_headers(&head, told.clone(), &mut tab);
+    let follower = Follower { tab, stale: head.stale };
+    Ok(Followed::Answer(answer(&head, headers, seat, Voice::of(app, arrival, call), Some(follower))))
+}
+
+/// The leader's headers with what is to be told of the follower's own request, which is noted in its entry.
+fn shared_headers(head: &Head, mut told: Told, tab: &mut Tab) -> HeaderMap {
     let cache = if head.stale.is_some() { CacheUse::Stale } else { CacheUse::Joined };
     told.cache = Some(cache);
     let elapsed_ms = tab.elapsed_ms();
     let entry = tab.entry();
     (entry.cache, entry.status) = (cache, head.status.as_u16());
     entry.first_byte_ms = Some(elapsed_ms);
+    let is_written = head.headers.contains_key(&REFUSED);
+    // Somebody else than was asked first has answered, or nobody.
+    if is_written || head.by.upstream != told.upstream || head.by.model != told.model {
+        let By { upstream, model, reason } = head.by.clone();
+        (told.upstream, told.model, told.reason) = (upstream.clone(), model.clone(), reason.clone());
+        (entry.upstream, entry.model, entry.reason) = (upstream, model, reason.into());
+    }
     let mut headers = head.headers.clone();
-    let ours: Vec<_> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
+    let ours: Vec<_> = headers.keys().filter(|name| is_ours(name) && *name != REFUSED).cloned().collect();
     for name in ours {
         headers.remove(name);
     }
@@ -134,19 +176,24 @@ pub async fn follow(
     if let Some(cost) = tab.cost() {
         write_cost(cost, &mut headers);
     }
-    let follower = Follower {
-        tab,
-        app: app.clone(),
-        operation: arrival.endpoint.operation,
-        id: arrival.id.to_string(),
-        is_stream: call.ask.stream,
-        stale: head.stale,
-    };
-    Ok(Followed::Answer(answer(&head, headers, seat, Some(follower))))
+    headers
 }
 
-fn answer(head: &Head, headers: HeaderMap, seat: Seat, follower: Option<Follower>) -> Response<Body> {
-    with_head(head.status, headers, Body::Joined(Box::new(Passenger { seat, follower, is_over: false })))
+/// The name under which a request joins others: that of its answer, and of what is done where the first who is asked has none.
+pub fn name(answer: Key, decision: &Decision, recording: Option<&Recording>) -> Key {
+    let above = decision.above.as_deref().map(|(above, _)| above);
+    let behind = || decision.others.iter().chain(above);
+    let has_spare = recording.is_some_and(|recording| recording.spare.is_some());
+    if !has_spare && behind().next().is_none() {
+        return answer;
+    }
+    let asked = behind().flat_map(|other| [other.provider.config.name.as_bytes(), other.model.as_bytes()]);
+    let kinds = [u8::from(has_spare), u8::from(above.is_some())];
+    answer.narrowed([&kinds[..]].into_iter().chain(asked))
+}
+
+fn answer(head: &Head, headers: HeaderMap, seat: Seat, voice: Voice, follower: Option<Follower>) -> Response<Body> {
+    with_head(head.status, headers, Body::Joined(Box::new(Passenger { seat, voice, follower, is_over: false })))
 }
 
 fn with_head(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
@@ -174,7 +221,8 @@ async fn bring(app: Arc<App>, errand: Errand, lead: Lead) {
     };
     let (head, mut body) = response.into_parts();
     let stale = saved.filter(|_| told.cache == Some(CacheUse::Stale));
-    lead.start(Start::Head(Arc::new(Head { status: head.status, headers: head.headers, stale })));
+    let by = By { upstream: told.upstream, model: told.model, reason: told.reason };
+    lead.start(Start::Head(Arc::new(Head { status: head.status, headers: head.headers, stale, by })));
     let is_whole = attentive(&app, pump(&lead, &mut body)).await;
     lead.end(is_whole);
 }
@@ -182,7 +230,11 @@ async fn bring(app: Arc<App>, errand: Errand, lead: Lead) {
 /// Puts the body into the flight; says whether it came to its own end.
 async fn pump(lead: &Lead, body: &mut Body) -> bool {
     loop {
-        std::future::poll_fn(|context| lead.poll_room(context)).await;
+        let room = std::future::poll_fn(|context| lead.poll_room(context));
+        if tokio::time::timeout(LEADER_WAIT, room).await.is_err() {
+            lead.overtake();
+            continue;
+        }
         match std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
             Some(Ok(frame)) => {
                 if let Ok(piece) = frame.into_data() {
@@ -249,8 +301,11 @@ impl Passenger {
                 follower.tab.entry().saved = cost.unwrap_or_default();
                 Outcome::Joined
             }
-            (None, None) if follower.tab.entry().status >= 400 => Outcome::UpstreamError,
-            (None, None) => Outcome::UpstreamAborted,
+            (None, None) => {
+                let entry = follower.tab.entry();
+                let is_told = entry.status >= 400 || *entry.reason == *WRITTEN;
+                if is_told { Outcome::UpstreamError } else { Outcome::UpstreamAborted }
+            }
         };
         // Refused or not, the entry is written.
         let _written = follower.tab.answer(outcome);
@@ -259,12 +314,24 @@ impl Passenger {
     /// Ends a stream whose reader is too slow, in its dialect.
     fn cut(&mut self) -> Option<Bytes> {
         self.is_over = true;
-        let follower = self.follower.take()?;
-        let now_s = follower.app.clock.now_ms() / 1000;
-        let position = if follower.is_stream { Position::Events { at_boundary: false } } else { Position::Unknown };
-        let words = terminal_error(follower.operation, &position, TOO_SLOW, &follower.id, now_s);
-        let _written = follower.tab.answer(Outcome::ClientAbort);
-        words
+        if let Some(follower) = self.follower.take() {
+            let _written = follower.tab.answer(Outcome::ClientAbort);
+        }
+        self.voice.end(TOO_SLOW)
+    }
+}
+
+impl Voice {
+    fn of(app: &Arc<App>, arrival: &Arrival, call: &Call) -> Self {
+        let (operation, is_stream) = (arrival.endpoint.operation, call.ask.stream);
+        Self { app: app.clone(), operation, id: arrival.id, is_stream }
+    }
+
+    /// The last words of a stream.
+    fn end(&self, why: &str) -> Option<Bytes> {
+        let now_s = self.app.clock.now_ms() / 1000;
+        let position = if self.is_stream { Position::Events { at_boundary: false } } else { Position::Unknown };
+        terminal_error(self.operation, &position, why, &self.id.to_string(), now_s)
     }
 }
 

@@ -109,48 +109,55 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         }
     };
     let mut tab = open_tab(&app, &arrival, &caller, Presence { gauge, place: None });
-    let (call, admission, mut decision) = match prepare(&app, &mut arrival, &caller, &mut tab).await {
+    let Prepared { call, admission, short, mut decision } = match prepare(&app, &mut arrival, &caller, &mut tab).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
             tab.refuse(&refusal);
             return unheard(&app, arrival, &refusal).await;
         }
     };
-    if decision.asks_judge {
+    if decision.asks_judge && short.is_none() {
         (decision, tab) = match Box::pin(consult(&app, &arrival, &caller, &call, &decision, tab)).await {
             Ok(consulted) => consulted,
             Err(refusal) => return Told::of(id, &decision, admission).refuse(&refusal, dialect),
         };
     }
     let mut told = Told::of(id, &decision, admission);
+    let mut is_alone = false;
     loop {
-        let shared = match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab).await {
-            Ok(Recalled::Answer(response)) => return in_step(response).await,
-            Ok(Recalled::Renew(response, afresh)) => {
-                afresh::ask(&app, arrival, &caller, call, decision, afresh);
-                return response;
-            }
-            Ok(Recalled::Ask(tab, recording)) => {
-                let asked = send(&app, &mut arrival, call, &decision, tab, &mut told, recording).await;
-                return match asked {
-                    Ok(response) => response,
-                    Err(refusal) => Box::pin(denied(&app, arrival, &refusal, admission)).await,
-                };
-            }
-            Ok(Recalled::Share(tab, recording, name)) => (tab, recording, name),
-            Err(refusal) => return told.refuse(&refusal, dialect),
+        let (mine, recording, name) =
+            match recall::recall(&app, &arrival, &caller, &call, &decision.first, &mut told, tab).await {
+                Ok(Recalled::Answer(response)) => return in_step(response).await,
+                Ok(Recalled::Renew(response, afresh)) => {
+                    afresh::ask(&app, arrival, &caller, call, decision, afresh);
+                    return response;
+                }
+                Ok(Recalled::Ask(tab, recording, name)) => (tab, recording, name.filter(|_| !is_alone)),
+                Err(refusal) => return told.refuse(&refusal, dialect),
+            };
+        if let Some(refusal) = short {
+            admit::refuse(&app, &refusal, mine);
+            return Box::pin(denied(&app, arrival, &refusal, admission)).await;
+        }
+        let Some(name) = name else {
+            let asked = send(&app, &mut arrival, call, &decision, mine, &mut told, recording).await;
+            return match asked {
+                Ok(response) => response,
+                Err(refusal) => Box::pin(denied(&app, arrival, &refusal, admission)).await,
+            };
         };
-        let (mine, recording, name) = shared;
+        let name = join::name(name, &decision, recording.as_deref());
         match app.flights.board(name, arrival.snapshot.config.cache.join_bytes_max) {
             Boarding::Lead(lead, seat) => {
                 let refused = told.clone();
-                let errand = Errand { arrival, call, decision, told, tab: mine, recording: Some(recording) };
+                let errand = Errand { arrival, call, decision, told, tab: mine, recording };
                 let led = Box::pin(join::lead(&app, errand, lead, seat)).await;
                 return in_step(led.unwrap_or_else(|refusal| refused.refuse(&refusal, dialect))).await;
             }
             Boarding::Follow(seat) => match Box::pin(join::follow(&app, &arrival, &call, seat, &told, mine)).await {
                 Ok(Followed::Answer(response)) => return response,
                 Ok(Followed::Again(mine)) => tab = mine,
+                Ok(Followed::Alone(mine)) => (tab, is_alone) = (mine, true),
                 Err(refusal) => return told.refuse(&refusal, dialect),
             },
         }
@@ -171,22 +178,26 @@ async fn denied(app: &App, arrival: Arrival, refusal: &Refusal, admission: Admis
     response
 }
 
+/// What is known of a request when the first stages are behind it.
+struct Prepared {
+    call: Call,
+    admission: Admission,
+    /// Why it can only be answered with what is kept.
+    short: Option<Refusal>,
+    decision: Decision,
+}
+
 /// The stages in which nothing has been written down yet.
-async fn prepare(
-    app: &App,
-    arrival: &mut Arrival,
-    caller: &Caller,
-    tab: &mut Tab,
-) -> Result<(Call, Admission, Decision), Refusal> {
+async fn prepare(app: &App, arrival: &mut Arrival, caller: &Caller, tab: &mut Tab) -> Result<Prepared, Refusal> {
     permit::head(arrival, caller)?;
     enter::enter(app, arrival, &caller.account, tab).await?;
     let call = read::read(app, arrival).await?;
     describe(&call, tab);
     permit::body(arrival, caller, &call)?;
     admit::no_loop(app, arrival, caller, &call)?;
-    let admission = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
+    let (admission, short) = admit::admit(app, arrival, &caller.account, &call.ask, tab)?;
     let decision = decide(app, arrival, caller, &call, Verdict::NotAsked, tab)?;
-    Ok((call, admission, decision))
+    Ok(Prepared { call, admission, short, decision })
 }
 
 /// Where the request goes, as far as the caller's key lets it.
@@ -245,16 +256,15 @@ async fn send(
             true => recording,
             false => recording.of_other(arrival, &call, served.candidate),
         });
-        if spare.is_empty() && escalate::may_escalate(decision, &served) {
-            told.answered(&served);
-            let escalated = escalate::escalate(app, arrival, call, decision, served, told, recording);
-            return Box::pin(escalated).await;
-        }
-        drop(call);
         if !spare.is_empty() && instead::is_failure(&served) {
             return Err(instead::failed(served));
         }
         told.answered(&served);
+        if escalate::may_escalate(decision, &served) {
+            let escalated = escalate::escalate(app, arrival, call, decision, served, told, recording);
+            return Box::pin(escalated).await;
+        }
+        drop(call);
         if listed::names_auto(arrival) {
             return Box::pin(listed::list(app, arrival.endpoint.dialect, served, told)).await;
         }

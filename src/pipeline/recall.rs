@@ -47,10 +47,8 @@ enum Wish {
 pub enum Recalled {
     /// The answer. The request has its entry.
     Answer(Response<Body>),
-    /// The upstream has to be asked; what it answers may be kept.
-    Ask(Tab, Option<Box<Recording>>),
-    /// The same, and identical requests may wait for it.
-    Share(Tab, Box<Recording>, Key),
+    /// The upstream has to be asked; what it answers may be kept. By this name identical requests may wait for it.
+    Ask(Tab, Option<Box<Recording>>, Option<Key>),
     /// The answer, and the request has to be asked once more in the background.
     Renew(Response<Body>, Afresh),
 }
@@ -74,7 +72,7 @@ pub async fn recall(
         Err(refusal) => return Err(refused(tab, refusal)),
     };
     if !is_on && wish != Wish::Only {
-        return Ok(Recalled::Ask(tab, None));
+        return Ok(Recalled::Ask(tab, None, None));
     }
     let policy =
         if wish == Wish::Bypass { None } else { policy_for(arrival, call, candidate, caller.account.team.as_deref()) };
@@ -83,7 +81,7 @@ pub async fn recall(
         told.cache = Some(CacheUse::Bypass);
         return match wish {
             Wish::Only => Err(refused(tab, not_cached("this request is never answered from the cache"))),
-            Wish::Use | Wish::Bypass | Wish::Refresh => Ok(Recalled::Ask(tab, None)),
+            Wish::Use | Wish::Bypass | Wish::Refresh => Ok(Recalled::Ask(tab, None, None)),
         };
     };
     let is_looked_for = wish != Wish::Refresh;
@@ -118,10 +116,8 @@ pub async fn recall(
     }
     let mut recording = Box::new(recording());
     recording.spare = old.filter(|kept| kept.is_within(policy.stale_if_error, arrival.at_ms)).map(replay);
-    match wish == Wish::Use && may_be_shared(arrival, caller, call, candidate) {
-        true => Ok(Recalled::Share(tab, recording, case.name())),
-        false => Ok(Recalled::Ask(tab, Some(recording))),
-    }
+    let is_shared = wish == Wish::Use && may_be_shared(arrival, caller, call, candidate);
+    Ok(Recalled::Ask(tab, Some(recording), is_shared.then(|| case.name())))
 }
 
 /// The answer that is kept, whatever its age. One on the disk takes its time.

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use super::admit::{Admission, write_standing};
 use super::body::Body;
 use super::dispatch::Served;
-use super::route::Decision;
+use super::route::{Candidate, Decision};
 use crate::domain::entry::{CacheUse, Tier};
 use crate::domain::ids::RequestId;
 use crate::domain::money::Usd;
@@ -29,7 +29,7 @@ const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// On every answer that Tollgate gives itself, so that it cannot be taken for the provider's; its value is the cause.
-const REFUSED: HeaderName = HeaderName::from_static("x-tollgate-refused");
+pub const REFUSED: HeaderName = HeaderName::from_static("x-tollgate-refused");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
@@ -50,6 +50,8 @@ pub struct Told {
     pub model: std::sync::Arc<str>,
     /// How hard the request is, where that was asked.
     pub tier: Option<Tier>,
+    /// Who was asked for it.
+    pub upstream: std::sync::Arc<str>,
     /// The rule that chose it.
     pub reason: Cow<'static, str>,
     /// Attempts that were made.
@@ -70,6 +72,7 @@ impl Told {
             id,
             requested: decision.requested.clone(),
             model: decision.first.model.clone(),
+            upstream: decision.first.provider.config.name.clone(),
             tier: decision.tier,
             reason: decision.first.reason.clone(),
             attempts: 0,
@@ -81,8 +84,14 @@ impl Told {
 
     /// What is known once somebody has answered.
     pub fn answered(&mut self, served: &Served<'_>) {
-        (self.model, self.reason) = (served.candidate.model.clone(), served.candidate.reason.clone());
+        self.by(served.candidate);
         (self.attempts, self.output_limit) = (served.attempts, served.given.output_limit());
+    }
+
+    /// Who it was.
+    pub fn by(&mut self, candidate: &Candidate) {
+        self.upstream = candidate.provider.config.name.clone();
+        (self.model, self.reason) = (candidate.model.clone(), candidate.reason.clone());
     }
 
     /// Our own no to a request that was admitted.

@@ -6,7 +6,7 @@ use super::family::{Family, Histogram, Label, Title, write_sample};
 use super::labels::{error_reason, saved_by, status_class};
 use super::places::{Known, Places};
 use super::routed::Routed;
-use crate::domain::entry::{CacheUse, Entry, difference};
+use crate::domain::entry::{CacheUse, Entry, Outcome, difference};
 use crate::domain::fault::Fault;
 use crate::domain::money::Usd;
 use crate::domain::tokens::Usage;
@@ -95,7 +95,9 @@ impl Entries {
         for (sum, (_, tokens)) in spend.tokens.iter_mut().zip(BUCKETS) {
             *sum = sum.saturating_add(tokens(&entry.usage));
         }
-        let at = CacheUse::ALL.iter().position(|known| *known == entry.cache);
+        // Whoever waited in vain was served by nobody.
+        let is_in_vain = entry.cache == CacheUse::Joined && entry.outcome != Outcome::Joined;
+        let at = CacheUse::ALL.iter().position(|known| *known == entry.cache).filter(|_| !is_in_vain);
         at.into_iter().for_each(|at| self.cache_counts[at] += times);
         match entry.cache {
             CacheUse::Confirmed | CacheUse::FalseHit => *self.cache_checks.of(places.cache) += times,

@@ -35,6 +35,10 @@ fn has_room(lead: &Lead) -> bool {
     lead.poll_room(&Context::from_waker(Waker::noop())).is_ready()
 }
 
+fn head() -> Head {
+    Head { status: StatusCode::OK, headers: HeaderMap::new(), stale: None, by: By::default() }
+}
+
 fn piece(bytes: usize) -> Bytes {
     vec![b'x'; bytes].into()
 }
@@ -82,6 +86,41 @@ fn who_falls_behind_is_cut_and_the_leader_is_waited_for() {
     // A piece beyond the limit passes alone.
     bring.push(piece(500), false);
     assert_eq!(bring.flight.state().pieces.len(), 1);
+}
+
+#[test]
+fn a_leader_that_reads_nothing_is_waited_for_until_others_are_kept_waiting() {
+    let flights = Arc::new(Flights::default());
+    let (bring, mut leader) = lead(&flights, 100);
+    let mut other = follow(&flights);
+    (0..3).for_each(|_| bring.push(piece(50), false));
+    bring.overtake();
+    assert!(!has_room(&bring), "the other has not read what is there");
+    while next(&mut other).is_some() {}
+    assert!(!has_room(&bring));
+    bring.overtake();
+    for _ in 0..100 {
+        assert!(has_room(&bring) && bring.flight.state().bytes <= 150);
+        bring.push(piece(50), false);
+        assert!(matches!(next(&mut other), Some(Next::Piece(_))));
+    }
+    assert!(matches!(next(&mut leader), Some(Next::Cut)), "it is one of those who fall behind");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_whole_learns_how_it_ends() {
+    for (pieces, is_whole, waited) in
+        [(1, true, Waited::Whole), (1, false, Waited::Broken), (3, true, Waited::TooLong), (0, true, Waited::Whole)]
+    {
+        let flights = Arc::new(Flights::default());
+        let (bring, _leader) = lead(&flights, 100);
+        let other = follow(&flights);
+        let waiting = tokio::spawn(async move { other.wait().await });
+        tokio::task::yield_now().await;
+        (0..pieces).for_each(|_| bring.push(piece(50), false));
+        bring.end(is_whole);
+        assert_eq!(waiting.await.unwrap(), waited);
+    }
 }
 
 #[tokio::test]
@@ -136,8 +175,7 @@ async fn a_leader_that_is_alone_runs_its_errand_and_ends_it_by_leaving() {
     let flights = Arc::new(Flights::default());
     let (bring, mut leader) = lead(&flights, 100);
     leader.run(Box::pin(async move {
-        let head = Head { status: StatusCode::OK, headers: HeaderMap::new(), stale: None };
-        bring.start(Start::Head(Arc::new(head)));
+        bring.start(Start::Head(Arc::new(head())));
         bring.push(piece(10), true);
         bring.end(true);
     }));
@@ -157,7 +195,7 @@ async fn whoever_follows_needs_no_leader_that_reads() {
     let (bring, mut leader) = lead(&flights, 100);
     let (go, mut gone) = tokio::sync::mpsc::channel::<()>(1);
     leader.run(Box::pin(async move {
-        bring.start(Start::Head(Arc::new(Head { status: StatusCode::OK, headers: HeaderMap::new(), stale: None })));
+        bring.start(Start::Head(Arc::new(head())));
         let _signal = gone.recv().await;
         bring.push(piece(10), false);
         bring.push(piece(20), true);

@@ -9,7 +9,7 @@ use tollgate::domain::entry::{CacheUse, Entry, Outcome};
 use tollgate::domain::money::Usd;
 
 use super::{CHAT, ON, chat, in_flight, with, world};
-use crate::world::World;
+use crate::world::{Answer, KEY, World};
 
 /// Clients that ask at once, and connections that they share.
 const CLIENTS: usize = 500;
@@ -178,6 +178,112 @@ async fn tools_refreshes_and_zero_are_not_shared() {
             assert_eq!(task.await.unwrap().unwrap().headers()["x-tollgate-cache"], "miss");
         }
     }
+}
+
+/// Asks the same as several keys, lets the provider answer once all wait, and says what each was given.
+async fn ask_together(world: &World, keys: &[&str], body: &str, headers: &[(&'static str, &str)]) -> Vec<Answer> {
+    let mut tasks = Vec::new();
+    for key in keys {
+        let bearer = format!("Bearer {key}");
+        let request = with(with(world.post(CHAT, body.to_owned()), headers), &[("authorization", &bearer)]);
+        tasks.push(tokio::spawn(world.client.request(request)));
+    }
+    in_flight(world, i64::try_from(keys.len()).unwrap()).await;
+    world.mock.gate("here").wait_for_arrivals(1).await;
+    world.mock.gate("here").open();
+    let mut answers = Vec::new();
+    for task in tasks {
+        let (head, body) = task.await.unwrap().unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        answers.push(Answer { status: head.status, headers: head.headers, body });
+    }
+    answers
+}
+
+const FAILING: [(&str, &str); 2] = [("x-mock-gate", "here"), ("x-mock-fault", "500")];
+
+#[tokio::test]
+async fn who_follows_is_told_who_has_answered() {
+    for body in [chat("hello"), stream("hello")] {
+        let other = crate::wire::Fake::start(|seen| {
+            let is_stream = seen.body.windows(13).any(|part| part == br#""stream":true"#);
+            let choice = r#""choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]"#;
+            let event = format!("data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",{choice}}}\n\ndata: [DONE]\n\n");
+            match is_stream {
+                true => crate::wire::Reply::whole("200 OK", "content-type: text/event-stream\r\n", event),
+                false => crate::wire::Reply::whole("200 OK", "content-type: application/json\r\n", crate::again::GOOD),
+            }
+        })
+        .await;
+        let (world, _) = world(&format!("{ON}upstream.retries = 0\n{}", crate::again::backup(other.address))).await;
+        let answers = ask_together(&world, &[KEY; 3], &body, &FAILING).await;
+        let mut uses: Vec<_> = answers.iter().map(|answer| answer.header("x-tollgate-cache").to_owned()).collect();
+        uses.sort_unstable();
+        assert_eq!((uses, other.seen().len()), (vec!["joined".into(), "joined".into(), "miss".to_owned()], 1));
+        for answer in &answers {
+            let told = (answer.status.as_u16(), answer.header("x-tollgate-reason"), &answer.body);
+            assert_eq!(told, (200, "fallback", &answers[0].body), "{:?}", answer.headers);
+        }
+        let entries = world.entries().await;
+        assert_eq!(entries.len(), 3);
+        for entry in &entries {
+            assert_eq!((&*entry.upstream, &*entry.reason), ("backup", "fallback"), "{:?}", entry.cache);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_given_what_its_key_may_not_ask_for() {
+    let other = crate::wire::Fake::start(|_| {
+        crate::wire::Reply::whole("200 OK", "content-type: application/json\r\n", crate::again::GOOD)
+    })
+    .await;
+    let narrow = "tg_narrow_0123456789abcdef";
+    let config = format!(
+        "{ON}upstream.retries = 0\nenv.NARROW={narrow}\n{}[keys.narrow]\nsecret = {{ env = \"NARROW\" }}\n\
+         team = \"search\"\nupstreams = [\"openai\"]\n",
+        crate::again::backup(other.address)
+    );
+    for keys in [[KEY, narrow, KEY], [narrow, KEY, narrow]] {
+        let (world, _) = world(&config).await;
+        let answers = ask_together(&world, &keys, &chat("hello"), &FAILING).await;
+        for (key, answer) in keys.iter().zip(&answers) {
+            assert_eq!(answer.status.as_u16(), if *key == narrow { 500 } else { 200 }, "{key}");
+        }
+        // Two flights, one for each who may ask others or not.
+        assert_eq!(world.mock.requests_total(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_the_operator_has_written_is_marked_for_all() {
+    let written = "[models.\"gpt-4o\"]\nfallback_answer = \"Come back later.\"\n";
+    let (world, _) = world(&format!("{ON}upstream.retries = 0\n{written}")).await;
+    let answers = ask_together(&world, &[KEY; 3], &chat("hello"), &FAILING).await;
+    for answer in &answers {
+        assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-reason")), (200, "static answer"));
+        assert_eq!(answer.header("x-tollgate-refused"), "upstream_unreachable", "{:?}", answer.headers);
+    }
+    let entries = world.entries().await;
+    assert_eq!((entries.len(), world.mock.requests_total()), (3, 1));
+    for entry in entries {
+        assert_eq!((entry.outcome, &*entry.reason, entry.saved), (Outcome::UpstreamError, "static answer", Usd::ZERO));
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_to_be_shared_each_asks_for_itself() {
+    let (world, _) = world(&format!("{ON}join_kib_max = 1\nanswer_kib_max = 1\n")).await;
+    let long = [("x-mock-gate", "here"), ("x-mock-tokens", "3000")];
+    let answers = ask_together(&world, &[KEY; 3], &chat("hello"), &long).await;
+    assert!(answers[0].body.len() > 2_048, "{}", answers[0].body.len());
+    for answer in &answers {
+        assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-cache")), (200, "miss"));
+        assert!(serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok(), "it is whole");
+    }
+    let entries = world.entries().await;
+    assert_eq!((world.mock.requests_total(), entries.len()), (3, 3));
+    assert!(entries.iter().all(|entry| entry.outcome == Outcome::Complete));
 }
 
 #[tokio::test]

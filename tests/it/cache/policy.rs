@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tollgate::domain::entry::{CacheUse, Outcome};
 use tollgate::domain::money::Usd;
 
-use super::{CHAT, ON, ask, ask_with, chat, world};
+use super::{CHAT, ON, ask, ask_with, chat, with, world};
 use crate::again::{GOOD, backup};
 use crate::wire::{Fake, Reply};
 use crate::world::{self, World};
@@ -218,4 +218,30 @@ async fn what_a_fallback_says_is_kept_as_its_own_where_config_wants_that() {
         let last = world.entries().await.pop().unwrap();
         assert_eq!((&*last.upstream, last.saved > Usd::ZERO), ("backup", keeps));
     }
+}
+
+#[tokio::test]
+async fn a_kept_answer_takes_no_tokens_and_a_new_one_does() {
+    let key = "tg_tight_0123456789abcdef";
+    let limits = "limits = { tokens_per_minute = 1100 }";
+    let config = format!("{ON}env.TIGHT={key}\n[keys.tight]\nsecret = {{ env = \"TIGHT\" }}\n{limits}\n");
+    let (world, _) = world(&config).await;
+    let bearer = format!("Bearer {key}");
+    let by = |body: String| with(world.post(CHAT, body), &[("authorization", &bearer)]);
+    assert_eq!(world.send(by(chat("kept"))).await.header("x-tollgate-cache"), "miss");
+    world.settled().await;
+    // This one holds all that is left until it is answered.
+    let held = tokio::spawn(world.client.request(with(by(chat("held")), &[("x-mock-gate", "here")])));
+    world.mock.gate("here").wait_for_arrivals(1).await;
+    let kept = world.send(by(chat("kept"))).await;
+    assert_eq!((kept.status.as_u16(), kept.header("x-tollgate-cache")), (200, "hit"));
+    let new = world.send(by(chat("new"))).await;
+    assert_eq!((new.status.as_u16(), new.header("x-tollgate-refused")), (429, "rate_limited"), "{}", new.text());
+    assert_eq!(new.header("x-tollgate-ratelimit-limit-tokens"), "1100");
+    world.mock.gate("here").open();
+    assert_eq!(held.await.unwrap().unwrap().status(), 200);
+    assert_eq!(world.mock.requests_total(), 2);
+    world.settled().await;
+    let metrics = world.app.metrics.render();
+    assert!(metrics.contains(r#"tollgate_rate_limited_total{scope="key",limit="tokens_per_minute"} 1"#), "{metrics}");
 }
