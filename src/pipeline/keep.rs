@@ -2,9 +2,9 @@
 //!
 //! It costs the answer a pointer a frame; the copy is made at the end, when it is known that it is wanted.
 //!
-//! Invariant: kept are only whole answers of status 200 that ended by themselves: no error, no limit reached, no refusal, no
-//! call of a tool, nobody left, and under the key of the upstream and the model that gave it: what a fallback says is never
-//! what the first would have said.
+//! Invariant: kept are only whole answers of status 200 that are known to have ended by themselves: no error, no limit reached,
+//! no refusal, no call of a tool, nothing looked up, nobody left, and under the key of the upstream and the model that gave it:
+//! what a fallback says is never what the first would have said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,9 +163,9 @@ fn kept_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 /// Whether an answer may be given again.
 fn is_good(facts: &Facts, generates: bool) -> bool {
     let is_whole = facts.terminal && facts.error.is_none() && !facts.broken && !facts.pending && !facts.batch;
-    let has_tools =
-        facts.grounding_queries > 0 || facts.usage.as_ref().is_some_and(|usage| !usage.server_tools.is_empty());
-    is_whole && !has_tools && (!generates || facts.ending == Some(Ending::Stop))
+    let has_tools = facts.usage.as_ref().is_some_and(|usage| !usage.server_tools.is_empty());
+    let is_of_its_moment = facts.looked_up || facts.grounding_queries > 0 || has_tools;
+    is_whole && !is_of_its_moment && (!generates || facts.ending == Some(Ending::Stop))
 }
 
 #[cfg(test)]
