@@ -77,7 +77,7 @@ impl Case {
         let text = whole(call.plain.as_ref().unwrap_or(&call.pieces), cache.request_bytes_max)?;
         let body = canonical(&text, omissions(operation))?;
         let is_certain = body.temperature == Temperature::Zero || !operation.generates();
-        if body.points_elsewhere || !(is_certain || policy.store_sampled) {
+        if body.reaches_out || !(is_certain || policy.store_sampled) {
             return None;
         }
         let is_spliced = usage_edit(operation, call, candidate).is_some();

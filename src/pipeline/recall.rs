@@ -18,6 +18,7 @@ use super::identify::Caller;
 use super::keep::Recording;
 use super::read::Call;
 use super::replay::Replay;
+use super::reserve::runs_on_its_own;
 use super::respond::Told;
 use super::route::Candidate;
 use crate::app::App;
@@ -29,6 +30,7 @@ use crate::domain::entry::CacheUse;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::IncludeUsage;
+use crate::protocol::live::searches;
 
 /// What a client wants of the cache.
 const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
@@ -225,10 +227,11 @@ pub fn policy_for<'a>(
     let (ask, features) = (&call.ask, &call.ask.features);
     // What runs at the provider, what it stored before, and what it does later is not in the request.
     let is_elsewhere = !ask.server_tools.is_empty() || features.stored_context || features.background;
+    let is_live = runs_on_its_own(&candidate.provider.config.provider, &candidate.model) || searches(&candidate.model);
     // Of several answers only the ending of the last is known.
     let is_many = ask.choices > 1 || case.operation == Operation::Completions && features.messages > 1;
     let is_odd = ask.odd || ask.outside_passes || ask.include_usage == IncludeUsage::Odd || features.audio_out;
-    if is_elsewhere || is_many || is_odd {
+    if is_elsewhere || is_many || is_odd || is_live {
         return None;
     }
     arrival.snapshot.config.cache.policy(case)

@@ -382,7 +382,8 @@ fn facts(model: &Model, candidate: &Candidate, operation: Operation) -> ModelFac
 /// Whether a model searches although nobody asked: Perplexity's all do
 /// (<https://docs.perplexity.ai/docs/getting-started/models>), Groq's compound systems too
 /// (<https://console.groq.com/docs/compound>).
-fn runs_on_its_own(provider: &str, model: &str) -> bool {
+#[must_use]
+pub fn runs_on_its_own(provider: &str, model: &str) -> bool {
     provider == "perplexity" || provider == "groq" && model.contains("compound")
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Members have one order, white space is gone, escapes are resolved and numbers have one form; what the caller names is left
 //! out. The form is a prefix code of its own, in which each string tells its length, so that two requests have the same form
-//! only if they say the same. On the way it is seen whether the request asks for chance, and whether it points elsewhere.
+//! only if they say the same. On the way it is seen whether the request asks for chance, and whether it reaches for what is not in it.
 //!
 //! Invariant: a body whose meaning depends on who reads it (a member that is given twice) has no form.
 
+use super::live::looks_up;
 use super::scan::quote_or_backslash;
 
 /// Deeper values have no form; requests have about ten levels.
@@ -23,8 +24,8 @@ pub struct Canonical {
     root: Option<Vec<Member>>,
     /// How much chance is asked for.
     pub temperature: Temperature,
-    /// Whether the request points to something that is not in it.
-    pub points_elsewhere: bool,
+    /// Whether the request points to something that is not in it, or has something looked up.
+    pub reaches_out: bool,
 }
 
 /// How much chance is asked for.
@@ -60,12 +61,12 @@ pub fn canonical(body: &[u8], omissions: Omissions<'_>) -> Option<Canonical> {
         scratch: Vec::new(),
         omissions,
         temperature: Temperature::Absent,
-        points_elsewhere: false,
+        reaches_out: false,
     };
     writer.value(0, Top::Plain)?;
     writer.blanks();
-    let Writer { at, out, root, temperature, points_elsewhere, .. } = writer;
-    (at == body.len()).then_some(Canonical { out, root, temperature, points_elsewhere })
+    let Writer { at, out, root, temperature, reaches_out, .. } = writer;
+    (at == body.len()).then_some(Canonical { out, root, temperature, reaches_out })
 }
 
 impl Canonical {
@@ -118,7 +119,7 @@ struct Writer<'a> {
     scratch: Vec<u8>,
     omissions: Omissions<'a>,
     temperature: Temperature,
-    points_elsewhere: bool,
+    reaches_out: bool,
 }
 
 impl Writer<'_> {
@@ -188,7 +189,10 @@ impl Writer<'_> {
         let (key, value) = (&self.out[start + STRING_HEAD..key_end], &self.out[key_end..]);
         if value.first() == Some(&b'"') && is_pointer(key) {
             let scheme = value.get(STRING_HEAD..STRING_HEAD + 5);
-            self.points_elsewhere |= !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"));
+            self.reaches_out |= !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"));
+        }
+        if depth == 0 && looks_up(key) {
+            self.reaches_out |= !matches!(value, b"n" | b"f");
         }
         if key == b"temperature" && (depth == 0 || depth == 1 && top == Top::Settings) {
             let said = match value {

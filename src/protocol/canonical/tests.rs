@@ -91,7 +91,12 @@ fn what_parsers_read_differently_has_no_form() {
 
 #[test]
 fn chance_and_pointers_are_seen() {
-    for (text, temperature, points_elsewhere) in [
+    for (text, temperature, reaches_out) in [
+        (r#"{"search_parameters":{"mode":"auto"}}"#, Temperature::Absent, true),
+        (r#"{"enable_search":true,"a":1}"#, Temperature::Absent, true),
+        (r#"{"enable_search":false,"search_parameters":null}"#, Temperature::Absent, false),
+        (r#"{"data_sources":[{"type":"azure_search"}]}"#, Temperature::Absent, true),
+        (r#"{"a":{"enable_search":true}}"#, Temperature::Absent, false),
         (r#"{"messages":[{"temperature":1}]}"#, Temperature::Absent, false),
         (r#"{"temperature":0}"#, Temperature::Zero, false),
         (r#"{"temperature":0.0,"top_p":1}"#, Temperature::Zero, false),
@@ -108,7 +113,7 @@ fn chance_and_pointers_are_seen() {
         (r#"{"tools":[{"properties":{"url":{"type":"string"}}}]}"#, Temperature::Absent, false),
     ] {
         let seen = canonical(text.as_bytes(), OMIT).unwrap();
-        assert_eq!((seen.temperature, seen.points_elsewhere), (temperature, points_elsewhere), "{text}");
+        assert_eq!((seen.temperature, seen.reaches_out), (temperature, reaches_out), "{text}");
     }
 }
 
