@@ -6,6 +6,12 @@
 //!
 //! Invariant: a body whose meaning depends on who reads it (a member that is given twice) has no form.
 
+mod pointer;
+
+use std::ops::Range;
+
+use pointer::points_elsewhere;
+
 use super::live::looks_up;
 use super::scan::quote_or_backslash;
 
@@ -14,6 +20,20 @@ const DEPTH_MAX: usize = 128;
 
 /// Objects at the root in which Gemini's settings stand.
 const SETTINGS: [&[u8]; 2] = [b"generationConfig", b"generation_config"];
+
+/// Members of the root in which nothing is named that is fetched: tools and forms, with their schemas (of tools that run at the
+/// provider no answer is kept), and what the caller notes. Settings have schemas as well.
+const DECLARED: [&[u8]; 9] = [
+    b"tools",
+    b"functions",
+    b"response_format",
+    b"text",
+    b"output_format",
+    b"output_config",
+    b"guided_json",
+    b"structured_outputs",
+    b"metadata",
+];
 
 /// The one form of a request.
 #[derive(Clone, Debug)]
@@ -63,7 +83,7 @@ pub fn canonical(body: &[u8], omissions: Omissions<'_>) -> Option<Canonical> {
         temperature: Temperature::Absent,
         reaches_out: false,
     };
-    writer.value(0, Top::Plain)?;
+    writer.value(Place { depth: 0, top: Top::Plain, key: 0..0 })?;
     writer.blanks();
     let Writer { at, out, root, temperature, reaches_out, .. } = writer;
     (at == body.len()).then_some(Canonical { out, root, temperature, reaches_out })
@@ -91,8 +111,20 @@ enum Top {
     Plain,
     /// One of [`SETTINGS`].
     Settings,
+    /// One of [`DECLARED`].
+    Declared,
     /// The object from which a member is left out.
     Shortened,
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Levels above it.
+    depth: usize,
+    top: Top,
+    /// Where the key of its member stands in the output, or of the member whose array it stands in.
+    key: Range<usize>,
 }
 
 /// Where a member of an open object stands in the output: its key without the head, and its end.
@@ -123,13 +155,13 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the value at hand, which stands `depth` levels down, below a member of the root of this kind.
-    fn value(&mut self, depth: usize, top: Top) -> Option<()> {
+    /// Writes the value at hand.
+    fn value(&mut self, place: Place) -> Option<()> {
         self.blanks();
         match *self.body.get(self.at)? {
-            b'{' if depth < DEPTH_MAX => self.object(depth, top),
-            b'[' if depth < DEPTH_MAX => self.array(depth, top),
-            b'"' => self.string(),
+            b'{' if place.depth < DEPTH_MAX => self.object(place.depth, place.top),
+            b'[' if place.depth < DEPTH_MAX => self.array(&place),
+            b'"' => self.text(&place),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
             b'n' => self.word(b"null"),
@@ -165,8 +197,9 @@ impl Writer<'_> {
         let key_end = self.out.len();
         self.blanks();
         (*self.body.get(self.at)? == b':').then(|| self.at += 1)?;
-        let below = if depth == 0 { self.kind_of(&self.out[start + STRING_HEAD..key_end]) } else { top };
-        self.value(depth + 1, below)?;
+        let key = start + STRING_HEAD..key_end;
+        let below = if depth == 0 { self.kind_of(&self.out[key.clone()]) } else { top };
+        self.value(Place { depth: depth + 1, top: below, key })?;
         self.look(depth, top, start, key_end);
         if self.is_omitted(depth, top, start, key_end) {
             self.out.truncate(start);
@@ -180,6 +213,7 @@ impl Writer<'_> {
         match self.omissions.inner {
             Some((outer, _)) if outer.as_bytes() == key => Top::Shortened,
             Some(_) | None if SETTINGS.contains(&key) => Top::Settings,
+            Some(_) | None if DECLARED.contains(&key) => Top::Declared,
             Some(_) | None => Top::Plain,
         }
     }
@@ -187,10 +221,6 @@ impl Writer<'_> {
     /// Learns from the member that has been written from `start` on, and its value from `key_end` on.
     fn look(&mut self, depth: usize, top: Top, start: usize, key_end: usize) {
         let (key, value) = (&self.out[start + STRING_HEAD..key_end], &self.out[key_end..]);
-        if value.first() == Some(&b'"') && is_pointer(key) {
-            let scheme = value.get(STRING_HEAD..STRING_HEAD + 5);
-            self.reaches_out |= !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"));
-        }
         if depth == 0 && looks_up(key) {
             self.reaches_out |= !matches!(value, b"n" | b"f");
         }
@@ -246,13 +276,13 @@ impl Writer<'_> {
         self.out[at..].copy_from_slice(&self.scratch);
     }
 
-    fn array(&mut self, depth: usize, top: Top) -> Option<()> {
+    fn array(&mut self, place: &Place) -> Option<()> {
         self.at += 1;
         self.out.push(b'[');
         let mut is_first = true;
         while self.goes_on(b']', is_first)? {
             is_first = false;
-            self.value(depth + 1, top)?;
+            self.value(Place { depth: place.depth + 1, ..place.clone() })?;
         }
         self.out.push(b']');
         Some(())
@@ -282,6 +312,15 @@ impl Writer<'_> {
         self.body[self.at..].starts_with(word).then_some(())?;
         self.at += word.len();
         self.out.push(word[0]);
+        Some(())
+    }
+
+    /// A string that is no key.
+    fn text(&mut self, place: &Place) -> Option<()> {
+        let start = self.out.len() + STRING_HEAD;
+        self.string()?;
+        let may_point = matches!(place.top, Top::Plain | Top::Shortened);
+        self.reaches_out |= may_point && points_elsewhere(&self.out[place.key.clone()], &self.out[start..]);
         Some(())
     }
 
@@ -394,14 +433,6 @@ impl Writer<'_> {
         self.out.push(b';');
         Some(())
     }
-}
-
-/// Whether a text under this key names something that lies elsewhere and may change there.
-const fn is_pointer(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"url" | b"image_url" | b"file_url" | b"fileUri" | b"file_uri" | b"file_id" | b"video_url" | b"audio_url"
-    )
 }
 
 /// Whether a member is given twice.

@@ -117,6 +117,43 @@ fn chance_and_pointers_are_seen() {
     }
 }
 
+#[test]
+fn what_lies_elsewhere_is_told_from_words() {
+    for (text, expect) in [
+        (r#"{"a":[{"type":"document_url","document_url":"https://x/y.pdf"}]}"#, true),
+        (r#"{"a":[{"document_url":"y.pdf"}]}"#, true),
+        (r#"{"a":[{"input_audio":"https://x/y.mp3"}]}"#, true),
+        (r#"{"a":[{"input_audio":{"data":"https:\/\/x/y.mp3","format":"mp3"}}]}"#, true),
+        (r#"{"a":[{"input_audio":{"data":"UklGRg//8=","format":"mp3"}}]}"#, false),
+        (r#"{"a":[{"video":["https://x/1.jpg","https://x/2.jpg"]}]}"#, true),
+        (r#"{"a":[{"video":"oss://x/1.mp4"}]}"#, true),
+        (r#"{"a":[{"image":"\u0068ttps://x/1.jpg"}]}"#, true),
+        (r#"{"a":[{"image_url":["https://x/1.jpg"]}]}"#, true),
+        (r#"{"a":[{"image_url":["data:image/png;base64,AA"]}]}"#, false),
+        (r#"{"a":[{"file":{"file_data":"https://x/y.pdf"}}]}"#, true),
+        (r#"{"a":[{"file":"https://x/y.pdf"}]}"#, true),
+        (r#"{"a":[{"source":{"uri":"s3://b/c"}}]}"#, true),
+        (r#"{"a":[{"source":{"type":"base64","data":"aHR0cHM6Ly94"}}]}"#, false),
+        (r#"{"input":[{"image":"https://x/y.png"}]}"#, true),
+        (r#"{"input":[["https://x"]],"content":[{"content":["https://x"]}]}"#, false),
+        (r#"{"input":"https://x","prompt":["https://x"],"stop":["http://"],"user":"mailto://x"}"#, false),
+        (r#"{"a":[{"role":"user","content":"https://x, what is this?"}],"system":"https://x"}"#, false),
+        (r#"{"a":[{"content":[{"type":"text","text":"https://x"}]}]}"#, false),
+        (r#"{"schema":{"$schema":"https://json-schema.org/draft/2020-12/schema"}}"#, false),
+        (
+            r#"{"tools":[{"parameters":{"default":"https://x","enum":["https://x"],"example":{"url":"https://x"}}}]}"#,
+            false,
+        ),
+        (r#"{"response_format":{"json_schema":{"schema":{"const":"https://x"}}},"metadata":{"a":"https://x"}}"#, false),
+        (r#"{"text":{"format":{"schema":{"const":"https://x"}}}}"#, false),
+        (r#"{"generationConfig":{"responseSchema":{"example":"https://x"}}}"#, false),
+        (r#"{"a":{"tools":[{"default":"https://x"}]}}"#, true),
+        (r#"{"https://x":1}"#, false),
+    ] {
+        assert_eq!(canonical(text.as_bytes(), OMIT).unwrap().reaches_out, expect, "{text}");
+    }
+}
+
 fn values() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
