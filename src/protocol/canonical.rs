@@ -4,7 +4,8 @@
 //! out. The form is a prefix code of its own, in which each string tells its length, so that two requests have the same form
 //! only if they say the same. On the way it is seen whether the request asks for chance, and whether it reaches for what is not in it.
 //!
-//! Invariant: a body whose meaning depends on who reads it (a member that is given twice) has no form.
+//! Invariant: a body whose meaning depends on who reads it (a member that is given twice, a number or a text that is no JSON) has
+//! no form.
 
 mod pointer;
 
@@ -330,7 +331,9 @@ impl Writer<'_> {
         self.out.extend_from_slice(&[b'"', 0, 0, 0, 0]);
         loop {
             let hit = quote_or_backslash(self.body, self.at)?;
-            self.out.extend_from_slice(&self.body[self.at..hit]);
+            let piece = &self.body[self.at..hit];
+            (!has_control(piece)).then_some(())?;
+            self.out.extend_from_slice(piece);
             self.at = hit + 1;
             if self.body[hit] == b'"' {
                 break;
@@ -408,7 +411,7 @@ impl Writer<'_> {
         };
         let point = digits.iter().position(|byte| *byte == b'.');
         let (whole, part) = point.map_or((digits, &[][..]), |at| (&digits[..at], &digits[at + 1..]));
-        let is_odd = whole.is_empty() || point.is_some() && part.is_empty();
+        let is_odd = matches!(whole, [] | [b'0', _, ..]) || point.is_some() && part.is_empty();
         if is_odd || !whole.iter().chain(part).all(u8::is_ascii_digit) {
             return None;
         }
@@ -433,6 +436,12 @@ impl Writer<'_> {
         self.out.push(b';');
         Some(())
     }
+}
+
+/// Whether a text has a control character as it is, which JSON does not allow. It looks at every byte, without a branch, since
+/// that is done for many at once.
+fn has_control(text: &[u8]) -> bool {
+    text.iter().fold(false, |seen, byte| seen | (*byte < b' '))
 }
 
 /// Whether a member is given twice.
