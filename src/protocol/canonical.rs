@@ -45,7 +45,7 @@ pub struct Canonical {
     root: Option<Vec<Member>>,
     /// How much chance is asked for.
     pub temperature: Temperature,
-    /// Whether the request points to something that is not in it, or has something looked up.
+    /// Whether the request points to something that is not in it, has something looked up, or wants its answer to be stored.
     pub reaches_out: bool,
 }
 
@@ -222,7 +222,7 @@ impl Writer<'_> {
     /// Learns from the member that has been written from `start` on, and its value from `key_end` on.
     fn look(&mut self, depth: usize, top: Top, start: usize, key_end: usize) {
         let (key, value) = (&self.out[start + STRING_HEAD..key_end], &self.out[key_end..]);
-        if depth == 0 && looks_up(key) {
+        if depth == 0 && (looks_up(key) || key == b"store") {
             self.reaches_out |= !matches!(value, b"n" | b"f");
         }
         if key == b"temperature" && (depth == 0 || depth == 1 && top == Top::Settings) {

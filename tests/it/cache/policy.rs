@@ -88,7 +88,10 @@ async fn what_lies_elsewhere_is_not_looked_up() {
         (CHAT, body(r#","data_sources":[{"type":"azure_search","parameters":{}}]"#)),
         (CHAT, body("").replace("gpt-4o", "gpt-4o-search-preview")),
         (CHAT, body("").replace("gpt-4o", "gpt-4o:online")),
+        (CHAT, body(r#","store":true"#)),
         (CHAT, body(r#","a":1,"a":2"#)),
+        (CHAT, body(r#","seed":01"#)),
+        ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","store":true}"#.to_owned()),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","previous_response_id":"resp_1"}"#.to_owned()),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","conversation":"conv_1"}"#.to_owned()),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","tools":[{"type":"web_search"}]}"#.to_owned()),
@@ -98,6 +101,8 @@ async fn what_lies_elsewhere_is_not_looked_up() {
     }
     let inline = image.replace("https://x/y.png", "data:image/png;base64,AAAA");
     check(&world, CHAT, &inline, &[], ["miss", "hit"]).await;
+    check(&world, CHAT, &body(r#","store":false"#), &[], ["miss", "hit"]).await;
+    check(&world, "/v1/responses", r#"{"model":"gpt-4o","input":"hi"}"#, &[], ["miss", "hit"]).await;
 }
 
 #[tokio::test]
