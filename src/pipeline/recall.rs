@@ -191,9 +191,13 @@ fn refused(tab: Tab, refusal: Refusal) -> Refusal {
     refusal
 }
 
-/// What the client wants: by our own header, else as HTTP says it (RFC 9111, 5.2.1).
+/// What the client wants: by our own header, else as HTTP says it (RFC 9111, 5.2.1), on however many lines.
 fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
-    if let Some(value) = headers.get(CACHE) {
+    let mut ours = headers.get_all(CACHE).iter();
+    if let Some(value) = ours.next() {
+        if ours.any(|other| other != value) {
+            return Err(Refusal::new(Cause::Malformed, "x-tollgate-cache is given twice, and differs"));
+        }
         return match value.as_bytes() {
             b"off" => Ok(Wish::Bypass),
             b"refresh" => Ok(Wish::Refresh),
@@ -201,8 +205,11 @@ fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
             _ => Err(Refusal::new(Cause::Malformed, "x-tollgate-cache is none of off, refresh and only")),
         };
     }
-    let Some(value) = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()) else { return Ok(Wish::Use) };
-    let says = |word: &str| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
+    if !headers.contains_key(CACHE_CONTROL) {
+        return Ok(Wish::Use);
+    }
+    let lines = || headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let says = |word: &str| lines().any(|line| line.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)));
     Ok(match () {
         () if says("no-store") => Wish::Bypass,
         () if says("only-if-cached") => Wish::Only,

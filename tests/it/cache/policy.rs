@@ -133,6 +133,26 @@ async fn a_client_says_what_it_wants() {
 }
 
 #[tokio::test]
+async fn what_a_client_says_on_several_lines_is_heard() {
+    let (world, _) = world(ON).await;
+    ask(&world, CHAT, &chat("a")).await;
+    let lines = async |name: &'static str, values: [&'static str; 2]| {
+        let mut request = super::with(world.post(CHAT, chat("a")), &[super::VERSION]);
+        for value in values {
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let answer = world.send(request).await;
+        (answer.status.as_u16(), answer.header("x-tollgate-cache").to_owned())
+    };
+    assert_eq!(lines("cache-control", ["private", "no-transform"]).await, (200, "hit".to_owned()));
+    assert_eq!(lines("cache-control", ["private", "no-store"]).await, (200, "bypass".to_owned()));
+    assert_eq!(lines("cache-control", ["max-age=0", "no-store"]).await, (200, "bypass".to_owned()));
+    assert_eq!(lines("cache-control", ["private", "x, no-cache"]).await, (200, "miss".to_owned()));
+    assert_eq!(lines("x-tollgate-cache", ["only", "only"]).await, (200, "hit".to_owned()));
+    assert_eq!(lines("x-tollgate-cache", ["only", "off"]).await, (400, String::new()));
+}
+
+#[tokio::test]
 async fn an_answer_has_its_time() {
     let (world, now_us) = world("[cache]\nmode = \"exact\"\nttl_s = 60\n").await;
     assert_eq!(ask(&world, CHAT, &chat("a")).await.0, "miss");
