@@ -46,6 +46,8 @@ pub struct Recording {
     about: About,
     ttl: Duration,
     bytes_max: usize,
+    /// Purges of the room before it was asked.
+    purges: u64,
     /// Where others wait to be told what it cost.
     paid: Option<Paid>,
     /// What may be given if nobody answers.
@@ -67,12 +69,12 @@ struct Tape {
 }
 
 impl Recording {
-    /// A recording that will be kept under `key`, unless it has more than `bytes_max` bytes.
+    /// A recording that will be kept under `key`, unless it has more than `bytes_max` bytes or the room is purged meanwhile.
     #[must_use]
     pub fn new(room: Arc<Room>, key: Key, about: About, ttl: Duration, bytes_max: usize) -> Self {
         let tape = Some(Tape::default());
-        let (paid, spare, near, given) = (None, None, None, None);
-        Self { room, key, about, ttl, bytes_max, paid, spare, near, given, is_success: false, tape }
+        let (paid, spare, near, given, purges) = (None, None, None, None, room.purges());
+        Self { room, key, about, ttl, bytes_max, purges, paid, spare, near, given, is_success: false, tape }
     }
 
     /// Tells `paid` what the answer cost, if it turns out to be whole and good.
@@ -147,7 +149,7 @@ impl Recording {
         // A copy, since a piece holds on to the whole buffer that it was read into.
         let mut kept = Kept::new(self.about, tape.pieces.concat().into(), facts, now_ms, now_ms.saturating_add(ttl_ms));
         (kept.headers, kept.cost) = (tape.headers, cost);
-        self.room.keep(self.key, self.near, kept);
+        self.room.keep_since(self.purges, self.key, self.near, kept);
     }
 }
 
