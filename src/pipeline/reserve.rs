@@ -159,9 +159,10 @@ pub fn quoted(arrival: &Arrival, call: &Call, candidate: &Candidate) -> Option<U
 }
 
 impl Denied {
-    /// Ends the request with our own no, which costs nothing and stands in the ledger.
+    /// Ends the request with our own no, which costs nothing and stands in the ledger, if a client has asked.
     pub fn refuse(self, app: &App) -> Refusal {
-        if matches!(self.refusal.cause, Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded) {
+        let is_asked = self.tab.as_ref().is_none_or(|tab| !tab.is_unasked());
+        if is_asked && matches!(self.refusal.cause, Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded) {
             app.bank.note_cap_refusal();
         }
         if let Some(tab) = self.tab {

@@ -165,8 +165,19 @@ async fn what_is_asked_in_the_background_is_held_like_anything_else() {
     now_us.fetch_add(MINUTE_US, Ordering::Relaxed);
     let (cache, again) = ask(&world, CHAT, &small).await;
     assert_eq!((&*cache, &again.body), ("stale", &first.body));
+    assert_eq!(
+        (ask(&world, CHAT, &small).await.0.as_str(), ask(&world, CHAT, &small).await.0.as_str()),
+        ("stale", "stale")
+    );
+    // What has no room was nobody's request: no error is told to whoever reads the ledger.
+    let entries = world.entries().await;
+    assert!(entries.iter().all(|entry| entry.status == 200 && entry.outcome != Outcome::Refused), "{entries:?}");
+    assert_eq!((entries.len(), world.mock.requests_total()), (4, 1));
+    // A client's own is.
+    let (cache, refused) = ask_with(&world, CHAT, &small, &[("x-tollgate-cache", "refresh")]).await;
+    assert_eq!((&*cache, refused.status.as_u16()), ("", 400));
     let refused = world.entries().await.pop().unwrap();
-    assert_eq!((refused.outcome, &*refused.reason, world.mock.requests_total()), (Outcome::Refused, "cap_exceeded", 1));
+    assert_eq!((refused.outcome, &*refused.reason), (Outcome::Refused, "cap_exceeded"));
 }
 
 #[tokio::test]
