@@ -19,23 +19,6 @@ use super::scan::quote_or_backslash;
 /// Deeper values have no form; requests have about ten levels.
 const DEPTH_MAX: usize = 128;
 
-/// Objects at the root in which Gemini's settings stand.
-const SETTINGS: [&[u8]; 2] = [b"generationConfig", b"generation_config"];
-
-/// Members of the root in which nothing is named that is fetched: tools and forms, with their schemas (of tools that run at the
-/// provider no answer is kept), and what the caller notes. Settings have schemas as well.
-const DECLARED: [&[u8]; 9] = [
-    b"tools",
-    b"functions",
-    b"response_format",
-    b"text",
-    b"output_format",
-    b"output_config",
-    b"guided_json",
-    b"structured_outputs",
-    b"metadata",
-];
-
 /// The one form of a request.
 #[derive(Clone, Debug)]
 pub struct Canonical {
@@ -83,6 +66,7 @@ pub fn canonical(body: &[u8], omissions: Omissions<'_>) -> Option<Canonical> {
         omissions,
         temperature: Temperature::Absent,
         reaches_out: false,
+        has_controls: has_control(body),
     };
     writer.value(Place { depth: 0, top: Top::Plain, key: 0..0 })?;
     writer.blanks();
@@ -110,9 +94,10 @@ impl Canonical {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Top {
     Plain,
-    /// One of [`SETTINGS`].
+    /// Gemini's settings, the answer's form among them.
     Settings,
-    /// One of [`DECLARED`].
+    /// Tools and forms, with their schemas, and what the caller notes: nothing that is named there is fetched. Of tools that run
+    /// at the provider no answer is kept anyway.
     Declared,
     /// The object from which a member is left out.
     Shortened,
@@ -153,6 +138,8 @@ struct Writer<'a> {
     omissions: Omissions<'a>,
     temperature: Temperature,
     reaches_out: bool,
+    /// Whether there are control characters at all: line breaks between values, or what no string may have.
+    has_controls: bool,
 }
 
 impl Writer<'_> {
@@ -211,11 +198,14 @@ impl Writer<'_> {
     }
 
     fn kind_of(&self, key: &[u8]) -> Top {
-        match self.omissions.inner {
-            Some((outer, _)) if outer.as_bytes() == key => Top::Shortened,
-            Some(_) | None if SETTINGS.contains(&key) => Top::Settings,
-            Some(_) | None if DECLARED.contains(&key) => Top::Declared,
-            Some(_) | None => Top::Plain,
+        match key {
+            _ if self.omissions.inner.is_some_and(|(outer, _)| outer.as_bytes() == key) => Top::Shortened,
+            b"generationConfig" | b"generation_config" => Top::Settings,
+            b"tools" | b"functions" | b"response_format" | b"text" | b"output_format" | b"output_config" => {
+                Top::Declared
+            }
+            b"guided_json" | b"structured_outputs" | b"metadata" => Top::Declared,
+            _ => Top::Plain,
         }
     }
 
@@ -332,7 +322,9 @@ impl Writer<'_> {
         loop {
             let hit = quote_or_backslash(self.body, self.at)?;
             let piece = &self.body[self.at..hit];
-            (!has_control(piece)).then_some(())?;
+            if self.has_controls && has_control(piece) {
+                return None;
+            }
             self.out.extend_from_slice(piece);
             self.at = hit + 1;
             if self.body[hit] == b'"' {
@@ -438,7 +430,7 @@ impl Writer<'_> {
     }
 }
 
-/// Whether a text has a control character as it is, which JSON does not allow. It looks at every byte, without a branch, since
+/// Whether there is a control character, which JSON does not allow within strings. It looks at every byte, without a branch, since
 /// that is done for many at once.
 fn has_control(text: &[u8]) -> bool {
     text.iter().fold(false, |seen, byte| seen | (*byte < b' '))
