@@ -20,7 +20,8 @@ use crate::telemetry::line::ToolResult;
 /// The status in the ledger of a request whose client left before it had one, as web servers log it.
 pub const STATUS_CLIENT_LEFT: u16 = 499;
 
-/// A request that will have exactly one entry. Dropped, it says that the client left.
+/// A request that will have exactly one entry, unless nobody has asked for it and nothing was sent. Dropped, it says that the
+/// client left.
 ///
 /// It goes from hand to hand, so that it is a pointer.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ struct Line {
     unwritten: Option<Usd>,
     /// By which caps it is held; whichever are in force, where nobody has asked.
     mark: Option<u64>,
+    /// No client waits for it.
+    is_unasked: bool,
     presence: Presence,
 }
 
@@ -79,6 +82,7 @@ impl Tab {
             is_written: false,
             unwritten: Some(Usd::ZERO),
             mark: None,
+            is_unasked: false,
             presence,
         }))
     }
@@ -115,6 +119,17 @@ impl Tab {
         self.0.presence.place = Some(place);
     }
 
+    /// No client has asked for it: if it is refused before anything was sent, there is nothing to be told of it.
+    pub fn note_unasked(&mut self) {
+        self.0.is_unasked = true;
+    }
+
+    /// Whether no client has asked for it.
+    #[must_use]
+    pub fn is_unasked(&self) -> bool {
+        self.0.is_unasked
+    }
+
     /// The caps that a hold counts in are asked for at this [`Bank::mark`].
     pub fn count_by(&mut self, mark: u64) {
         self.0.mark = Some(mark);
@@ -129,7 +144,12 @@ impl Tab {
 
     /// Our own no: nothing more is dispatched. What earlier attempts cost stays.
     pub fn refuse(mut self, refusal: &Refusal) {
+        let is_unasked = self.is_unasked();
         let entry = self.entry();
+        if is_unasked && entry.attempts.is_empty() {
+            self.0.entry = None;
+            return;
+        }
         entry.status = refusal.status();
         entry.outcome = Outcome::Refused;
         entry.reason = refusal.cause.code().into();

@@ -17,7 +17,7 @@ use crate::protocol::facts::Facts;
 use crate::protocol::meter::{Head, Meter};
 
 /// What a file begins with.
-const MAGIC: &[u8; 8] = b"tgcache2";
+const MAGIC: &[u8; 8] = b"tgcache3";
 
 /// Bytes in front of what is checked: the magic and the SHA-256 of the rest.
 const CHECKED_FROM: usize = MAGIC.len() + 32;

@@ -41,7 +41,7 @@ pub enum Namespace {
     Key(Arc<str>),
     /// One team.
     Team(Arc<str>),
-    /// Every Tollgate key.
+    /// Every Tollgate key, and who needs none on this machine.
     Shared,
 }
 

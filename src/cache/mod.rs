@@ -17,7 +17,7 @@ pub mod flight;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use moka::sync::Cache;
@@ -54,6 +54,8 @@ pub struct Room {
     disk: Option<Disk>,
     /// Held while all answers are gone through: they are moved or purged by one at a time.
     turn: Mutex<()>,
+    /// How many purges have begun. It is held while an answer is kept, so that a purge finds all that was kept before it.
+    purges: RwLock<u64>,
 }
 
 /// What lies under a key.
@@ -86,6 +88,7 @@ impl Room {
             alive: Arc::default(),
             disk,
             turn: Mutex::default(),
+            purges: RwLock::default(),
         }
     }
 
@@ -144,6 +147,14 @@ impl Room {
         }
     }
 
+    /// The same, unless a purge has begun since there were so many.
+    pub fn keep_since(&self, purges: u64, key: Key, near: Option<Key>, kept: Kept) {
+        let now = self.purges.read().unwrap_or_else(PoisonError::into_inner);
+        if *now == purges {
+            self.keep(key, near, kept);
+        }
+    }
+
     fn hold(&self, key: Key, near: Option<Key>, kept: &Arc<Kept>) {
         self.put(key, Slot::Answer(Arc::new(ArcSwapOption::new(Some(kept.clone())))), kept.weight());
         if let Some(near) = near {
@@ -182,8 +193,15 @@ impl Room {
         answers.run_pending_tasks();
     }
 
+    /// How many purges have begun: what was asked for before one is not kept after it.
+    #[must_use]
+    pub fn purges(&self) -> u64 {
+        *self.purges.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets what `wanted` says, on the disk as well, and says how many answers that were.
     pub async fn purge(&self, wanted: Wanted) -> u64 {
+        *self.purges.write().unwrap_or_else(PoisonError::into_inner) += 1;
         let mut gone = self.purge_memory(&wanted);
         if let Some(disk) = &self.disk {
             gone.extend(disk.purge(wanted.clone()).await);

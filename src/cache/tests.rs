@@ -55,6 +55,18 @@ fn an_answer_is_found_by_its_own_namespace_only() {
     assert_eq!(room.fill(), Fill::default());
 }
 
+#[tokio::test]
+async fn what_was_asked_for_before_a_purge_is_not_kept_after_it() {
+    let (room, own) = (Room::new(1 << 20, None), namespace("search"));
+    let (before, name) = (room.purges(), key(&own, 1));
+    room.keep_since(before, name, None, kept(own.clone(), 10));
+    assert_eq!(room.purge(Arc::new(|_, _| true)).await, 1);
+    room.keep_since(before, name, None, kept(own.clone(), 10));
+    assert!(room.find(&name, &own).is_none());
+    room.keep_since(room.purges(), name, None, kept(own.clone(), 10));
+    assert!(room.find(&name, &own).is_some());
+}
+
 #[test]
 fn the_parts_of_a_key_do_not_run_together() {
     let of = |parts: &[&str]| {

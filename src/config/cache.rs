@@ -92,7 +92,8 @@ pub enum CacheScope {
     Key,
     /// The same team; a key without a team has answers of its own.
     Team,
-    /// Every Tollgate key. A caller whose own credential passes through has answers of its own all the same.
+    /// Every Tollgate key, and who needs none on this machine. A caller whose own credential passes through has answers of its own
+    /// all the same.
     Shared,
 }
 

@@ -1,7 +1,8 @@
 //! Afresh: a request that was answered with what is kept is asked once more, in the background, as a request of its own.
 //!
 //! It has an id, a hold and an entry of its own, whose reason says why it was made. It counts for the caps of the caller
-//! who came by, and not for its rate limits.
+//! who came by, and not for its rate limits. Where it is refused before anything was sent, since a cap has no room, it leaves no
+//! entry: it was nobody's request, and is no error.
 //!
 //! Invariant: identical requests at the same time are asked once, and whoever waits for nothing is never kept waiting.
 
@@ -56,6 +57,7 @@ pub fn ask(app: &Arc<App>, mut arrival: Arrival, caller: &Caller, call: Call, mu
     arrival.id = app.mint.request_id(arrival.at_ms);
     let mut tab =
         open_tab(app, &arrival, caller, Presence { gauge: app.metrics.in_flight.enter(), place: Some(place) });
+    tab.note_unasked();
     describe(&call, &mut tab);
     decision.first.reason = Cow::Borrowed(afresh.reason);
     let entry = tab.entry();
@@ -66,7 +68,7 @@ pub fn ask(app: &Arc<App>, mut arrival: Arrival, caller: &Caller, call: Call, mu
     let errand = Errand { arrival, call, decision, told, tab, recording: Some(afresh.recording) };
     let app = app.clone();
     tokio::spawn(async move {
-        // Refused or not, the request has its entry.
+        // Whoever is refused has said so where that is told.
         let Ok(response) = join::lead(&app, errand, lead, seat).await else { return };
         let mut body = response.into_body();
         while let Some(Ok(_)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {}

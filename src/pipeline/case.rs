@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, HeaderName};
+use http::header::ACCEPT_ENCODING;
 
 use super::arrive::Arrival;
 use super::identify::Caller;
@@ -15,6 +15,7 @@ use super::parcel::usage_edit;
 use super::read::Call;
 use super::recall::policy_for;
 use super::route::Candidate;
+use super::telling;
 use crate::cache::{Key, KeyMaker, Namespace};
 use crate::config::{CacheMode, CachePolicy, CacheScope};
 use crate::domain::operation::Operation;
@@ -23,12 +24,6 @@ use crate::protocol::canonical::{Temperature, canonical};
 use crate::protocol::strip::UsageEvents;
 use crate::protocol::wording::{asked, omissions};
 use crate::upstream::headers::query_key;
-
-/// Headers of a request that can change its answer, by what they begin with: versions, betas and accounts.
-const TELLING: [&str; 3] = ["anthropic-", "openai-", "x-goog-"];
-
-/// Of those, the ones that cannot: a credential, which is another's namespace, and what names the client's library.
-const SILENT: [&str; 2] = ["x-goog-api-key", "x-goog-api-client"];
 
 /// A request whose answer may be kept.
 #[derive(Debug)]
@@ -77,7 +72,7 @@ impl Case {
         let text = whole(call.plain.as_ref().unwrap_or(&call.pieces), cache.request_bytes_max)?;
         let body = canonical(&text, omissions(operation))?;
         let is_certain = body.temperature == Temperature::Zero || !operation.generates();
-        if body.points_elsewhere || !(is_certain || policy.store_sampled) {
+        if body.reaches_out || !(is_certain || policy.store_sampled) {
             return None;
         }
         let is_spliced = usage_edit(operation, call, candidate).is_some();
@@ -167,17 +162,7 @@ fn add_query(query: &str, key: &mut KeyMaker) {
 }
 
 fn add_headers(headers: &HeaderMap, operation: Operation, key: &mut KeyMaker) {
-    let is_telling = |name: &HeaderName| {
-        let name = name.as_str();
-        TELLING.iter().any(|start| name.starts_with(start)) && !SILENT.contains(&name)
-    };
-    let mut telling: Vec<_> = headers.iter().filter(|(name, _)| is_telling(name)).collect();
-    telling.sort_by_key(|(name, _)| name.as_str());
-    for (name, value) in telling {
-        key.part(name.as_str().as_bytes());
-        key.part(value.as_bytes());
-    }
-    key.part(b"");
+    telling::add(headers, key);
     // Where the client's own goes to the upstream, the answer may come compressed.
     if !operation.generates() {
         headers.get_all(ACCEPT_ENCODING).iter().for_each(|value| key.part(value.as_bytes()));

@@ -230,7 +230,8 @@ impl Flow {
             facts.reasoned |= self.is_coded;
         }
         // What a limit cut off is no failure of form.
-        let has_ended = end == End::Complete && matches!(facts.ending, Some(Ending::Stop | Ending::ToolCalls));
+        let has_ended =
+            end == End::Complete && matches!(facts.ending, Some(Ending::Stop | Ending::Other | Ending::ToolCalls));
         let formed = self.formed.filter(|_| has_ended && !facts.broken);
         if let Some((form, pieces)) = self.bill.form().zip(formed) {
             facts.sound = is_sound(self.bill.operation(), form, &pieces.concat());

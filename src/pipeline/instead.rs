@@ -126,7 +126,13 @@ pub fn failed(served: Served<'_>) -> Unserved {
 pub fn instead(app: &App, unserved: Unserved, spare: Spare, told: &mut Told) -> Result<Response<Body>, Refusal> {
     if let Some(kept) = spare.kept.filter(|_| may_be_stale(unserved.refusal())) {
         return match unserved.close() {
-            (Some(tab), _) => kept.give(CacheUse::Stale, told, tab),
+            (Some(mut tab), _) => {
+                let entry = tab.entry();
+                // It is an answer of the first that was asked, for the reason that it was, whoever has failed since.
+                entry.reason = told.reason.as_ref().into();
+                told.attempts = entry.attempts.len();
+                kept.give(CacheUse::Stale, told, tab)
+            }
             (None, refusal) => Err(refusal),
         };
     }

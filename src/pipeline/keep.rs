@@ -2,9 +2,9 @@
 //!
 //! It costs the answer a pointer a frame; the copy is made at the end, when it is known that it is wanted.
 //!
-//! Invariant: kept are only whole answers of status 200 that ended by themselves: no error, no limit reached, no refusal, no
-//! call of a tool, nobody left, and under the key of the upstream and the model that gave it: what a fallback says is never
-//! what the first would have said.
+//! Invariant: kept are only whole answers of status 200 that are known to have ended by themselves: no error, no limit reached,
+//! no refusal, no call of a tool, nothing looked up, nobody left, and under the key of the upstream and the model that gave it:
+//! what a fallback says is never what the first would have said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Recording {
     about: About,
     ttl: Duration,
     bytes_max: usize,
+    /// Purges of the room before it was asked.
+    purges: u64,
     /// Where others wait to be told what it cost.
     paid: Option<Paid>,
     /// What may be given if nobody answers.
@@ -67,12 +69,12 @@ struct Tape {
 }
 
 impl Recording {
-    /// A recording that will be kept under `key`, unless it has more than `bytes_max` bytes.
+    /// A recording that will be kept under `key`, unless it has more than `bytes_max` bytes or the room is purged meanwhile.
     #[must_use]
     pub fn new(room: Arc<Room>, key: Key, about: About, ttl: Duration, bytes_max: usize) -> Self {
         let tape = Some(Tape::default());
-        let (paid, spare, near, given) = (None, None, None, None);
-        Self { room, key, about, ttl, bytes_max, paid, spare, near, given, is_success: false, tape }
+        let (paid, spare, near, given, purges) = (None, None, None, None, room.purges());
+        Self { room, key, about, ttl, bytes_max, purges, paid, spare, near, given, is_success: false, tape }
     }
 
     /// Tells `paid` what the answer cost, if it turns out to be whole and good.
@@ -147,7 +149,7 @@ impl Recording {
         // A copy, since a piece holds on to the whole buffer that it was read into.
         let mut kept = Kept::new(self.about, tape.pieces.concat().into(), facts, now_ms, now_ms.saturating_add(ttl_ms));
         (kept.headers, kept.cost) = (tape.headers, cost);
-        self.room.keep(self.key, self.near, kept);
+        self.room.keep_since(self.purges, self.key, self.near, kept);
     }
 }
 
@@ -163,9 +165,9 @@ fn kept_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 /// Whether an answer may be given again.
 fn is_good(facts: &Facts, generates: bool) -> bool {
     let is_whole = facts.terminal && facts.error.is_none() && !facts.broken && !facts.pending && !facts.batch;
-    let has_tools =
-        facts.grounding_queries > 0 || facts.usage.as_ref().is_some_and(|usage| !usage.server_tools.is_empty());
-    is_whole && !has_tools && (!generates || facts.ending == Some(Ending::Stop))
+    let has_tools = facts.usage.as_ref().is_some_and(|usage| !usage.server_tools.is_empty());
+    let is_of_its_moment = facts.looked_up || facts.grounding_queries > 0 || has_tools;
+    is_whole && !is_of_its_moment && (!generates || facts.ending == Some(Ending::Stop))
 }
 
 #[cfg(test)]

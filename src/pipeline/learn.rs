@@ -205,8 +205,8 @@ impl Trace {
             Ending::Refusal => Some(Sign::Refused),
             // Whoever asks for ten tokens gets ten from every model.
             Ending::Length => self.own_limit.is_none_or(|limit| output < limit).then_some(Sign::Cut),
-            Ending::Stop if facts.text_bytes == 0 && output == 0 => Some(Sign::Empty),
-            Ending::Stop | Ending::ToolCalls | Ending::Failed => None,
+            Ending::Stop | Ending::Other if facts.text_bytes == 0 && output == 0 => Some(Sign::Empty),
+            Ending::Stop | Ending::Other | Ending::ToolCalls | Ending::Failed => None,
         }
     }
 }

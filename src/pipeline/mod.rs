@@ -39,6 +39,7 @@ pub mod route;
 pub mod judge;
 pub mod foresee;
 pub mod keep;
+pub mod telling;
 pub mod case;
 pub mod replay;
 pub mod recall;

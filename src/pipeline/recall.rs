@@ -18,6 +18,7 @@ use super::identify::Caller;
 use super::keep::Recording;
 use super::read::Call;
 use super::replay::Replay;
+use super::reserve::runs_on_its_own;
 use super::respond::Told;
 use super::route::Candidate;
 use crate::app::App;
@@ -29,6 +30,7 @@ use crate::domain::entry::CacheUse;
 use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::protocol::ask::IncludeUsage;
+use crate::protocol::live::searches;
 
 /// What a client wants of the cache.
 const CACHE: HeaderName = HeaderName::from_static("x-tollgate-cache");
@@ -185,9 +187,13 @@ fn refused(tab: Tab, refusal: Refusal) -> Refusal {
     refusal
 }
 
-/// What the client wants: by our own header, else as HTTP says it (RFC 9111, 5.2.1).
+/// What the client wants: by our own header, else as HTTP says it (RFC 9111, 5.2.1), on however many lines.
 fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
-    if let Some(value) = headers.get(CACHE) {
+    let mut ours = headers.get_all(CACHE).iter();
+    if let Some(value) = ours.next() {
+        if ours.any(|other| other != value) {
+            return Err(Refusal::new(Cause::Malformed, "x-tollgate-cache is given twice, and differs"));
+        }
         return match value.as_bytes() {
             b"off" => Ok(Wish::Bypass),
             b"refresh" => Ok(Wish::Refresh),
@@ -195,8 +201,11 @@ fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
             _ => Err(Refusal::new(Cause::Malformed, "x-tollgate-cache is none of off, refresh and only")),
         };
     }
-    let Some(value) = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()) else { return Ok(Wish::Use) };
-    let says = |word: &str| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
+    if !headers.contains_key(CACHE_CONTROL) {
+        return Ok(Wish::Use);
+    }
+    let lines = || headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let says = |word: &str| lines().any(|line| line.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)));
     Ok(match () {
         () if says("no-store") => Wish::Bypass,
         () if says("only-if-cached") => Wish::Only,
@@ -221,10 +230,11 @@ pub fn policy_for<'a>(
     let (ask, features) = (&call.ask, &call.ask.features);
     // What runs at the provider, what it stored before, and what it does later is not in the request.
     let is_elsewhere = !ask.server_tools.is_empty() || features.stored_context || features.background;
+    let is_live = runs_on_its_own(&candidate.provider.config.provider, &candidate.model) || searches(&candidate.model);
     // Of several answers only the ending of the last is known.
     let is_many = ask.choices > 1 || case.operation == Operation::Completions && features.messages > 1;
     let is_odd = ask.odd || ask.outside_passes || ask.include_usage == IncludeUsage::Odd || features.audio_out;
-    if is_elsewhere || is_many || is_odd {
+    if is_elsewhere || is_many || is_odd || is_live {
         return None;
     }
     arrival.snapshot.config.cache.policy(case)

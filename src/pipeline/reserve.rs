@@ -159,9 +159,10 @@ pub fn quoted(arrival: &Arrival, call: &Call, candidate: &Candidate) -> Option<U
 }
 
 impl Denied {
-    /// Ends the request with our own no, which costs nothing and stands in the ledger.
+    /// Ends the request with our own no, which costs nothing and stands in the ledger, if a client has asked.
     pub fn refuse(self, app: &App) -> Refusal {
-        if matches!(self.refusal.cause, Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded) {
+        let is_asked = self.tab.as_ref().is_none_or(|tab| !tab.is_unasked());
+        if is_asked && matches!(self.refusal.cause, Cause::CapExceeded | Cause::Unpriced | Cause::Unbounded) {
             app.bank.note_cap_refusal();
         }
         if let Some(tab) = self.tab {
@@ -382,7 +383,8 @@ fn facts(model: &Model, candidate: &Candidate, operation: Operation) -> ModelFac
 /// Whether a model searches although nobody asked: Perplexity's all do
 /// (<https://docs.perplexity.ai/docs/getting-started/models>), Groq's compound systems too
 /// (<https://console.groq.com/docs/compound>).
-fn runs_on_its_own(provider: &str, model: &str) -> bool {
+#[must_use]
+pub fn runs_on_its_own(provider: &str, model: &str) -> bool {
     provider == "perplexity" || provider == "groq" && model.contains("compound")
 }
 

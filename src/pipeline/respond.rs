@@ -118,7 +118,8 @@ impl Told {
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
-        if self.attempts > 1 {
+        // Nobody expects one where the answer came from the cache.
+        if self.attempts > 1 || self.attempts == 1 && self.cache == Some(CacheUse::Stale) {
             headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
         }
         if let Some(cache) = self.cache {

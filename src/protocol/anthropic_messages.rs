@@ -46,14 +46,15 @@ pub(super) fn kind(word: &[u8]) -> EventKind {
     }
 }
 
-/// What a `stop_reason` says.
+/// What a `stop_reason` says. `pause_turn` wants to be asked to go on, and so may what comes to be.
 pub(super) fn ending(reason: &[u8]) -> Option<Ending> {
     Some(match reason {
         b"" => return None,
         b"max_tokens" | b"model_context_window_exceeded" => Ending::Length,
         b"tool_use" => Ending::ToolCalls,
         b"refusal" => Ending::Refusal,
-        _ => Ending::Stop,
+        b"end_turn" | b"stop_sequence" => Ending::Stop,
+        _ => Ending::Other,
     })
 }
 

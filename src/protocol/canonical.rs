@@ -2,17 +2,22 @@
 //!
 //! Members have one order, white space is gone, escapes are resolved and numbers have one form; what the caller names is left
 //! out. The form is a prefix code of its own, in which each string tells its length, so that two requests have the same form
-//! only if they say the same. On the way it is seen whether the request asks for chance, and whether it points elsewhere.
+//! only if they say the same. On the way it is seen whether the request asks for chance, and whether it reaches for what is not in it.
 //!
-//! Invariant: a body whose meaning depends on who reads it (a member that is given twice) has no form.
+//! Invariant: a body whose meaning depends on who reads it (a member that is given twice, a number or a text that is no JSON) has
+//! no form.
 
+mod pointer;
+
+use std::ops::Range;
+
+use pointer::points_elsewhere;
+
+use super::live::looks_up;
 use super::scan::quote_or_backslash;
 
 /// Deeper values have no form; requests have about ten levels.
 const DEPTH_MAX: usize = 128;
-
-/// Objects at the root in which Gemini's settings stand.
-const SETTINGS: [&[u8]; 2] = [b"generationConfig", b"generation_config"];
 
 /// The one form of a request.
 #[derive(Clone, Debug)]
@@ -23,8 +28,8 @@ pub struct Canonical {
     root: Option<Vec<Member>>,
     /// How much chance is asked for.
     pub temperature: Temperature,
-    /// Whether the request points to something that is not in it.
-    pub points_elsewhere: bool,
+    /// Whether the request points to something that is not in it, has something looked up, or wants its answer to be stored.
+    pub reaches_out: bool,
 }
 
 /// How much chance is asked for.
@@ -60,12 +65,13 @@ pub fn canonical(body: &[u8], omissions: Omissions<'_>) -> Option<Canonical> {
         scratch: Vec::new(),
         omissions,
         temperature: Temperature::Absent,
-        points_elsewhere: false,
+        reaches_out: false,
+        has_controls: has_control(body),
     };
-    writer.value(0, Top::Plain)?;
+    writer.value(Place { depth: 0, top: Top::Plain, key: 0..0 })?;
     writer.blanks();
-    let Writer { at, out, root, temperature, points_elsewhere, .. } = writer;
-    (at == body.len()).then_some(Canonical { out, root, temperature, points_elsewhere })
+    let Writer { at, out, root, temperature, reaches_out, .. } = writer;
+    (at == body.len()).then_some(Canonical { out, root, temperature, reaches_out })
 }
 
 impl Canonical {
@@ -88,10 +94,23 @@ impl Canonical {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Top {
     Plain,
-    /// One of [`SETTINGS`].
+    /// Gemini's settings, the answer's form among them.
     Settings,
+    /// Tools and forms, with their schemas, and what the caller notes: nothing that is named there is fetched. Of tools that run
+    /// at the provider no answer is kept anyway.
+    Declared,
     /// The object from which a member is left out.
     Shortened,
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Levels above it.
+    depth: usize,
+    top: Top,
+    /// Where the key of its member stands in the output, or of the member whose array it stands in.
+    key: Range<usize>,
 }
 
 /// Where a member of an open object stands in the output: its key without the head, and its end.
@@ -118,17 +137,19 @@ struct Writer<'a> {
     scratch: Vec<u8>,
     omissions: Omissions<'a>,
     temperature: Temperature,
-    points_elsewhere: bool,
+    reaches_out: bool,
+    /// Whether there are control characters at all: line breaks between values, or what no string may have.
+    has_controls: bool,
 }
 
 impl Writer<'_> {
-    /// Writes the value at hand, which stands `depth` levels down, below a member of the root of this kind.
-    fn value(&mut self, depth: usize, top: Top) -> Option<()> {
+    /// Writes the value at hand.
+    fn value(&mut self, place: Place) -> Option<()> {
         self.blanks();
         match *self.body.get(self.at)? {
-            b'{' if depth < DEPTH_MAX => self.object(depth, top),
-            b'[' if depth < DEPTH_MAX => self.array(depth, top),
-            b'"' => self.string(),
+            b'{' if place.depth < DEPTH_MAX => self.object(place.depth, place.top),
+            b'[' if place.depth < DEPTH_MAX => self.array(&place),
+            b'"' => self.text(&place),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
             b'n' => self.word(b"null"),
@@ -164,8 +185,9 @@ impl Writer<'_> {
         let key_end = self.out.len();
         self.blanks();
         (*self.body.get(self.at)? == b':').then(|| self.at += 1)?;
-        let below = if depth == 0 { self.kind_of(&self.out[start + STRING_HEAD..key_end]) } else { top };
-        self.value(depth + 1, below)?;
+        let key = start + STRING_HEAD..key_end;
+        let below = if depth == 0 { self.kind_of(&self.out[key.clone()]) } else { top };
+        self.value(Place { depth: depth + 1, top: below, key })?;
         self.look(depth, top, start, key_end);
         if self.is_omitted(depth, top, start, key_end) {
             self.out.truncate(start);
@@ -176,19 +198,22 @@ impl Writer<'_> {
     }
 
     fn kind_of(&self, key: &[u8]) -> Top {
-        match self.omissions.inner {
-            Some((outer, _)) if outer.as_bytes() == key => Top::Shortened,
-            Some(_) | None if SETTINGS.contains(&key) => Top::Settings,
-            Some(_) | None => Top::Plain,
+        match key {
+            _ if self.omissions.inner.is_some_and(|(outer, _)| outer.as_bytes() == key) => Top::Shortened,
+            b"generationConfig" | b"generation_config" => Top::Settings,
+            b"tools" | b"functions" | b"response_format" | b"text" | b"output_format" | b"output_config" => {
+                Top::Declared
+            }
+            b"guided_json" | b"structured_outputs" | b"metadata" => Top::Declared,
+            _ => Top::Plain,
         }
     }
 
     /// Learns from the member that has been written from `start` on, and its value from `key_end` on.
     fn look(&mut self, depth: usize, top: Top, start: usize, key_end: usize) {
         let (key, value) = (&self.out[start + STRING_HEAD..key_end], &self.out[key_end..]);
-        if value.first() == Some(&b'"') && is_pointer(key) {
-            let scheme = value.get(STRING_HEAD..STRING_HEAD + 5);
-            self.points_elsewhere |= !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"));
+        if depth == 0 && (looks_up(key) || key == b"store") {
+            self.reaches_out |= !matches!(value, b"n" | b"f");
         }
         if key == b"temperature" && (depth == 0 || depth == 1 && top == Top::Settings) {
             let said = match value {
@@ -242,13 +267,13 @@ impl Writer<'_> {
         self.out[at..].copy_from_slice(&self.scratch);
     }
 
-    fn array(&mut self, depth: usize, top: Top) -> Option<()> {
+    fn array(&mut self, place: &Place) -> Option<()> {
         self.at += 1;
         self.out.push(b'[');
         let mut is_first = true;
         while self.goes_on(b']', is_first)? {
             is_first = false;
-            self.value(depth + 1, top)?;
+            self.value(Place { depth: place.depth + 1, ..place.clone() })?;
         }
         self.out.push(b']');
         Some(())
@@ -281,13 +306,26 @@ impl Writer<'_> {
         Some(())
     }
 
+    /// A string that is no key.
+    fn text(&mut self, place: &Place) -> Option<()> {
+        let start = self.out.len() + STRING_HEAD;
+        self.string()?;
+        let may_point = matches!(place.top, Top::Plain | Top::Shortened);
+        self.reaches_out |= may_point && points_elsewhere(&self.out[place.key.clone()], &self.out[start..]);
+        Some(())
+    }
+
     fn string(&mut self) -> Option<()> {
         (*self.body.get(self.at)? == b'"').then(|| self.at += 1)?;
         let start = self.out.len();
         self.out.extend_from_slice(&[b'"', 0, 0, 0, 0]);
         loop {
             let hit = quote_or_backslash(self.body, self.at)?;
-            self.out.extend_from_slice(&self.body[self.at..hit]);
+            let piece = &self.body[self.at..hit];
+            if self.has_controls && has_control(piece) {
+                return None;
+            }
+            self.out.extend_from_slice(piece);
             self.at = hit + 1;
             if self.body[hit] == b'"' {
                 break;
@@ -365,7 +403,7 @@ impl Writer<'_> {
         };
         let point = digits.iter().position(|byte| *byte == b'.');
         let (whole, part) = point.map_or((digits, &[][..]), |at| (&digits[..at], &digits[at + 1..]));
-        let is_odd = whole.is_empty() || point.is_some() && part.is_empty();
+        let is_odd = matches!(whole, [] | [b'0', _, ..]) || point.is_some() && part.is_empty();
         if is_odd || !whole.iter().chain(part).all(u8::is_ascii_digit) {
             return None;
         }
@@ -392,12 +430,10 @@ impl Writer<'_> {
     }
 }
 
-/// Whether a text under this key names something that lies elsewhere and may change there.
-const fn is_pointer(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"url" | b"image_url" | b"file_url" | b"fileUri" | b"file_uri" | b"file_id" | b"video_url" | b"audio_url"
-    )
+/// Whether there is a control character, which JSON does not allow within strings. It looks at every byte, without a branch, since
+/// that is done for many at once.
+fn has_control(text: &[u8]) -> bool {
+    text.iter().fold(false, |seen, byte| seen | (*byte < b' '))
 }
 
 /// Whether a member is given twice.

@@ -25,6 +25,8 @@ pub struct Facts {
     pub untold_tokens: u64,
     /// Searches of Gemini's grounding, billed by query.
     pub grounding_queries: u64,
+    /// Whether something was looked up for the answer while it was made (a search, a data source), so that it is one of its moment.
+    pub looked_up: bool,
     /// The model that answered, by the provider's name for it.
     pub served_model: Option<Box<str>>,
     /// The name under which the Responses API keeps the answer.
@@ -79,4 +81,6 @@ pub enum Ending {
     Refusal,
     /// The provider failed.
     Failed,
+    /// In a way that has no meaning here: it is as good as done for all but the cache.
+    Other,
 }

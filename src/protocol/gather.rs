@@ -6,8 +6,10 @@
 //! Invariant: whole bodies, events and array elements go through the same rules, so that the same answer costs the same
 //! in each of them.
 
+mod error_code;
+
+use error_code::error_code;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::anthropic_messages::{AnthropicUsage, UntoldWrites};
 use super::counts::{Count, Merge};
@@ -59,6 +61,12 @@ pub(super) enum Meaning {
     Reasoned,
     /// Name and arguments of a call of the client's tools.
     ToolText,
+    /// What the model says instead of an answer.
+    Refusal,
+    /// What was looked up for the answer.
+    LookedUp,
+    /// The type of a note on a part of the text.
+    Annotation,
     /// The list of choices.
     Choices,
     /// One of them.
@@ -147,6 +155,8 @@ pub(super) struct Gather {
     /// Something has come that only this dialect says.
     is_understood: bool,
     is_filtered: bool,
+    /// The model has refused in words.
+    is_refused: bool,
     /// Server tools by the items of the stream, and by those that the last whole response listed, if it did.
     streamed: Tally,
     listed: Option<Tally>,
@@ -182,6 +192,7 @@ impl Gather {
             calls_client_tools: false,
             is_understood: false,
             is_filtered: false,
+            is_refused: false,
             streamed: Tally::default(),
             listed: None,
             seconds: 0,
@@ -268,10 +279,11 @@ impl Gather {
         let (closes_once, is_terminal) = (self.closes_once(), self.is_terminal());
         let mut facts = self.facts;
         facts.service_tier = facts.service_tier.or(told);
-        if self.calls_client_tools && facts.ending == Some(Ending::Stop) {
+        let seems_done = matches!(facts.ending, Some(Ending::Stop | Ending::Other));
+        if self.calls_client_tools && seems_done {
             facts.ending = Some(Ending::ToolCalls);
         }
-        if self.is_filtered {
+        if self.is_filtered || self.is_refused && seems_done {
             facts.ending = Some(Ending::Refusal);
         }
         facts.terminal = is_terminal;
@@ -395,6 +407,9 @@ impl Sink for Gather {
             Meaning::Reasoning => self.facts.reasoned |= self.text(value) > 0,
             Meaning::Reasoned => self.facts.reasoned |= value.first == b't',
             Meaning::ToolText => self.calls_client_tools |= self.text(value) > 0,
+            Meaning::Refusal => self.is_refused |= value.first == b'"' && value.end - value.start > 2,
+            Meaning::LookedUp => self.facts.looked_up |= matches!(value.first, b'{' | b'[' | b'"'),
+            Meaning::Annotation => self.facts.looked_up |= word(value) == b"url_citation",
             Meaning::Choices => {
                 self.is_understood = true;
                 self.current.choices = Some(value.first);
@@ -454,47 +469,5 @@ fn keep_word(kept: &mut Option<Box<str>>, value: Found<'_>) {
     }
     if let Ok(text) = serde_json::from_slice::<Box<str>>(value.raw) {
         *kept = Some(text);
-    }
-}
-
-/// The most telling short text of an `error`: OpenAI's code, Anthropic's type, Google's status, or a number.
-fn error_code(raw: &[u8]) -> Option<Box<str>> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Parts<'a> {
-        #[serde(borrow)]
-        code: Option<&'a RawValue>,
-        #[serde(borrow)]
-        r#type: Option<&'a RawValue>,
-        #[serde(borrow)]
-        status: Option<&'a RawValue>,
-    }
-    if raw.is_empty() || raw == b"null" {
-        return None;
-    }
-    let parts: Parts<'_> = serde_json::from_slice(raw).unwrap_or_default();
-    let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<Box<str>>(raw.get()).ok());
-    let number = || parts.code.map(RawValue::get).filter(|code| *code != "null").map(Into::into);
-    let told = text(parts.code).or_else(|| text(parts.r#type)).or_else(|| text(parts.status)).or_else(number);
-    Some(told.unwrap_or_else(|| "error".into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_named_by_its_most_telling_part() {
-        for (raw, expect) in [
-            (r#"{"message":"m","type":"invalid_request_error","code":"tool_use_failed"}"#, Some("tool_use_failed")),
-            (r#"{"type":"overloaded_error","message":"m"}"#, Some("overloaded_error")),
-            (r#"{"code":503,"message":"m","status":"UNAVAILABLE"}"#, Some("UNAVAILABLE")),
-            (r#"{"code":400,"message":"m"}"#, Some("400")),
-            (r#"{"code":null,"message":"m"}"#, Some("error")),
-            (r#""text""#, Some("error")),
-            ("null", None),
-        ] {
-            assert_eq!(error_code(raw.as_bytes()).as_deref(), expect, "{raw}");
-        }
     }
 }

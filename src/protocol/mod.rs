@@ -7,6 +7,7 @@ pub mod endpoint;
 mod form;
 pub mod ask;
 pub mod excerpt;
+pub mod live;
 pub mod canonical;
 pub mod wording;
 pub mod said;

@@ -6,8 +6,8 @@
 
 use super::facts::Ending;
 use super::gather::Meaning::{
-    Action, Code, Error, Finish, Item, Kind, ListedItem, Model, Reason, ResponseId, ServiceTier, StreamedItem, Text,
-    Usage,
+    Action, Annotation, Code, Error, Finish, Item, Kind, ListedItem, LookedUp, Model, Reason, Refusal, ResponseId,
+    ServiceTier, StreamedItem, Text, Usage,
 };
 use super::gather::{ERROR_BYTES, EventKind, Row, USAGE_BYTES, WORD_BYTES};
 use super::scan::Take::{Bytes, Span};
@@ -43,6 +43,17 @@ pub(super) const ROWS: &[Row] = &[
     (&["item", "type"], Bytes(WORD_BYTES), Item),
     (&["item", "action", "type"], Bytes(WORD_BYTES), Action),
     (&["delta"], Span, Text),
+    // In whole responses, and in `response.refusal.done`.
+    (&["output", "*", "content", "*", "refusal"], Span, Refusal),
+    (&["response", "output", "*", "content", "*", "refusal"], Span, Refusal),
+    (&["refusal"], Span, Refusal),
+    // The same for what was found, and in `response.output_text.annotation.added`.
+    (&["output", "*", "content", "*", "annotations", "*", "type"], Bytes(WORD_BYTES), Annotation),
+    (&["response", "output", "*", "content", "*", "annotations", "*", "type"], Bytes(WORD_BYTES), Annotation),
+    (&["annotation", "type"], Bytes(WORD_BYTES), Annotation),
+    // xAI, Perplexity.
+    (&["citations|search_results", "*"], Span, LookedUp),
+    (&["response", "citations|search_results", "*"], Span, LookedUp),
 ];
 
 /// What an event's `type` says.

@@ -48,6 +48,9 @@ usage_fields! {
         /// xAI.
         cost_in_usd_ticks: Count,
         server_side_tool_usage_details: Lenient<Named>,
+        num_sources_used: Count,
+        /// Perplexity.
+        num_search_queries: Count,
     }
 }
 
@@ -118,6 +121,7 @@ impl OpenAiUsage {
         let ticks = self.cost_in_usd_ticks.0.map(|ticks| Usd::from_pico(u128::from(ticks) * TICK_PICO));
         facts.reported_cost = self.cost.0.or(ticks);
         facts.reported_cost_elsewhere = self.cost_details.0.upstream_inference_cost.0.filter(|_| self.is_byok.0);
+        facts.looked_up |= self.num_sources_used.get().max(self.num_search_queries.get()) > 0;
         facts.usage = Some(usage);
     }
 

@@ -5,6 +5,7 @@ mod isolation;
 mod join;
 mod memory;
 mod near;
+mod never;
 mod policy;
 mod purge;
 mod replay;

@@ -77,6 +77,13 @@ fn what_parsers_read_differently_has_no_form() {
         r#"{"a":1.}"#,
         r#"{"a":.5}"#,
         r#"{"a":--1}"#,
+        r#"{"a":01}"#,
+        r#"{"a":-01}"#,
+        r#"{"a":00.5}"#,
+        r#"{"a":1e}"#,
+        "{\"a\":\"x\ny\"}",
+        "{\"a\":\"\\n and a long text that has a control character at its very end\u{1}\"}",
+        "{\"a\u{0}\":1}",
         r#"{"a":"\x"}"#,
         r#"{"a":"\u12g4"}"#,
         r#"{"a":tru}"#,
@@ -91,7 +98,15 @@ fn what_parsers_read_differently_has_no_form() {
 
 #[test]
 fn chance_and_pointers_are_seen() {
-    for (text, temperature, points_elsewhere) in [
+    for (text, temperature, reaches_out) in [
+        (r#"{"search_parameters":{"mode":"auto"}}"#, Temperature::Absent, true),
+        (r#"{"enable_search":true,"a":1}"#, Temperature::Absent, true),
+        (r#"{"enable_search":false,"search_parameters":null}"#, Temperature::Absent, false),
+        (r#"{"data_sources":[{"type":"azure_search"}]}"#, Temperature::Absent, true),
+        (r#"{"a":{"enable_search":true}}"#, Temperature::Absent, false),
+        (r#"{"store":true}"#, Temperature::Absent, true),
+        (r#"{"store":false,"a":{"store":true}}"#, Temperature::Absent, false),
+        (r#"{"store":null}"#, Temperature::Absent, false),
         (r#"{"messages":[{"temperature":1}]}"#, Temperature::Absent, false),
         (r#"{"temperature":0}"#, Temperature::Zero, false),
         (r#"{"temperature":0.0,"top_p":1}"#, Temperature::Zero, false),
@@ -108,7 +123,44 @@ fn chance_and_pointers_are_seen() {
         (r#"{"tools":[{"properties":{"url":{"type":"string"}}}]}"#, Temperature::Absent, false),
     ] {
         let seen = canonical(text.as_bytes(), OMIT).unwrap();
-        assert_eq!((seen.temperature, seen.points_elsewhere), (temperature, points_elsewhere), "{text}");
+        assert_eq!((seen.temperature, seen.reaches_out), (temperature, reaches_out), "{text}");
+    }
+}
+
+#[test]
+fn what_lies_elsewhere_is_told_from_words() {
+    for (text, expect) in [
+        (r#"{"a":[{"type":"document_url","document_url":"https://x/y.pdf"}]}"#, true),
+        (r#"{"a":[{"document_url":"y.pdf"}]}"#, true),
+        (r#"{"a":[{"input_audio":"https://x/y.mp3"}]}"#, true),
+        (r#"{"a":[{"input_audio":{"data":"https:\/\/x/y.mp3","format":"mp3"}}]}"#, true),
+        (r#"{"a":[{"input_audio":{"data":"UklGRg//8=","format":"mp3"}}]}"#, false),
+        (r#"{"a":[{"video":["https://x/1.jpg","https://x/2.jpg"]}]}"#, true),
+        (r#"{"a":[{"video":"oss://x/1.mp4"}]}"#, true),
+        (r#"{"a":[{"image":"\u0068ttps://x/1.jpg"}]}"#, true),
+        (r#"{"a":[{"image_url":["https://x/1.jpg"]}]}"#, true),
+        (r#"{"a":[{"image_url":["data:image/png;base64,AA"]}]}"#, false),
+        (r#"{"a":[{"file":{"file_data":"https://x/y.pdf"}}]}"#, true),
+        (r#"{"a":[{"file":"https://x/y.pdf"}]}"#, true),
+        (r#"{"a":[{"source":{"uri":"s3://b/c"}}]}"#, true),
+        (r#"{"a":[{"source":{"type":"base64","data":"aHR0cHM6Ly94"}}]}"#, false),
+        (r#"{"input":[{"image":"https://x/y.png"}]}"#, true),
+        (r#"{"input":[["https://x"]],"content":[{"content":["https://x"]}]}"#, false),
+        (r#"{"input":"https://x","prompt":["https://x"],"stop":["http://"],"user":"mailto://x"}"#, false),
+        (r#"{"a":[{"role":"user","content":"https://x, what is this?"}],"system":"https://x"}"#, false),
+        (r#"{"a":[{"content":[{"type":"text","text":"https://x"}]}]}"#, false),
+        (r#"{"schema":{"$schema":"https://json-schema.org/draft/2020-12/schema"}}"#, false),
+        (
+            r#"{"tools":[{"parameters":{"default":"https://x","enum":["https://x"],"example":{"url":"https://x"}}}]}"#,
+            false,
+        ),
+        (r#"{"response_format":{"json_schema":{"schema":{"const":"https://x"}}},"metadata":{"a":"https://x"}}"#, false),
+        (r#"{"text":{"format":{"schema":{"const":"https://x"}}}}"#, false),
+        (r#"{"generationConfig":{"responseSchema":{"example":"https://x"}}}"#, false),
+        (r#"{"a":{"tools":[{"default":"https://x"}]}}"#, true),
+        (r#"{"https://x":1}"#, false),
+    ] {
+        assert_eq!(canonical(text.as_bytes(), OMIT).unwrap().reaches_out, expect, "{text}");
     }
 }
 

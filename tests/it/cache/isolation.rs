@@ -127,3 +127,32 @@ async fn no_answer_leaves_its_team() {
 async fn shared_answers_are_shared_by_tollgate_keys_only() {
     check("shared").await;
 }
+
+#[tokio::test]
+async fn no_answer_is_given_for_another_value_of_a_header() {
+    let (world, _) = world(super::ON).await;
+    let ask = async |header: Option<(&'static str, &str)>| {
+        super::ask_with(&world, CHAT, &chat("hello"), header.as_slice()).await.0
+    };
+    assert_eq!(ask(None).await, "miss");
+    for name in [
+        "x-portkey-config",
+        "extra-parameters",
+        "api-version",
+        "x-inference-provider",
+        "cf-aig-metadata",
+        "groq-beta",
+        "accept-language",
+        "anthropic-beta",
+        "openai-organization",
+        "x-goog-user-project",
+        "cookie",
+        "x-http-method-override-of-somebody",
+    ] {
+        let seen = [ask(Some((name, "1"))).await, ask(Some((name, "1"))).await, ask(Some((name, "2"))).await];
+        assert_eq!(seen, ["miss", "hit", "miss"], "{name}");
+    }
+    for name in ["user-agent", "accept", "x-stainless-retry-count", "traceparent", "idempotency-key", "x-request-id"] {
+        assert_eq!([ask(Some((name, "1"))).await, ask(Some((name, "2"))).await], ["hit", "hit"], "{name}");
+    }
+}

@@ -83,7 +83,15 @@ async fn what_lies_elsewhere_is_not_looked_up() {
         (CHAT, image.to_owned()),
         (CHAT, body(r#","n":2"#)),
         (CHAT, body(r#","web_search_options":{}"#)),
+        (CHAT, body(r#","search_parameters":{"mode":"auto"}"#)),
+        (CHAT, body(r#","enable_search":true"#)),
+        (CHAT, body(r#","data_sources":[{"type":"azure_search","parameters":{}}]"#)),
+        (CHAT, body("").replace("gpt-4o", "gpt-4o-search-preview")),
+        (CHAT, body("").replace("gpt-4o", "gpt-4o:online")),
+        (CHAT, body(r#","store":true"#)),
         (CHAT, body(r#","a":1,"a":2"#)),
+        (CHAT, body(r#","seed":01"#)),
+        ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","store":true}"#.to_owned()),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","previous_response_id":"resp_1"}"#.to_owned()),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","conversation":"conv_1"}"#.to_owned()),
         ("/v1/responses", r#"{"model":"gpt-4o","input":"hi","tools":[{"type":"web_search"}]}"#.to_owned()),
@@ -93,6 +101,8 @@ async fn what_lies_elsewhere_is_not_looked_up() {
     }
     let inline = image.replace("https://x/y.png", "data:image/png;base64,AAAA");
     check(&world, CHAT, &inline, &[], ["miss", "hit"]).await;
+    check(&world, CHAT, &body(r#","store":false"#), &[], ["miss", "hit"]).await;
+    check(&world, "/v1/responses", r#"{"model":"gpt-4o","input":"hi"}"#, &[], ["miss", "hit"]).await;
 }
 
 #[tokio::test]
@@ -120,6 +130,26 @@ async fn a_client_says_what_it_wants() {
     assert_eq!(odd.status, 400);
     let seen = world.mock.requests();
     assert!(seen.iter().all(|request| request.headers.iter().all(|(name, _)| !name.starts_with("x-tollgate"))));
+}
+
+#[tokio::test]
+async fn what_a_client_says_on_several_lines_is_heard() {
+    let (world, _) = world(ON).await;
+    ask(&world, CHAT, &chat("a")).await;
+    let lines = async |name: &'static str, values: [&'static str; 2]| {
+        let mut request = super::with(world.post(CHAT, chat("a")), &[super::VERSION]);
+        for value in values {
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let answer = world.send(request).await;
+        (answer.status.as_u16(), answer.header("x-tollgate-cache").to_owned())
+    };
+    assert_eq!(lines("cache-control", ["private", "no-transform"]).await, (200, "hit".to_owned()));
+    assert_eq!(lines("cache-control", ["private", "no-store"]).await, (200, "bypass".to_owned()));
+    assert_eq!(lines("cache-control", ["max-age=0", "no-store"]).await, (200, "bypass".to_owned()));
+    assert_eq!(lines("cache-control", ["private", "x, no-cache"]).await, (200, "miss".to_owned()));
+    assert_eq!(lines("x-tollgate-cache", ["only", "only"]).await, (200, "hit".to_owned()));
+    assert_eq!(lines("x-tollgate-cache", ["only", "off"]).await, (400, String::new()));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::{CHAT, ask, chat, world};
+use super::{CHAT, VERSION, ask, chat, with, world};
 use crate::world::World;
 
 async fn admin(world: &World, method: Method, target: &str, body: &str) -> (u16, Value) {
@@ -71,4 +71,21 @@ async fn the_cache_says_how_full_it_is_and_what_it_did() {
     assert!(said["bytes"].as_u64().unwrap() > 1_000);
     assert_eq!((&said["requests"]["near"], &said["requests"]["miss"]), (&json!(2), &json!(2)));
     assert_eq!((&said["served_percent"], &said["false_hit_percent"]), (&json!("50.00"), &Value::Null));
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_when_all_was_purged_is_not_kept() {
+    let (world, _) = world(super::ON).await;
+    let gated = with(world.post(CHAT, chat("a")), &[VERSION, ("x-mock-gate", "here")]);
+    let asked = tokio::spawn(world.client.request(gated));
+    while world.mock.requests_total() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(purge(&world, json!({"all": true})).await, 0);
+    world.mock.gate("here").open();
+    let body = asked.await.unwrap().unwrap().into_body();
+    http_body_util::BodyExt::collect(body).await.unwrap();
+    world.settled().await;
+    assert_eq!(ask(&world, CHAT, &chat("a")).await.0, "miss");
+    assert_eq!(ask(&world, CHAT, &chat("a")).await.0, "hit");
 }

@@ -1,13 +1,18 @@
 //! Old answers: given where nobody else answers, always marked, and never in place of what the client did wrong.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tollgate::app::Surroundings;
+use tollgate::clock::Clock;
 use tollgate::domain::entry::{CacheUse, Entry, Outcome};
 use tollgate::domain::money::Usd;
 use tollgate::mock::Fault;
 
 use super::{CHAT, VERSION, ask, ask_with, chat, with, world};
-use crate::world::Answer;
+use crate::again::{GOOD, backup};
+use crate::wire::{Fake, Reply};
+use crate::world::{self, Answer, World};
 
 /// Answers of a minute that may be given for an hour more.
 const STALE: &str = "[cache]\nmode = \"exact\"\nttl_s = 60\nstale_if_error_s = 3600\n";
@@ -104,6 +109,35 @@ async fn a_failed_attempt_that_was_billed_stays_billed() {
 }
 
 #[tokio::test]
+async fn header_and_ledger_tell_the_same_of_an_old_answer() {
+    const JSON: &str = "content-type: application/json\r\n";
+    let is_down = Arc::new(AtomicBool::new(false));
+    let broken = || Reply::whole("500 Broken", JSON, r#"{"error":{"message":"no"}}"#);
+    let down = is_down.clone();
+    let good = move || if down.load(Ordering::Relaxed) { broken() } else { Reply::whole("200 OK", JSON, GOOD) };
+    let first = Fake::start(move |_| good()).await;
+    let second = Fake::start(move |_| broken()).await;
+    let now_us = Arc::new(AtomicU64::new(super::START_US));
+    let mock = world::provider().await.1;
+    for (extra, attempts) in [(String::new(), "1"), (backup(second.address), "2")] {
+        is_down.store(false, Ordering::Relaxed);
+        let (folder, extra) = (tempfile::tempdir().unwrap(), format!("{STALE}{extra}"));
+        let surroundings = Surroundings { clock: Clock::Manual(now_us.clone()), ..Surroundings::default() };
+        let world = World::in_folder(first.address, mock.clone(), &extra, surroundings, folder).await;
+        let (_, fresh) = ask(&world, CHAT, &chat("a")).await;
+        assert_eq!(fresh.header("x-tollgate-attempts"), "");
+        is_down.store(true, Ordering::Relaxed);
+        now_us.fetch_add(MINUTE_US, Ordering::Relaxed);
+        let (cache, answer) = ask(&world, CHAT, &chat("a")).await;
+        let entry = world.entries().await.pop().unwrap();
+        assert_eq!((&*cache, answer.header("x-tollgate-attempts"), &answer.body), ("stale", attempts, &fresh.body));
+        assert_eq!(entry.attempts.len().to_string(), attempts);
+        assert_eq!((&*entry.reason, &*entry.upstream), (answer.header("x-tollgate-reason"), "openai"));
+        assert_eq!(&*entry.model, answer.header("x-tollgate-model"));
+    }
+}
+
+#[tokio::test]
 async fn those_who_share_a_call_share_the_old_answer() {
     let (world, now_us) = world(STALE).await;
     let (_, first) = ask(&world, CHAT, &stream("a")).await;
@@ -165,8 +199,19 @@ async fn what_is_asked_in_the_background_is_held_like_anything_else() {
     now_us.fetch_add(MINUTE_US, Ordering::Relaxed);
     let (cache, again) = ask(&world, CHAT, &small).await;
     assert_eq!((&*cache, &again.body), ("stale", &first.body));
+    assert_eq!(
+        (ask(&world, CHAT, &small).await.0.as_str(), ask(&world, CHAT, &small).await.0.as_str()),
+        ("stale", "stale")
+    );
+    // What has no room was nobody's request: no error is told to whoever reads the ledger.
+    let entries = world.entries().await;
+    assert!(entries.iter().all(|entry| entry.status == 200 && entry.outcome != Outcome::Refused), "{entries:?}");
+    assert_eq!((entries.len(), world.mock.requests_total()), (4, 1));
+    // A client's own is.
+    let (cache, refused) = ask_with(&world, CHAT, &small, &[("x-tollgate-cache", "refresh")]).await;
+    assert_eq!((&*cache, refused.status.as_u16()), ("", 400));
     let refused = world.entries().await.pop().unwrap();
-    assert_eq!((refused.outcome, &*refused.reason, world.mock.requests_total()), (Outcome::Refused, "cap_exceeded", 1));
+    assert_eq!((refused.outcome, &*refused.reason), (Outcome::Refused, "cap_exceeded"));
 }
 
 #[tokio::test]
