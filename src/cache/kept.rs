@@ -86,17 +86,21 @@ impl Kept {
         (PLACE_BYTES + size_of::<Self>() + headers + self.bytes.len()) as u64
     }
 
-    /// Whether its time is not over.
+    /// Whether its time is not over, for whoever takes what is not older than `age_max`.
     #[must_use]
-    pub const fn is_fresh(&self, now_ms: u64) -> bool {
-        now_ms < self.expires_ms
+    pub fn is_fresh(&self, age_max: Duration, now_ms: u64) -> bool {
+        now_ms < self.ends_ms(age_max)
     }
 
     /// Whether its time has not been over for longer than `grace`.
     #[must_use]
-    pub fn is_within(&self, grace: Duration, now_ms: u64) -> bool {
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        now_ms < self.expires_ms.saturating_add(grace_ms)
+    pub fn is_within(&self, age_max: Duration, grace: Duration, now_ms: u64) -> bool {
+        now_ms < self.ends_ms(age_max).saturating_add(millis(grace))
+    }
+
+    /// When its time is over: as it was said when it was kept, and as whoever asks for it says.
+    fn ends_ms(&self, age_max: Duration) -> u64 {
+        self.expires_ms.min(self.kept_ms.saturating_add(millis(age_max)))
     }
 
     pub(super) fn counted(mut self, alive: &Arc<Alive>) -> Self {
@@ -106,6 +110,10 @@ impl Kept {
         self.count = Some(Count { alive: alive.clone(), bytes });
         self
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Count {

@@ -44,7 +44,9 @@ fn an_answer_is_found_by_its_own_namespace_only() {
     let own = namespace("search");
     let name = key(&own, 1);
     room.keep(name, None, kept(own.clone(), 10));
-    assert!(room.find(&name, &own).is_some_and(|kept| kept.is_fresh(9) && !kept.is_fresh(10)));
+    let (ages, moment) = (Duration::from_hours(1), Duration::from_millis(5));
+    assert!(room.find(&name, &own).is_some_and(|kept| kept.is_fresh(ages, 9) && !kept.is_fresh(ages, 10)));
+    assert!(room.find(&name, &own).is_some_and(|kept| kept.is_fresh(moment, 4) && !kept.is_fresh(moment, 5)));
     // Even with the right key, which nobody else can have.
     for other in [namespace("other"), Namespace::Key("search".into()), Namespace::Shared] {
         assert!(room.find(&name, &other).is_none());

@@ -89,7 +89,7 @@ pub async fn recall(
     let is_looked_for = wish != Wish::Refresh;
     let found = if is_looked_for { find(app, &case).await } else { None };
     let replay = |kept| Replay::new(kept, case.usage_events, arrival, call, candidate);
-    if let Some(kept) = found.clone().filter(|kept| kept.is_fresh(arrival.at_ms)) {
+    if let Some(kept) = found.clone().filter(|kept| kept.is_fresh(policy.ttl, arrival.at_ms)) {
         return replay(kept).give(CacheUse::Hit, told, tab).map(Recalled::Answer);
     }
     let near = match case.near.filter(|_| is_looked_for) {
@@ -97,7 +97,7 @@ pub async fn recall(
         None => None,
     };
     let recording = || recording(app, arrival, caller, candidate, policy, &case);
-    if let Some(kept) = near.clone().filter(|kept| kept.is_fresh(arrival.at_ms)) {
+    if let Some(kept) = near.clone().filter(|kept| kept.is_fresh(policy.ttl, arrival.at_ms)) {
         let response = replay(kept.clone()).give(CacheUse::Near, told, tab)?;
         if wish != Wish::Use || app.mint.dice() % 100 >= policy.shadow_percent {
             return Ok(Recalled::Answer(response));
@@ -117,7 +117,7 @@ pub async fn recall(
         return Err(refused(tab, not_cached("no answer to this request is kept")));
     }
     let mut recording = Box::new(recording());
-    recording.spare = old.filter(|kept| kept.is_within(policy.stale_if_error, arrival.at_ms)).map(replay);
+    recording.spare = old.filter(|kept| kept.is_within(policy.ttl, policy.stale_if_error, arrival.at_ms)).map(replay);
     let is_shared = wish == Wish::Use && may_be_shared(arrival, caller, call, candidate);
     Ok(Recalled::Ask(tab, Some(recording), is_shared.then(|| case.name())))
 }
@@ -140,7 +140,7 @@ async fn find_near(app: &App, near: Key, case: &Case) -> Option<Arc<Kept>> {
 
 /// Whether an old answer is given while another is asked for.
 fn may_be_renewed(policy: &CachePolicy, wish: Wish, kept: &Kept, arrival: &Arrival) -> bool {
-    wish == Wish::Use && kept.is_within(policy.stale_while_revalidate, arrival.at_ms)
+    wish == Wish::Use && kept.is_within(policy.ttl, policy.stale_while_revalidate, arrival.at_ms)
 }
 
 /// What writes the answer down.

@@ -275,3 +275,20 @@ async fn a_kept_answer_takes_no_tokens_and_a_new_one_does() {
     let metrics = world.app.metrics.render();
     assert!(metrics.contains(r#"tollgate_rate_limited_total{scope="key",limit="tokens_per_minute"} 1"#), "{metrics}");
 }
+
+#[tokio::test]
+async fn nobody_is_given_what_is_older_than_its_own_policy_lets_it_be() {
+    let key = "tg_hasty_0123456789abcdef";
+    let config = format!(
+        "[cache]\nmode = \"exact\"\nscope = \"shared\"\nttl_s = 3600\n[[cache.rules]]\nteams = [\"news\"]\nttl_s = 10\n\
+         env.HASTY={key}\n[teams.news]\n[keys.hasty]\nsecret = {{ env = \"HASTY\" }}\nteam = \"news\"\n"
+    );
+    let (world, now_us) = world(&config).await;
+    let bearer = format!("Bearer {key}");
+    let hasty = [("authorization", &*bearer)];
+    check(&world, CHAT, &chat("a"), &[], ["miss", "hit"]).await;
+    now_us.fetch_add(9_000_000, Ordering::Relaxed);
+    assert_eq!(ask_with(&world, CHAT, &chat("a"), &hasty).await.0, "hit");
+    now_us.fetch_add(1_000_000, Ordering::Relaxed);
+    assert_eq!(ask_with(&world, CHAT, &chat("a"), &hasty).await.0, "miss");
+}
