@@ -203,28 +203,31 @@ fn with_head(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Bod
     response
 }
 
-/// The leader's stages and its answer, to the end.
-async fn bring(app: Arc<App>, errand: Errand, lead: Lead) {
-    let _work = app.drain.work();
+/// The leader's stages and its answer, to the end. Taken apart before it runs, so that nothing is in its memory twice.
+fn bring(app: Arc<App>, errand: Errand, lead: Lead) -> impl Future<Output = ()> {
     let Errand { mut arrival, call, decision, mut told, tab, mut recording } = errand;
-    if let Some(recording) = &mut recording {
-        recording.tell_cost(lead.paid());
-    }
-    let saved = recording.as_ref().and_then(|recording| recording.spare.as_ref()).map(Replay::saved);
-    let asking = super::send(&app, &mut arrival, call, &decision, tab, &mut told, recording);
-    let response = match attentive(&app, asking).await {
-        Ok(response) => response,
-        Err(refusal) if matches!(refusal.cause, Cause::UpstreamUnreachable | Cause::UpstreamTimeout) => {
-            return lead.start(Start::Failed(refusal));
+    async move {
+        let _work = app.drain.work();
+        if let Some(recording) = &mut recording {
+            recording.tell_cost(lead.paid());
         }
-        Err(refusal) => return lead.start(Start::HandedOn(refusal)),
-    };
-    let (head, mut body) = response.into_parts();
-    let stale = saved.filter(|_| told.cache == Some(CacheUse::Stale));
-    let by = By { upstream: told.upstream, model: told.model, reason: told.reason };
-    lead.start(Start::Head(Arc::new(Head { status: head.status, headers: head.headers, stale, by })));
-    let is_whole = attentive(&app, pump(&lead, &mut body)).await;
-    lead.end(is_whole);
+        let saved = recording.as_ref().and_then(|recording| recording.spare.as_ref()).map(Replay::saved);
+        let asking = super::send(&app, &mut arrival, call, &decision, tab, &mut told, recording);
+        let asked = attentive(&app, pin!(asking)).await;
+        let response = match asked {
+            Ok(response) => response,
+            Err(refusal) if matches!(refusal.cause, Cause::UpstreamUnreachable | Cause::UpstreamTimeout) => {
+                return lead.start(Start::Failed(refusal));
+            }
+            Err(refusal) => return lead.start(Start::HandedOn(refusal)),
+        };
+        let (head, mut body) = response.into_parts();
+        let stale = saved.filter(|_| told.cache == Some(CacheUse::Stale));
+        let by = By { upstream: told.upstream, model: told.model, reason: told.reason };
+        lead.start(Start::Head(Arc::new(Head { status: head.status, headers: head.headers, stale, by })));
+        let is_whole = attentive(&app, pin!(pump(&lead, &mut body))).await;
+        lead.end(is_whole);
+    }
 }
 
 /// Puts the body into the flight; says whether it came to its own end.
@@ -248,8 +251,8 @@ async fn pump(lead: &Lead, body: &mut Body) -> bool {
 }
 
 /// Polls `work` once more when the process ends, which is seen within.
-async fn attentive<T>(app: &App, work: impl Future<Output = T>) -> T {
-    let (mut work, mut cut) = (pin!(work), pin!(app.drain.reached(Phase::Cutting)));
+async fn attentive<T>(app: &App, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+    let mut cut = pin!(app.drain.reached(Phase::Cutting));
     let mut is_cut = false;
     std::future::poll_fn(|context| {
         if !is_cut {
