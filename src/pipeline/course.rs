@@ -16,10 +16,11 @@ use super::flight::{Answer, Failure};
 use super::route::{Candidate, Decision};
 use super::settle::End;
 use crate::app::App;
+use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
 use crate::protocol::again::{Advice, backoff_ms};
-use crate::upstream::breaker::{Need, Probe};
+use crate::upstream::breaker::{Need, Probe, Topic};
 use crate::upstream::credentials::{Lease, Tried};
 
 /// An SDK's own repetitions, counted by itself (OpenAI's and Anthropic's).
@@ -44,6 +45,7 @@ pub struct Course<'d, 'a> {
     is_repeatable: bool,
     /// Whether the client itself asks again.
     is_repeated: bool,
+    operation: Operation,
     begun: Instant,
     /// No attempt begins after this.
     deadline: Instant,
@@ -79,6 +81,7 @@ impl<'d, 'a> Course<'d, 'a> {
             lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
             is_repeated: is_repeated(&arrival.head.headers),
+            operation: arrival.endpoint.operation,
             begun,
             deadline: begun + config.first_byte_timeout,
         };
@@ -220,6 +223,10 @@ impl<'d, 'a> Course<'d, 'a> {
         }
     }
 
+    fn topic(&self) -> Topic<'d> {
+        Topic { model: &self.candidate().model, operation: self.operation }
+    }
+
     /// The candidate that comes first of those whose credentials rest, or of which one attempt may find out whether it is back,
     /// where nobody else is there.
     fn as_last_resort(&mut self) -> Result<Leg<'d>, Refusal> {
@@ -243,7 +250,7 @@ impl<'d, 'a> Course<'d, 'a> {
         }
         let lease = credentials.lease(&candidate.model, self.decision.turn, self.tried, now_us);
         let lease = Some(lease.ok_or_else(|| credentials.wait_us(&candidate.model, now_us))?);
-        let probe = candidate.provider.breakers.ask(&candidate.model, Need::OneOfSeveral, now_us)?;
+        let probe = candidate.provider.breakers.ask(self.topic(), Need::OneOfSeveral, now_us)?;
         Ok(Leg { candidate, wait, probe, lease })
     }
 
@@ -251,7 +258,7 @@ impl<'d, 'a> Course<'d, 'a> {
     fn leg_anyway(&self, wait: Duration, need: Need) -> Result<Leg<'d>, u64> {
         let (candidate, now_us) = (self.candidate(), self.app.clock.ticks_us());
         let (model, provider) = (&candidate.model, &candidate.provider);
-        let probe = provider.breakers.ask(model, need, now_us)?;
+        let probe = provider.breakers.ask(self.topic(), need, now_us)?;
         let free = provider.credentials.lease(model, self.decision.turn, self.tried, now_us);
         let lease = free.or_else(|| provider.credentials.lease_anyway(model, now_us));
         Ok(Leg { candidate, wait, probe, lease })

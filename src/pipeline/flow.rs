@@ -153,6 +153,7 @@ impl Flow {
     /// Reads a piece, and puts what may pass behind `out`.
     pub fn feed(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) {
         self.bytes += piece.len() as u64;
+        self.bill.note_piece();
         if let Some(recording) = &mut self.recording {
             recording.push(&piece);
         }

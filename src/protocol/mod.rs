@@ -21,6 +21,7 @@ pub mod sse;
 mod counts;
 pub mod again;
 pub mod quota;
+pub mod unwell;
 pub mod facts;
 mod shape;
 mod gather;
