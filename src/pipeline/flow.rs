@@ -34,6 +34,9 @@ use crate::protocol::sound::is_sound;
 use crate::protocol::strip::{UsageEvents, Watch};
 use crate::protocol::terminal::terminal_error;
 
+/// How long the end of a stream is waited for in which all has been said.
+const AFTERWORD: Duration = Duration::from_secs(1);
+
 /// Bytes of an answer whose form is looked at; of a longer one nothing is known.
 const FORM_BYTES_MAX: u64 = 64 * 1024;
 
@@ -46,8 +49,6 @@ pub struct Flow {
     pub body: Incoming,
     /// What is owed, and how it is priced.
     pub bill: Bill,
-    /// Longest silence between two frames.
-    pub silence_max: Duration,
     /// When it has to be whole, if it is no stream.
     pub due: Option<Instant>,
     /// The silence after which the client of a stream gets a keep-alive.
@@ -108,7 +109,6 @@ impl Flow {
             app,
             body,
             bill,
-            silence_max: Duration::MAX,
             due: None,
             keep_alive: None,
             is_promised: false,
@@ -187,6 +187,27 @@ impl Flow {
     #[must_use]
     pub fn has_said_all(&self) -> bool {
         self.is_stream && !self.is_promised && self.watch.is_terminal()
+    }
+
+    /// The longest silence between two frames; hardly any behind the last event, since a connection that is left open there is
+    /// not worth waiting for.
+    #[must_use]
+    pub fn silence_max(&self) -> Duration {
+        let silence_max = self.bill.silence_max();
+        if self.is_last() { silence_max.min(AFTERWORD) } else { silence_max }
+    }
+
+    /// Whether nothing can follow. Gemini has no last event: behind the reason why it ended, its usage may come; and of several
+    /// images, each has its own.
+    fn is_last(&self) -> bool {
+        let operation = self.bill.operation();
+        operation.generates() && operation != Operation::GenerateContent && self.has_said_all()
+    }
+
+    /// Whether it is whole for its client, though it ends like this.
+    #[must_use]
+    pub fn forgives(&self, end: End) -> bool {
+        self.has_said_all() && (end != End::Cut || !self.bill.operation().is_media())
     }
 
     /// What ends the answer from outside, in its own dialect.
