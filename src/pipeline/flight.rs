@@ -65,6 +65,7 @@ struct Flight {
     answer: ResponseFuture,
     bill: Bill,
     sent: Sent,
+    begun: Instant,
     deadline: Instant,
 }
 
@@ -102,7 +103,7 @@ async fn once(
 ) -> Result<Answer, Box<Failure>> {
     let Parcel { request, sent, usage_events } = parcel;
     bill.depart();
-    let flight = Flight { answer: provider.send(request), bill, sent, deadline };
+    let flight = Flight { answer: provider.send(request), bill, sent, begun: Instant::now(), deadline };
     let waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
     bill.learn(&response);
@@ -191,15 +192,32 @@ impl Flight {
             answer = tokio::time::timeout_at(deadline, answer) => answer,
             () = app.drain.reached(Phase::Cutting) => return self.abandon(),
         };
-        let Ok(Ok(response)) = answer else { return self.abandon() };
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                // A body that its client cut short says nothing of the upstream, and neither does an idle connection that was closed.
+                if self.sent.cut().is_none() && !is_turned_back(&error) {
+                    self.bill.note_failure();
+                }
+                return self.abandon();
+            }
+            Err(_) => return self.abandon(),
+        };
         let (head, body) = response.into_parts();
         self.bill.note_unseen_status(head.status.as_u16());
         let flow = Flow::new(app, &head, body, self.bill, UsageEvents::Pass);
         flow.read_out(permit).await;
     }
 
-    /// The client has left, and nobody waits for the answer any more.
-    fn abandon(self) {
+    /// The client has left, and nobody waits for the answer any more. An upstream that has not begun it in its time, or in that of a
+    /// whole answer, hangs.
+    fn abandon(mut self) {
+        let now = Instant::now();
+        let is_long = self.bill.longest_if_whole().is_some_and(|longest| self.begun + longest <= now);
+        let is_late = self.deadline <= now;
+        if is_late || is_long {
+            self.bill.note_failure();
+        }
         let end = if self.sent.withdraw() { End::Withdrawn } else { End::ClientLeft };
         self.bill.settle(end, &Facts::default());
     }

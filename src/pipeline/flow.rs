@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use http::response::Parts;
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -274,26 +274,47 @@ impl Flow {
         }
     }
 
-    /// Reads to the end for the usage that stands there; nobody gets the bytes.
+    /// Reads to the end for the usage that stands there; nobody gets the bytes. How the upstream fails at it is no matter for
+    /// the bill, and one for its health.
     pub async fn read_out(mut self, permit: Permit) {
-        let (app, from) = (self.app.clone(), self.bytes);
+        let from = self.bytes;
         let mut nowhere = VecDeque::new();
-        while self.bytes - from <= permit.bytes_max && !self.body.is_end_stream() {
-            let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
-            let frame = tokio::select! {
-                frame = tokio::time::timeout_at(permit.deadline, frame) => frame,
-                () = app.drain.reached(Phase::Cutting) => break,
-            };
-            let Ok(Some(Ok(frame))) = frame else { break };
-            if let Ok(piece) = frame.into_data() {
-                self.feed(piece, &mut nowhere);
-                nowhere.clear();
-                if !self.keep_up() {
+        // Behind the last event stands nothing that anybody needs.
+        while self.bytes - from <= permit.bytes_max && !self.body.is_end_stream() && !self.is_last() {
+            match self.next_unseen(permit.deadline).await {
+                Some(Ok(frame)) => {
+                    frame.into_data().into_iter().for_each(|piece| self.feed(piece, &mut nowhere));
+                    nowhere.clear();
+                    if !self.keep_up() {
+                        break;
+                    }
+                }
+                Some(Err(())) if !self.has_said_all() => {
+                    self.bill.note_failure();
                     break;
                 }
+                Some(Err(())) | None => break,
             }
         }
         self.settle(End::ClientLeft);
+    }
+
+    /// The next frame that nobody waits for, or that the upstream has failed; nothing where it is not waited for any longer.
+    async fn next_unseen(&mut self, deadline: Instant) -> Option<Result<Frame<Bytes>, ()>> {
+        let app = self.app.clone();
+        let silent = Instant::now() + self.silence_max();
+        let silent = self.due.map_or(silent, |due| due.min(silent));
+        let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
+        let frame = tokio::select! {
+            frame = tokio::time::timeout_at(deadline.min(silent), frame) => frame,
+            () = app.drain.reached(Phase::Cutting) => return None,
+        };
+        match frame {
+            Ok(Some(frame)) => Some(frame.map_err(|_| ())),
+            Ok(None) if self.is_unfinished() => Some(Err(())),
+            Ok(None) => None,
+            Err(_) => (silent <= deadline).then_some(Err(())),
+        }
     }
 
     fn can_be_ended(&self) -> bool {

@@ -3,15 +3,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tollgate::app::Surroundings;
 use tollgate::clock::Clock;
+use tollgate::domain::entry::Outcome;
+use tollgate::domain::tokens::UsageSource;
 use tollgate::upstream::breaker::State;
 
 use crate::again::{GOOD, backup};
 use crate::raw::LONG;
-use crate::wire::{Fake, Reply};
-use crate::world::{self, World};
+use crate::wire::{self, Fake, Reply};
+use crate::world::{self, KEY, World};
 
 const CHAT: &str = "/v1/chat/completions";
 const STREAM: &str = r#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Say hello."}]}"#;
@@ -22,6 +26,9 @@ const TEXT: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"m
 const LAST: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 const OVERLOADED: &str = "data: {\"error\":{\"message\":\"m\",\"type\":\"overloaded_error\"}}\n\n";
 const INVALID: &str = "data: {\"error\":{\"message\":\"m\",\"type\":\"invalid_request_error\"}}\n\n";
+
+/// How long an upstream may be silent where one is.
+const SILENCE: Duration = Duration::from_millis(300);
 
 fn stream(pieces: &[&str]) -> Reply {
     Reply::chunked("200 OK", EVENTS, pieces.iter().map(|piece| piece.as_bytes()))
@@ -59,6 +66,44 @@ async fn at_rest(fake: &Fake, other: &Fake) -> (World, Arc<AtomicU64>) {
     let (mock, folder) = (world::provider().await.1, tempfile::tempdir().unwrap());
     let extra = format!("upstream.breaker_failures = 5\n{}", backup(other.address));
     (World::in_folder(fake.address, mock, &extra, surroundings, folder).await, now_us)
+}
+
+#[tokio::test]
+async fn an_upstream_that_hangs_fails_also_where_its_clients_give_up_first() {
+    for (fault, sends) in [("hang", STREAM), ("hang", WHOLE), ("stall", STREAM), ("cut", STREAM)] {
+        let world = World::impatient("upstream.breaker_failures = 3", SILENCE).await;
+        let gate = world.mock.gate("cut");
+        for left in 1..=3 {
+            let fault = format!("x-mock-fault: {fault}");
+            let key = format!("authorization: Bearer {KEY}");
+            let lines = [&*key, &fault, "x-mock-gate: cut", "x-mock-gate-after: 1", "x-mock-fault-after: 2"];
+            let lines = if fault.ends_with("cut") { &lines[..] } else { &lines[..2] };
+            let mut client = wire::send(world.address, &format!("POST {CHAT}"), lines, sends).await;
+            until(|| world.mock.requests().len() == left).await;
+            if fault.ends_with("cut") || fault.ends_with("stall") {
+                assert!(client.read(&mut [0; 64]).await.unwrap() > 0);
+            }
+        }
+        gate.open();
+        until(|| opened(&world) == 1).await;
+        for entry in world.entries().await {
+            let known = (entry.outcome, entry.status, entry.usage_source.is_estimated());
+            assert_eq!((known.0, known.2), (Outcome::ClientAbort, true), "{fault} {entry:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_an_upstream_which_is_well_says_nothing() {
+    let world = World::start("upstream.breaker_failures = 1").await;
+    let gate = world.mock.gate("held");
+    let lines = [format!("authorization: Bearer {KEY}"), "x-mock-gate: held".into()];
+    drop(wire::send(world.address, &format!("POST {CHAT}"), &[&*lines[0], &*lines[1]], STREAM).await);
+    gate.wait_for_arrivals(1).await;
+    gate.open();
+    let entry = world.entries().await.pop().unwrap();
+    assert_eq!((entry.outcome, entry.usage_source), (Outcome::ClientAbort, UsageSource::Reported));
+    assert!(states(&world).is_empty());
 }
 
 #[tokio::test]
