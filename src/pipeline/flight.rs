@@ -223,9 +223,15 @@ impl Flight {
     }
 
     /// The client waits, and is told that there will be no answer.
-    fn give_up(self, end: End) -> Failure {
-        let end = if self.sent.withdraw() { End::Unreachable } else { end };
-        Failure { bill: self.bill, end, refusal: end.refusal(), is_turned_back: false }
+    fn give_up(mut self, end: End) -> Failure {
+        let is_unsent = self.sent.withdraw();
+        if end == End::Cut && is_unsent {
+            // It is not the upstream that ends.
+            self.bill.keep_from_breakers();
+        }
+        let told = if is_unsent && end != End::Cut { End::Unreachable } else { end };
+        let end = if is_unsent { End::Unreachable } else { end };
+        Failure { bill: self.bill, end, refusal: told.refusal(), is_turned_back: false }
     }
 
     /// There will be no answer.
