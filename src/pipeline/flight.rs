@@ -214,7 +214,7 @@ impl Flight {
     fn abandon(mut self) {
         let now = Instant::now();
         let is_long = self.bill.longest_if_whole().is_some_and(|longest| self.begun + longest <= now);
-        let is_late = self.deadline <= now;
+        let is_late = self.deadline <= now && !self.bill.had_little_time(now - self.begun);
         if is_late || is_long {
             self.bill.note_failure();
         }
@@ -225,7 +225,7 @@ impl Flight {
     /// The client waits, and is told that there will be no answer.
     fn give_up(mut self, end: End) -> Failure {
         let is_unsent = self.sent.withdraw();
-        if end == End::Cut && is_unsent {
+        if (end == End::Cut && is_unsent) || (end == End::Silent && self.bill.had_little_time(self.begun.elapsed())) {
             // It is not the upstream that ends.
             self.bill.keep_from_breakers();
         }
