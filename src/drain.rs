@@ -1,7 +1,7 @@
 //! [`Drain`]: how the process ends. First new work stops, then open streams get their time, then they are cut.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 use tokio::sync::watch;
@@ -10,11 +10,11 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// All is served.
-    Serving,
+    Serving = 0,
     /// No new connection is taken; open ones finish what they have begun.
-    Draining,
+    Draining = 1,
     /// Streams that are still open end with their dialect's error.
-    Cutting,
+    Cutting = 2,
 }
 
 /// The shared switch.
@@ -28,6 +28,8 @@ pub struct Drain {
 struct Open {
     count: AtomicUsize,
     changed: Notify,
+    /// The phase, for those who only look, without the lock of the switch.
+    phase: AtomicU8,
 }
 
 /// One piece of work that the end waits for.
@@ -44,11 +46,17 @@ impl Drain {
     /// The phase now.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        match self.open.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Cutting,
+        }
     }
 
     /// Goes on to `phase`; never back.
     pub fn advance(&self, phase: Phase) {
+        // Before anybody is woken by the switch.
+        self.open.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.phase.send_if_modified(|now| {
             let later = phase > *now;
             *now = phase.max(*now);

@@ -16,10 +16,11 @@ use super::flight::{Answer, Failure};
 use super::route::{Candidate, Decision};
 use super::settle::End;
 use crate::app::App;
+use crate::domain::operation::Operation;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::drain::Phase;
 use crate::protocol::again::{Advice, backoff_ms};
-use crate::upstream::breaker::{Need, Probe};
+use crate::upstream::breaker::{Need, Probe, Topic};
 use crate::upstream::credentials::{Lease, Tried};
 
 /// An SDK's own repetitions, counted by itself (OpenAI's and Anthropic's).
@@ -27,6 +28,14 @@ const OWN_RETRIES: HeaderName = HeaderName::from_static("x-stainless-retry-count
 
 /// Whoever has another candidate does not wait longer than this for the same one, milliseconds.
 const PATIENCE_MS: u64 = 1_000;
+
+/// How often an upstream's time for a head all attempts have together, at an answer without another end: what follows an
+/// attempt that got nothing through has its time, and so has what follows those that hang, where config lets anything follow.
+const WAITS: u32 = 2;
+const WAITS_UNANSWERED: u32 = 3;
+
+/// The longest time that a body may take which is sent on as it arrives, besides the wait for its answer.
+const UPLOAD_MAX: Duration = Duration::from_secs(3600);
 
 /// How a request goes on.
 pub struct Course<'d, 'a> {
@@ -44,9 +53,17 @@ pub struct Course<'d, 'a> {
     is_repeatable: bool,
     /// Whether the client itself asks again.
     is_repeated: bool,
+    operation: Operation,
     begun: Instant,
-    /// No attempt begins after this.
-    deadline: Instant,
+    /// When the last attempt was made.
+    sent: Instant,
+    /// When the head of an answer has to be there that has no other end, whichever attempt brings it; who is asked last may take
+    /// longer for one than the first.
+    head_due: Instant,
+    /// How often its time for a head.
+    waits: u32,
+    /// When a whole answer has to be there.
+    whole_due: Option<Instant>,
 }
 
 /// One attempt to come.
@@ -70,6 +87,7 @@ impl<'d, 'a> Course<'d, 'a> {
     pub fn begin(app: &'a App, arrival: &Arrival, decision: &'d Decision) -> Result<(Self, Leg<'d>), Refusal> {
         let config = &decision.first.provider.config;
         let begun = Instant::now();
+        let waits = if config.retries.unanswered { WAITS_UNANSWERED } else { WAITS };
         let mut course = Self {
             app,
             decision,
@@ -79,8 +97,12 @@ impl<'d, 'a> Course<'d, 'a> {
             lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
             is_repeated: is_repeated(&arrival.head.headers),
+            operation: arrival.endpoint.operation,
             begun,
-            deadline: begun + config.first_byte_timeout,
+            sent: begun,
+            head_due: begun + config.first_byte_timeout * waits,
+            waits,
+            whole_due: None,
         };
         let leg = match course.leg(Duration::ZERO) {
             Ok(leg) => leg,
@@ -93,11 +115,33 @@ impl<'d, 'a> Course<'d, 'a> {
         Ok((course, leg))
     }
 
-    /// When an answer that may take so long has to be whole, whichever attempt brings it.
-    pub fn due(&mut self, longest: Option<Duration>) -> Option<Instant> {
-        let due = self.begun + longest?;
-        self.deadline = self.deadline.min(due);
-        Some(due)
+    /// An attempt is made: when its answer has to be whole that may take so long, and when its head has to be there.
+    pub fn set_out(&mut self, longest: Option<Duration>) -> (Option<Instant>, Instant) {
+        self.sent = Instant::now();
+        let due = longest.map(|longest| self.begun + longest);
+        if let Some(due) = due {
+            self.whole_due = Some(self.whole_due.map_or(due, |earlier| earlier.min(due)));
+        }
+        // What flows in as it is sent on takes its time before there can be an answer.
+        let upload_max = if self.is_repeatable { Duration::ZERO } else { UPLOAD_MAX };
+        let own = self.candidate().provider.config.first_byte_timeout;
+        self.head_due = self.head_due.max(self.begun + own * self.waits);
+        (due, (self.sent + own).min(due.unwrap_or(self.head_due)) + upload_max)
+    }
+
+    /// No attempt begins after this, and nobody is waited for.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.whole_due.unwrap_or(self.head_due)
+    }
+
+    /// Whether nothing may be sent any more: this process ends, or there is no time left.
+    #[must_use]
+    pub fn end(&self, app: &App) -> Option<End> {
+        if app.drain.phase() == Phase::Cutting {
+            return Some(End::Cut);
+        }
+        (Instant::now() >= self.deadline()).then_some(End::Silent)
     }
 
     /// What follows an answer; nothing if the client gets it.
@@ -129,7 +173,9 @@ impl<'d, 'a> Course<'d, 'a> {
             End::BrokenOff | End::Silent => unanswered,
             End::Complete | End::ClientLeft | End::Withdrawn | End::Cut | End::OutOfMoney => false,
         };
-        if may_follow { self.after(Advice { same: true, after_ms: None }) } else { None }
+        // Whoever has waited for long asks somebody else, if there is anybody.
+        let same = !self.has_other() || self.sent.elapsed() < Duration::from_millis(PATIENCE_MS);
+        if may_follow { self.after(Advice { same, after_ms: None }) } else { None }
     }
 
     /// The next candidate, where a cap has no room for this one.
@@ -138,7 +184,11 @@ impl<'d, 'a> Course<'d, 'a> {
     }
 
     fn may_go_on(&self) -> bool {
-        self.is_repeatable && self.app.drain.phase() != Phase::Cutting && Instant::now() < self.deadline
+        self.is_repeatable && self.end(self.app).is_none()
+    }
+
+    const fn has_other(&self) -> bool {
+        self.at < self.decision.others.len()
     }
 
     /// The same candidate at once, with a credential that has not been tried and does not rest.
@@ -184,8 +234,8 @@ impl<'d, 'a> Course<'d, 'a> {
         }
         let wait_ms = advice.after_ms.unwrap_or_else(|| backoff_ms(self.retries, self.app.mint.dice()));
         let wait = Duration::from_millis(wait_ms);
-        let has_other = self.at < self.decision.others.len();
-        if wait > policy.wait_max || Instant::now() + wait >= self.deadline || (has_other && wait_ms > PATIENCE_MS) {
+        let is_late = Instant::now() + wait >= self.deadline();
+        if wait > policy.wait_max || is_late || (self.has_other() && wait_ms > PATIENCE_MS) {
             return None;
         }
         let leg = self.leg_anyway(wait, Need::OneOfSeveral).ok()?;
@@ -220,6 +270,10 @@ impl<'d, 'a> Course<'d, 'a> {
         }
     }
 
+    fn topic(&self) -> Topic<'d> {
+        Topic { model: &self.candidate().model, operation: self.operation }
+    }
+
     /// The candidate that comes first of those whose credentials rest, or of which one attempt may find out whether it is back,
     /// where nobody else is there.
     fn as_last_resort(&mut self) -> Result<Leg<'d>, Refusal> {
@@ -243,7 +297,7 @@ impl<'d, 'a> Course<'d, 'a> {
         }
         let lease = credentials.lease(&candidate.model, self.decision.turn, self.tried, now_us);
         let lease = Some(lease.ok_or_else(|| credentials.wait_us(&candidate.model, now_us))?);
-        let probe = candidate.provider.breakers.ask(&candidate.model, Need::OneOfSeveral, now_us)?;
+        let probe = candidate.provider.breakers.ask(self.topic(), Need::OneOfSeveral, now_us)?;
         Ok(Leg { candidate, wait, probe, lease })
     }
 
@@ -251,7 +305,7 @@ impl<'d, 'a> Course<'d, 'a> {
     fn leg_anyway(&self, wait: Duration, need: Need) -> Result<Leg<'d>, u64> {
         let (candidate, now_us) = (self.candidate(), self.app.clock.ticks_us());
         let (model, provider) = (&candidate.model, &candidate.provider);
-        let probe = provider.breakers.ask(model, need, now_us)?;
+        let probe = provider.breakers.ask(self.topic(), need, now_us)?;
         let free = provider.credentials.lease(model, self.decision.turn, self.tried, now_us);
         let lease = free.or_else(|| provider.credentials.lease_anyway(model, now_us));
         Ok(Leg { candidate, wait, probe, lease })

@@ -86,7 +86,6 @@ pub fn ready(
     let (mut head, body) = answer.response.into_parts();
     let has_body = !body.is_end_stream();
     let mut flow = Flow::new(app.clone(), &head, body, answer.bill, answer.usage_events);
-    flow.silence_max = candidate.provider.config.idle_timeout;
     flow.within(answer.due, candidate.provider.config.patience.keep_alive);
     flow.recording = recording.map(|mut recording| {
         recording.begin(&head, &candidate.provider.config.name, &candidate.model);

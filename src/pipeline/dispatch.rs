@@ -32,9 +32,6 @@ use crate::protocol::facts::Facts;
 use crate::protocol::quota::is_exhausted;
 use crate::upstream::credentials::Lease;
 
-/// The longest time that a body may take which is sent on as it arrives, besides the wait for its answer.
-const UPLOAD_MAX: Duration = Duration::from_secs(3600);
-
 /// Bytes of an error that is kept while others are asked.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
@@ -190,8 +187,9 @@ pub async fn dispatch<'a>(
     let mut attempts = 0;
     loop {
         let candidate = leg.candidate;
-        if !pause.wait(app, leg.wait).await {
-            return pause.end(attempts);
+        pause.wait(app, leg.wait).await;
+        if let Some(end) = course.end(app) {
+            return pause.cut(end, attempts);
         }
         candidate.note(pause.tab.entry());
         let mut bill = match reserve(app, arrival, call, candidate, pause.tab).await {
@@ -216,14 +214,16 @@ pub async fn dispatch<'a>(
         course.note_held();
         bill.equip(leg.probe.take(), leg.lease.take());
         attempts += 1;
-        let due = course.due(bill.longest());
-        match attempt(app, arrival, call, &decision.requested, candidate, bill, due).await {
+        let (due, head_due) = course.set_out(bill.longest());
+        let pack = |bill: &Bill| pack(arrival, call, &decision.requested, candidate, bill);
+        match fly(app, pack, &candidate.provider, bill, head_due).await {
             Ok(answer) => {
+                let answer = Answer { due, ..answer };
                 let Some(next) = course.after_answer(&answer) else {
                     return Ok(Served { candidate, attempts, given: Given::Flowing(Box::new(answer)) });
                 };
                 leg = next;
-                let (tab, kept) = Box::pin(keep(app, answer)).await.map_err(Unserved::Told)?;
+                let (tab, kept) = Box::pin(keep(app, answer, course.deadline())).await.map_err(Unserved::Told)?;
                 pause =
                     Pause { tab, kept: kept.map(|(head, body)| (candidate, head, body)).or(pause.kept), refusal: None };
             }
@@ -244,33 +244,17 @@ pub async fn dispatch<'a>(
     }
 }
 
-async fn attempt(
-    app: &Arc<App>,
-    arrival: &mut Arrival,
-    call: &Call,
-    requested: &str,
-    candidate: &Candidate,
-    bill: Bill,
-    due: Option<Instant>,
-) -> Result<Answer, Box<Failure>> {
-    let upload_max = if arrival.endpoint.operation.streams_body() { UPLOAD_MAX } else { Duration::ZERO };
-    let deadline = Instant::now() + upload_max + candidate.provider.config.first_byte_timeout;
-    let deadline = due.map_or(deadline, |due| due.min(deadline));
-    let pack = |bill: &Bill| pack(arrival, call, requested, candidate, bill);
-    let answer = fly(app, pack, &candidate.provider, bill, deadline).await?;
-    Ok(Answer { due, ..answer })
-}
-
 /// Ends the attempt that `answer` came of, and reads the error in it, for the client if nobody answers better.
-async fn keep(app: &App, answer: Answer) -> Result<(Tab, Option<(Parts, Bytes)>), Refusal> {
+async fn keep(app: &App, answer: Answer, deadline: Instant) -> Result<(Tab, Option<(Parts, Bytes)>), Refusal> {
     let (head, mut body) = answer.response.into_parts();
     let lease = answer.bill.lease().map(Lease::again);
     // An error costs nothing, so that it is settled before its body is there.
     let Some(tab) = answer.bill.close(End::Complete, &Facts::default()) else {
         return Err(End::BrokenOff.refusal());
     };
+    let due = deadline.min(Instant::now() + KEPT_WAIT);
     let read = tokio::select! {
-        read = tokio::time::timeout(KEPT_WAIT, read_error(&mut body)) => read.ok().flatten(),
+        read = tokio::time::timeout_at(due, read_error(&mut body)) => read.ok().flatten(),
         () = app.drain.reached(Phase::Cutting) => None,
     };
     if let (Some(lease), Some(body)) = (&lease, &read)
@@ -300,14 +284,22 @@ async fn read_error(body: &mut Incoming) -> Option<Bytes> {
 }
 
 impl<'a> Pause<'a> {
-    /// Waits for the next attempt; false if this process ends first.
-    async fn wait(&self, app: &App, wait: Duration) -> bool {
+    /// Waits for the next attempt, unless this process ends first.
+    async fn wait(&self, app: &App, wait: Duration) {
         if wait.is_zero() {
-            return true;
+            return;
         }
         tokio::select! {
-            () = tokio::time::sleep(wait) => true,
-            () = app.drain.reached(Phase::Cutting) => false,
+            () = tokio::time::sleep(wait) => {}
+            () = app.drain.reached(Phase::Cutting) => {}
+        }
+    }
+
+    /// Nothing may be sent any more.
+    fn cut(self, end: End, attempts: usize) -> Result<Served<'a>, Unserved> {
+        match attempts {
+            0 => Err(Unserved::denied(end.refusal(), self.tab)),
+            _ => Self { refusal: Some(end.refusal()), ..self }.end(attempts),
         }
     }
 

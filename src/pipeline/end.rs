@@ -46,7 +46,7 @@ impl End {
     pub fn refusal(self) -> Refusal {
         match self {
             Self::Silent => Refusal::new(Cause::UpstreamTimeout, "the upstream did not answer in time"),
-            Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down"),
+            Self::Cut => Refusal::new(Cause::Draining, "tollgate is shutting down").after(1),
             Self::OutOfMoney => Refusal::new(Cause::CapExceeded, OUT_OF_MONEY),
             Self::Unreachable => Refusal::new(Cause::UpstreamUnreachable, "the upstream cannot be reached"),
             Self::Complete | Self::ClientLeft | Self::Withdrawn | Self::BrokenOff => {

@@ -37,10 +37,12 @@ async fn wait(app: &App, queue: &Queue, arrival: &Arrival, account: &Account, ta
         return refused("full", "too many requests are in flight, and too many wait; try again shortly");
     };
     let place = tokio::select! {
-        place = tokio::time::timeout(server.queue_wait, waiting.turn()) => place,
+        // Those that are cut make room, which is for nobody any more.
+        biased;
         () = app.drain.reached(Phase::Cutting) => {
             return Err(Refusal::new(Cause::Draining, "this server is shutting down; try again shortly").after(1));
         }
+        place = tokio::time::timeout(server.queue_wait, waiting.turn()) => place,
     };
     match place {
         Ok(Some(place)) => {

@@ -65,6 +65,7 @@ struct Flight {
     answer: ResponseFuture,
     bill: Bill,
     sent: Sent,
+    begun: Instant,
     deadline: Instant,
 }
 
@@ -102,7 +103,7 @@ async fn once(
 ) -> Result<Answer, Box<Failure>> {
     let Parcel { request, sent, usage_events } = parcel;
     bill.depart();
-    let flight = Flight { answer: provider.send(request), bill, sent, deadline };
+    let flight = Flight { answer: provider.send(request), bill, sent, begun: Instant::now(), deadline };
     let waiting = Waiting { app: app.clone(), flight: Some(flight) };
     let (response, bill) = waiting.head().await?;
     bill.learn(&response);
@@ -191,23 +192,46 @@ impl Flight {
             answer = tokio::time::timeout_at(deadline, answer) => answer,
             () = app.drain.reached(Phase::Cutting) => return self.abandon(),
         };
-        let Ok(Ok(response)) = answer else { return self.abandon() };
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                // A body that its client cut short says nothing of the upstream, and neither does an idle connection that was closed.
+                if self.sent.cut().is_none() && !is_turned_back(&error) {
+                    self.bill.note_failure();
+                }
+                return self.abandon();
+            }
+            Err(_) => return self.abandon(),
+        };
         let (head, body) = response.into_parts();
         self.bill.note_unseen_status(head.status.as_u16());
         let flow = Flow::new(app, &head, body, self.bill, UsageEvents::Pass);
         flow.read_out(permit).await;
     }
 
-    /// The client has left, and nobody waits for the answer any more.
-    fn abandon(self) {
+    /// The client has left, and nobody waits for the answer any more. An upstream that has not begun it in its time, or in that of a
+    /// whole answer, hangs.
+    fn abandon(mut self) {
+        let now = Instant::now();
+        let is_long = self.bill.longest_if_whole().is_some_and(|longest| self.begun + longest <= now);
+        let is_late = self.deadline <= now && !self.bill.had_little_time(now - self.begun);
+        if is_late || is_long {
+            self.bill.note_failure();
+        }
         let end = if self.sent.withdraw() { End::Withdrawn } else { End::ClientLeft };
         self.bill.settle(end, &Facts::default());
     }
 
     /// The client waits, and is told that there will be no answer.
-    fn give_up(self, end: End) -> Failure {
-        let end = if self.sent.withdraw() { End::Unreachable } else { end };
-        Failure { bill: self.bill, end, refusal: end.refusal(), is_turned_back: false }
+    fn give_up(mut self, end: End) -> Failure {
+        let is_unsent = self.sent.withdraw();
+        if (end == End::Cut && is_unsent) || (end == End::Silent && self.bill.had_little_time(self.begun.elapsed())) {
+            // It is not the upstream that ends.
+            self.bill.keep_from_breakers();
+        }
+        let told = if is_unsent && end != End::Cut { End::Unreachable } else { end };
+        let end = if is_unsent { End::Unreachable } else { end };
+        Failure { bill: self.bill, end, refusal: told.refusal(), is_turned_back: false }
     }
 
     /// There will be no answer.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use http::response::Parts;
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -34,6 +34,9 @@ use crate::protocol::sound::is_sound;
 use crate::protocol::strip::{UsageEvents, Watch};
 use crate::protocol::terminal::terminal_error;
 
+/// How long the end of a stream is waited for in which all has been said.
+const AFTERWORD: Duration = Duration::from_secs(1);
+
 /// Bytes of an answer whose form is looked at; of a longer one nothing is known.
 const FORM_BYTES_MAX: u64 = 64 * 1024;
 
@@ -46,8 +49,6 @@ pub struct Flow {
     pub body: Incoming,
     /// What is owed, and how it is priced.
     pub bill: Bill,
-    /// Longest silence between two frames.
-    pub silence_max: Duration,
     /// When it has to be whole, if it is no stream.
     pub due: Option<Instant>,
     /// The silence after which the client of a stream gets a keep-alive.
@@ -108,7 +109,6 @@ impl Flow {
             app,
             body,
             bill,
-            silence_max: Duration::MAX,
             due: None,
             keep_alive: None,
             is_promised: false,
@@ -153,6 +153,7 @@ impl Flow {
     /// Reads a piece, and puts what may pass behind `out`.
     pub fn feed(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) {
         self.bytes += piece.len() as u64;
+        self.bill.note_piece();
         if let Some(recording) = &mut self.recording {
             recording.push(&piece);
         }
@@ -186,6 +187,27 @@ impl Flow {
     #[must_use]
     pub fn has_said_all(&self) -> bool {
         self.is_stream && !self.is_promised && self.watch.is_terminal()
+    }
+
+    /// The longest silence between two frames; hardly any behind the last event, since a connection that is left open there is
+    /// not worth waiting for.
+    #[must_use]
+    pub fn silence_max(&self) -> Duration {
+        let silence_max = self.bill.silence_max();
+        if self.is_last() { silence_max.min(AFTERWORD) } else { silence_max }
+    }
+
+    /// Whether nothing can follow. Gemini has no last event: behind the reason why it ended, its usage may come; and of several
+    /// images, each has its own.
+    fn is_last(&self) -> bool {
+        let operation = self.bill.operation();
+        operation.generates() && operation != Operation::GenerateContent && self.has_said_all()
+    }
+
+    /// Whether it is whole for its client, though it ends like this.
+    #[must_use]
+    pub fn forgives(&self, end: End) -> bool {
+        self.has_said_all() && (end != End::Cut || !self.bill.operation().is_media())
     }
 
     /// What ends the answer from outside, in its own dialect.
@@ -253,26 +275,47 @@ impl Flow {
         }
     }
 
-    /// Reads to the end for the usage that stands there; nobody gets the bytes.
+    /// Reads to the end for the usage that stands there; nobody gets the bytes. How the upstream fails at it is no matter for
+    /// the bill, and one for its health.
     pub async fn read_out(mut self, permit: Permit) {
-        let (app, from) = (self.app.clone(), self.bytes);
+        let from = self.bytes;
         let mut nowhere = VecDeque::new();
-        while self.bytes - from <= permit.bytes_max && !self.body.is_end_stream() {
-            let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
-            let frame = tokio::select! {
-                frame = tokio::time::timeout_at(permit.deadline, frame) => frame,
-                () = app.drain.reached(Phase::Cutting) => break,
-            };
-            let Ok(Some(Ok(frame))) = frame else { break };
-            if let Ok(piece) = frame.into_data() {
-                self.feed(piece, &mut nowhere);
-                nowhere.clear();
-                if !self.keep_up() {
+        // Behind the last event stands nothing that anybody needs.
+        while self.bytes - from <= permit.bytes_max && !self.body.is_end_stream() && !self.is_last() {
+            match self.next_unseen(permit.deadline).await {
+                Some(Ok(frame)) => {
+                    frame.into_data().into_iter().for_each(|piece| self.feed(piece, &mut nowhere));
+                    nowhere.clear();
+                    if !self.keep_up() {
+                        break;
+                    }
+                }
+                Some(Err(())) if !self.has_said_all() => {
+                    self.bill.note_failure();
                     break;
                 }
+                Some(Err(())) | None => break,
             }
         }
         self.settle(End::ClientLeft);
+    }
+
+    /// The next frame that nobody waits for, or that the upstream has failed; nothing where it is not waited for any longer.
+    async fn next_unseen(&mut self, deadline: Instant) -> Option<Result<Frame<Bytes>, ()>> {
+        let app = self.app.clone();
+        let silent = Instant::now() + self.silence_max();
+        let silent = self.due.map_or(silent, |due| due.min(silent));
+        let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
+        let frame = tokio::select! {
+            frame = tokio::time::timeout_at(deadline.min(silent), frame) => frame,
+            () = app.drain.reached(Phase::Cutting) => return None,
+        };
+        match frame {
+            Ok(Some(frame)) => Some(frame.map_err(|_| ())),
+            Ok(None) if self.is_unfinished() => Some(Err(())),
+            Ok(None) => None,
+            Err(_) => (silent <= deadline).then_some(Err(())),
+        }
     }
 
     fn can_be_ended(&self) -> bool {

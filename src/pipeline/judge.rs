@@ -37,7 +37,7 @@ use crate::protocol::endpoint::{Endpoint, Hints};
 use crate::protocol::excerpt::excerpt;
 use crate::protocol::meter::{Head, Meter};
 use crate::protocol::question::{Question, verdict};
-use crate::upstream::breaker::{Health, Need, Probe};
+use crate::upstream::breaker::{Health, Need, Topic};
 use crate::upstream::provider::Provider;
 
 /// The version of Anthropic's API that the judge's answer is read in.
@@ -192,7 +192,8 @@ async fn ask(app: &Arc<App>, case: Case, mut tab: Tab) -> Asked {
     let Case { candidate, mut arrival, call, key } = case;
     let silent = |told, tab| Asked { verdict: Verdict::Unknown, told, tab };
     let breakers = &app.judge.breakers;
-    let Ok(probe) = breakers.ask(&candidate.model, Need::OneOfSeveral, app.clock.ticks_us()) else {
+    let topic = Topic { model: &candidate.model, operation: arrival.endpoint.operation };
+    let Ok(probe) = breakers.ask(topic, Need::OneOfSeveral, app.clock.ticks_us()) else {
         return silent("left alone", Some(tab));
     };
     candidate.note(tab.entry());
@@ -212,15 +213,12 @@ async fn ask(app: &Arc<App>, case: Case, mut tab: Tab) -> Asked {
             (Health::Failing, silent(told, failure.close().0))
         }
     };
-    note(app, &candidate, health, probe);
+    let topic = Topic { model: &candidate.model, operation: arrival.endpoint.operation };
+    breakers.note(topic, health, probe.as_ref(), app.clock.ticks_us());
     if let Verdict::Tier(tier) = asked.verdict {
         app.judge.keep(key, tier);
     }
     asked
-}
-
-fn note(app: &App, candidate: &Candidate, health: Health, probe: Option<Probe>) {
-    app.judge.breakers.note(&candidate.model, health, probe.as_ref(), app.clock.ticks_us());
 }
 
 /// Reads the answer and settles it.

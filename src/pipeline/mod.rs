@@ -61,6 +61,7 @@ pub mod flow;
 pub mod abandon;
 pub mod pricing;
 pub mod end;
+mod health;
 pub mod settle;
 pub mod respond;
 pub mod body;

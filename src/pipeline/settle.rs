@@ -9,6 +9,7 @@ use http::Response;
 use hyper::body::Incoming;
 
 pub use super::end::End;
+use super::health::Word;
 use super::pricing::{Owed, Pricing};
 use crate::bank::Bank;
 use crate::bank::booked::Claim;
@@ -25,7 +26,7 @@ use crate::protocol::facts::Facts;
 use crate::protocol::meter::Seen;
 use crate::protocol::sound::Form;
 use crate::upstream::balance::Busy;
-use crate::upstream::breaker::{Health, Probe};
+use crate::upstream::breaker::Probe;
 use crate::upstream::credentials::Lease;
 
 /// Prices a request by the hour in which it ends (<https://api-docs.deepseek.com/quick_start/pricing>).
@@ -47,13 +48,11 @@ struct Items {
     bank: Arc<Bank>,
     /// The upstream's status; 0 until there is one.
     status: u16,
-    /// Leave to find out whether the upstream is back.
-    probe: Option<Probe>,
+    /// What it has said of its upstream's health.
+    word: Word,
     /// Our credential that is used for it, if we have one.
     lease: Option<Lease>,
     _busy: Option<Busy>,
-    /// Whether it says nothing of how well the upstream is.
-    is_kept_from_breakers: bool,
 }
 
 impl Bill {
@@ -61,8 +60,8 @@ impl Bill {
     #[must_use]
     pub fn new(debt: Debt, pricing: Pricing, bank: Arc<Bank>) -> Self {
         let _busy = pricing.provider.begin();
-        let (status, probe, lease, is_kept_from_breakers) = (0, None, None, false);
-        Self(Box::new(Items { debt, pricing, bank, status, probe, lease, _busy, is_kept_from_breakers }))
+        let (status, word, lease) = (0, Word::default(), None);
+        Self(Box::new(Items { debt, pricing, bank, status, word, lease, _busy }))
     }
 
     /// The request is about to be sent.
@@ -78,7 +77,7 @@ impl Bill {
 
     /// The attempt is to find out whether the upstream is back, and is made with this credential.
     pub fn equip(&mut self, probe: Option<Probe>, lease: Option<Lease>) {
-        (self.0.probe, self.0.lease) = (probe, lease);
+        (self.0.word.probe, self.0.lease) = (probe, lease);
     }
 
     /// Our credential that the attempt is made with.
@@ -97,15 +96,15 @@ impl Bill {
 
     /// The attempt is on a shorter time than the upstream's own, so that missing it is no failure of the upstream.
     pub fn keep_from_breakers(&mut self) {
-        self.0.is_kept_from_breakers = true;
+        self.0.word.is_kept_from_breakers = true;
     }
 
     /// The upstream has answered with this status.
     pub fn note_status(&mut self, status: u16) {
-        self.0.status = status;
-        // That a caller asks too much or too often is no fault of the upstream.
-        self.0.note_health(if status < 500 { Health::Well } else { Health::Failing });
-        if let Some(entry) = self.0.debt.entry() {
+        let items = &mut *self.0;
+        items.status = status;
+        items.word.head(&items.pricing, status, items.bank.ticks_us());
+        if let Some(entry) = items.debt.entry() {
             entry.status = status;
         }
     }
@@ -123,6 +122,20 @@ impl Bill {
         if let Some(entry) = self.0.debt.entry() {
             entry.status = refusal.status();
         }
+    }
+
+    /// A piece of the answer's body has come.
+    pub fn note_piece(&mut self) {
+        let items = &mut *self.0;
+        if items.word.probe.is_some() {
+            items.word.piece(&items.pricing, items.bank.ticks_us());
+        }
+    }
+
+    /// The upstream has failed, though the attempt ends as if its client had left.
+    pub fn note_failure(&mut self) {
+        let items = &mut *self.0;
+        items.word.fail(&items.pricing, items.bank.ticks_us());
     }
 
     /// What the answer says of one that the cache has given.
@@ -156,6 +169,27 @@ impl Bill {
     pub fn longest(&self) -> Option<Duration> {
         let pricing = &self.0.pricing;
         pricing.provider.config.patience.longest(pricing.operation, pricing.is_stream, pricing.thinks)
+    }
+
+    /// How long any answer like this may take if it is no stream, so that a stream which has not begun by then hangs.
+    #[must_use]
+    pub fn longest_if_whole(&self) -> Option<Duration> {
+        let pricing = &self.0.pricing;
+        pricing.provider.config.patience.longest(pricing.operation, false, pricing.thinks)
+    }
+
+    /// Whether the attempt had less than half of the time that its upstream is given for a head, since others had been made before,
+    /// so that missing it says nothing.
+    #[must_use]
+    pub fn had_little_time(&self, waited: Duration) -> bool {
+        let own = self.0.pricing.provider.config.first_byte_timeout;
+        waited * 2 < self.longest().map_or(own, |longest| longest.min(own))
+    }
+
+    /// The longest silence within the answer.
+    #[must_use]
+    pub fn silence_max(&self) -> Duration {
+        self.0.pricing.provider.config.idle_timeout
     }
 
     /// Whether a stream was asked for.
@@ -222,17 +256,10 @@ impl Bill {
 }
 
 impl Items {
-    fn note_health(&mut self, health: Health) {
-        if !self.is_kept_from_breakers {
-            self.pricing.provider.breakers.note(&self.pricing.model, health, self.probe.as_ref(), self.bank.ticks_us());
-        }
-        self.probe = None;
-    }
-
     /// Works out what is owed, and notes it in the entry.
     fn conclude(&mut self, end: End, facts: &Facts) -> Closing {
-        if matches!(end, End::BrokenOff | End::Silent | End::Unreachable) && self.debt.has_departed() {
-            self.note_health(Health::Failing);
+        if self.debt.has_departed() {
+            self.word.end(&self.pricing, end, self.status, facts, || self.bank.ticks_us());
         }
         let owed = self.owed(end, facts);
         let closing = Closing {

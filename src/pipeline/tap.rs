@@ -219,26 +219,34 @@ impl Tap {
             let Some(flow) = self.flow.as_mut().filter(|_| self.ahead != Ahead::Whole) else {
                 return Poll::Ready(Step::Over);
             };
-            let frame = match Pin::new(&mut flow.body).poll_frame(context) {
-                Poll::Ready(frame) => frame,
+            let step = match Pin::new(&mut flow.body).poll_frame(context) {
+                Poll::Ready(frame) => self.take(frame),
                 // The connection is polled once more when the process ends, which is seen here.
-                Poll::Pending if flow.app.drain.phase() == Phase::Cutting => {
-                    return Poll::Ready(Step::Failed(End::Cut));
-                }
-                Poll::Pending => return self.poll_silence(context),
+                Poll::Pending if flow.app.drain.phase() == Phase::Cutting => Some(Step::Failed(End::Cut)),
+                Poll::Pending => Some(ready!(self.poll_silence(context))),
             };
-            (self.waiting_since, self.kept_alive) = (None, None);
-            match frame {
-                // Trailers are for those who asked for them with TE, which concerns one hop only.
-                Some(Ok(frame)) => {
-                    if !frame.into_data().map_or(true, |piece| self.pass(piece)) {
-                        return Poll::Ready(Step::Failed(End::OutOfMoney));
-                    }
-                }
-                Some(Err(_)) if flow.has_said_all() => self.complete(),
-                Some(Err(_)) => return Poll::Ready(Step::Failed(End::BrokenOff)),
-                None if flow.is_unfinished() => return Poll::Ready(Step::Failed(End::BrokenOff)),
-                None => self.finish(),
+            match step {
+                Some(Step::Failed(end)) if self.flow.as_ref().is_some_and(|flow| flow.forgives(end)) => self.complete(),
+                Some(step) => return Poll::Ready(step),
+                None => {}
+            }
+        }
+    }
+
+    /// Takes a frame, or the end; nothing where what may go to the client is ready.
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>) -> Option<Step> {
+        (self.waiting_since, self.kept_alive) = (None, None);
+        match frame {
+            // Trailers are for those who asked for them with TE, which concerns one hop only.
+            Some(Ok(frame)) => {
+                let may_go_on = frame.into_data().map_or(true, |piece| self.pass(piece));
+                (!may_go_on).then_some(Step::Failed(End::OutOfMoney))
+            }
+            Some(Err(_)) => Some(Step::Failed(End::BrokenOff)),
+            None if self.flow.as_ref().is_some_and(Flow::is_unfinished) => Some(Step::Failed(End::BrokenOff)),
+            None => {
+                self.finish();
+                None
             }
         }
     }
@@ -297,16 +305,19 @@ impl Tap {
     }
 
     /// Ready once nothing has come for too long, or for so long that the client gets a keep-alive. One timer serves the whole
-    /// stream: it is moved when it fires, not with each frame.
+    /// stream: it is moved when it fires, or where the end comes nearer, not with each frame.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         let Some(flow) = &self.flow else { return Poll::Pending };
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let end = since + flow.silence_max;
+        let end = since + flow.silence_max();
         let end = flow.due.map_or(end, |due| due.min(end));
         loop {
             let keep_alive = flow.keep_alive.map(|silence| self.kept_alive.unwrap_or(since) + silence);
             let due = keep_alive.map_or(end, |keep_alive| keep_alive.min(end));
             let timer = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if due < timer.deadline() {
+                timer.as_mut().reset(due);
+            }
             ready!(timer.as_mut().poll(context));
             let now = Instant::now();
             if end <= now {

@@ -22,6 +22,7 @@ pub mod sse;
 mod counts;
 pub mod again;
 pub mod quota;
+pub mod unwell;
 pub mod facts;
 mod shape;
 mod gather;

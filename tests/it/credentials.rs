@@ -10,7 +10,8 @@ use tollgate::app::{Snapshot, Surroundings};
 use tollgate::clock::Clock;
 use tollgate::config::{Config, Environment};
 use tollgate::domain::entry::Outcome;
-use tollgate::upstream::breaker::Health;
+use tollgate::domain::operation::Operation;
+use tollgate::upstream::breaker::{Health, Topic};
 use tollgate::upstream::names::Names;
 
 use crate::again::{GOOD, backup};
@@ -260,8 +261,9 @@ fn another_config_keeps_what_was_found_out() {
         Config::parse(&text, "t", &env).unwrap()
     };
     let before = Snapshot::new(parse(""), Names::System).unwrap();
-    let (provider, model) = (&before.providers[0], "gpt-4o-mini".into());
-    (0..5).for_each(|_| provider.breakers.note(&model, Health::Failing, None, 1));
+    let (provider, model) = (&before.providers[0], Arc::from("gpt-4o-mini"));
+    let topic = Topic { model: &model, operation: Operation::ChatCompletions };
+    (0..5).for_each(|_| provider.breakers.note(topic, Health::Failing, None, 1));
     let lease = provider.credentials.lease(&model, tollgate::upstream::credentials::Turn::Home, Default::default(), 1);
     lease.unwrap().exhaust(1);
     let state = |snapshot: &Snapshot| {

@@ -13,7 +13,7 @@ use tollgate::domain::entry::Outcome;
 use tollgate::domain::money::Usd;
 use tollgate::domain::tokens::UsageSource;
 
-use crate::again::GOOD;
+use crate::again::{GOOD, backup};
 use crate::wire::{Fake, Reply};
 use crate::world::{self, World};
 
@@ -186,4 +186,129 @@ async fn a_stream_that_was_refused_before_it_was_looked_at_costs_nothing_and_is_
             }
         }
     }
+}
+
+/// The time that one attempt's head has where it is short.
+const HEAD: Duration = Duration::from_millis(800);
+
+/// An upstream that answers after 700 ms, each time as `said` says; without a word for it, never.
+async fn slow(said: &'static [&'static str]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, calls) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = calls.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let nth = count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let _head = stream.read(&mut [0; 4096]).await;
+                let wait = if said.get(nth).is_some() { HEAD * 7 / 8 } else { world::PATIENCE };
+                let _over = tokio::time::timeout(wait, std::future::pending::<()>()).await;
+                let _written = stream.write_all(said.get(nth).unwrap_or(&"").as_bytes()).await;
+                if said.get(nth).is_some_and(|said| said.contains("content-length: 99")) {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    (address, calls)
+}
+
+const NO: &str = "HTTP/1.1 503 No\r\nretry-after-ms: 1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+/// Its body never comes.
+const HALF: &str = "HTTP/1.1 503 No\r\nretry-after-ms: 1\r\nconnection: close\r\ncontent-length: 99\r\n\r\n{";
+
+#[tokio::test]
+async fn the_heads_of_all_attempts_at_a_stream_have_one_time() {
+    let stream = WHOLE.replacen('{', "{\"stream\":true,", 1);
+    let (address, calls) = slow(&[NO, NO]).await;
+    let extra = "upstream.retries = 9\nupstream.retry_budget_percent = 100";
+    let world = World::before(address, world::provider().await.1, extra, HEAD).await;
+    let begun = std::time::Instant::now();
+    let answer = world.send(world.post(CHAT, stream)).await;
+    // The last answer of an upstream, after twice the time of one attempt: the third had what was left.
+    assert_eq!((answer.status.as_u16(), answer.text()), (503, "{}"));
+    assert!((HEAD * 2..HEAD * 3).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn no_attempt_begins_when_the_time_is_over_and_a_stalled_error_is_not_waited_for() {
+    for (said, status, text) in [(&[HALF][..], 504, "in time"), (&[NO, HALF], 503, "{}")] {
+        let (address, calls) = slow(said).await;
+        let extra = "upstream.retries = 5\nupstream.retry_budget_percent = 100\nupstream.total_timeout_s = 2";
+        let world = World::before(address, world::provider().await.1, extra, world::PATIENCE).await;
+        let begun = std::time::Instant::now();
+        let answer = world.send(world.post(CHAT, WHOLE)).await;
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert!(answer.status.as_u16() == status && answer.text().contains(text), "{}", answer.text());
+        let entry = world.entries().await.pop().unwrap();
+        assert_eq!((entry.attempts.len(), entry.status), (said.len(), status), "{entry:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), said.len());
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_hangs_leaves_time_for_the_next_where_config_lets_it_follow() {
+    let stream = WHOLE.replacen('{', "{\"stream\":true,", 1);
+    for body in [WHOLE, &stream] {
+        for (said, status, calls) in [(false, 504, 1), (true, 200, 2)] {
+            let extra = format!("upstream.retries = 2\nupstream.retry_unanswered = {said}");
+            let world = World::impatient(&extra, HEAD).await;
+            let mut request = world.post(CHAT, body.to_owned());
+            for (name, value) in [("x-mock-fault", "hang"), ("x-mock-fault-times", "1"), ("x-mock-fault-key", "once")] {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+            assert_eq!(world.send(request).await.status.as_u16(), status, "{said} {body}");
+            assert_eq!(world.mock.requests_total(), calls);
+            let entry = world.entries().await.pop().unwrap();
+            assert_eq!(entry.attempts.len() as u64, calls);
+            assert!(entry.cost.unwrap() >= world.mock.bill().total(), "{entry:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waited_long_for_a_connection_or_a_head_asks_somebody_else() {
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (scheme, extra) in [("https", ""), ("http", "retry_unanswered = true\n")] {
+        let other = Fake::start(|_| Reply::whole("200 OK", "content-type: application/json\r\n", GOOD)).await;
+        let extra = format!(
+            "[upstreams.mute]\ndialect = \"openai\"\nprovider = \"openai\"\napi_key = {{ env = \"PROVIDER_KEY\" }}\n\
+             base_url = \"{scheme}://{}\"\nmodels = [\"gpt-*\"]\nconnect_timeout_s = 1\n{extra}{}",
+            mute.local_addr().unwrap(),
+            backup(other.address)
+        );
+        // A connection that does not come about has no less time than a head.
+        let world = World::before(other.address, world::provider().await.1, &extra, Duration::from_secs(1)).await;
+        let answer = world.send(world.post(CHAT, WHOLE)).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("x-tollgate-reason")),
+            (200, "fallback"),
+            "{}",
+            answer.text()
+        );
+        let entry = world.entries().await.pop().unwrap();
+        let asked: Vec<_> = entry.attempts.iter().map(|attempt| &*attempt.upstream).collect();
+        assert_eq!(asked, ["mute", "backup"], "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_had_little_time_says_nothing_of_its_upstream() {
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = |name: &str, models: &str| {
+        format!(
+            "[upstreams.{name}]\ndialect = \"openai\"\nprovider = \"openai\"\napi_key = {{ env = \"PROVIDER_KEY\" }}\n\
+             base_url = \"http://{}\"\nmodels = [\"{models}\"]\ntotal_timeout_s = 1\nretry_unanswered = true\n",
+            mute.local_addr().unwrap()
+        )
+    };
+    let extra = upstream("first", "gpt-*") + &upstream("late", "none") + "[models.\"gpt-*\"]\nfallback = [\"late\"]\n";
+    let world = World::before(world::provider().await.0, world::provider().await.1, &extra, HEAD).await;
+    // A second for both, of which the first takes most.
+    assert_eq!(world.send(world.post(CHAT, WHOLE)).await.status, 504);
+    assert_eq!(world.entries().await.pop().unwrap().attempts.len(), 2);
+    let snapshot = world.app.snapshot.load();
+    let troubled = |name: &str| snapshot.provider(name).unwrap().breakers.states(world.app.clock.ticks_us()).len();
+    assert_eq!([troubled("first"), troubled("late")], [1, 0]);
 }

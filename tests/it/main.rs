@@ -24,6 +24,7 @@ mod demo;
 mod dice;
 mod doors;
 mod escalation;
+mod health;
 mod hindsight;
 mod downgrade;
 mod explain;

@@ -8,7 +8,8 @@ use tollgate::domain::operation::Operation;
 use tollgate::domain::tokens::UsageSource;
 use tollgate::mock::Settings;
 
-use crate::world::World;
+use crate::wire::{Fake, Reply};
+use crate::world::{self, World};
 
 const CHAT: (&str, &str) =
     ("/v1/chat/completions", r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#);
@@ -131,4 +132,41 @@ fn answers_have_their_time_by_what_they_are() {
     let lively: Vec<_> = config.upstreams.iter().map(|upstream| upstream.patience.keep_alive.is_some()).collect();
     assert_eq!(lively, [false, true, false]);
     assert!(parse("keep_alive_s = 5\n").unwrap_err().to_string().contains("upstreams.gemini.keep_alive_s"));
+}
+
+/// A stream whose last event is there, and whose connection stays open.
+fn left_open(pieces: &[&str]) -> Reply {
+    let event = "content-type: text/event-stream\r\n";
+    let mut reply = Reply::chunked("200 OK", event, pieces.iter().map(|piece| piece.as_bytes()));
+    reply.pieces.pop();
+    reply
+}
+
+#[tokio::test]
+async fn a_stream_that_has_said_all_ends_though_its_connection_stays_open() {
+    let text = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let usage = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4o-mini\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,\"total_tokens\":10}}\n\n";
+    let (done, behind) = ("data: [DONE]\n\n", ": what comes at once behind it passes\n\n");
+    let body = CHAT.1.replacen('{', "{\"stream\":true,\"stream_options\":{\"include_usage\":true},", 1);
+    for is_cut in [false, true] {
+        let fake = Fake::start(move |_| left_open(&[text, usage, done, behind])).await;
+        let extra = "upstream.breaker_failures = 1";
+        let world = World::before(fake.address, world::provider().await.1, extra, world::PATIENCE).await;
+        let begun = std::time::Instant::now();
+        let response = world.open(post(&world, (CHAT.0, &body))).await;
+        let (mut got, expect) = (String::new(), [text, usage, done, behind].concat());
+        let mut body = response.into_body();
+        while got.len() < expect.len() {
+            got += std::str::from_utf8(&body.frame().await.unwrap().unwrap().into_data().unwrap()).unwrap();
+        }
+        if is_cut {
+            world.app.drain.advance(tollgate::drain::Phase::Cutting);
+        }
+        got += std::str::from_utf8(&body.collect().await.unwrap().to_bytes()).unwrap();
+        assert_eq!(got, expect);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+        let entry = world.entries().await.pop().unwrap();
+        assert_eq!((entry.outcome, entry.usage_source), (Outcome::Complete, UsageSource::Reported), "{entry:?}");
+        assert_eq!(world.app.snapshot.load().provider("openai").unwrap().breakers.opened(), 0);
+    }
 }

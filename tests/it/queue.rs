@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tollgate::domain::entry::Outcome;
 
 use crate::raw::{LONG, PATHS, check_refusal};
-use crate::world::World;
+use crate::world::{KEY, World};
 
 const WHOLE: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}]}"#;
 const STREAM: &str = r#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Say hello."}]}"#;
@@ -149,4 +149,32 @@ async fn bodies_of_strangers_are_not_read_to_their_end() {
     let mut request = world.post("/v1/chat/completions", WHOLE.replace("Say", &"Say ".repeat(200_000)));
     request.headers_mut().insert("authorization", "Bearer tg_nobody_knows_this_key".parse().unwrap());
     assert_eq!(world.send(request).await.status, 401);
+}
+
+#[tokio::test]
+async fn whoever_waits_while_the_process_is_cut_is_sent_nowhere() {
+    let world = narrow("upstream.breaker_failures = 1\n").await;
+    let held = hold(&world).await;
+    let (own, before) = (world.clone(), world.app.requests.waiting());
+    let waiting: Vec<_> = [KEY, QUIET_KEY, KEY]
+        .map(|key| {
+            let own = own.clone();
+            tokio::spawn(async move { own.send(chat(&own, key, WHOLE)).await })
+        })
+        .into();
+    until(|| world.app.requests.waiting() == before + 3).await;
+    // What is cut makes room.
+    world.app.drain.advance(tollgate::drain::Phase::Cutting);
+    held.into_body().collect().await.unwrap();
+    for answer in waiting {
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-refused")), (503, "draining"));
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(world.mock.requests_total(), 1);
+    let entries = world.entries().await;
+    let refused = entries.iter().filter(|entry| entry.outcome == Outcome::Refused && entry.attempts.is_empty());
+    assert_eq!((refused.count(), entries.len()), (3, 4));
+    let breakers = world.app.snapshot.load().provider("openai").unwrap().breakers.clone();
+    assert!(breakers.states(world.app.clock.ticks_us()).is_empty());
 }
