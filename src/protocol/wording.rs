@@ -81,10 +81,10 @@ mod tests {
     fn a_question_is_folded_and_what_stands_around_it_is_not() {
         let said = |text: &str| format!(r#"{{"role":"user","content":"{text}"}}"#);
         let one = wording(&said("What is the capital of France and of Spain?")).unwrap();
-        assert_eq!(wording(&said("please, what is the capital of\\u0020france and of spain")), Some(one.clone()));
+        assert_eq!(wording(&said("please, what is the capital of\\u0020France and of Spain")), Some(one.clone()));
         let ruled = wording(&format!(
             r#"{{"role":"system","content":"Be brief."}},{}"#,
-            said("what is the capital of france and of spain")
+            said("what is the capital of France and of Spain")
         ));
         assert!(ruled.is_some_and(|ruled| ruled.form == one.form && ruled.around != one.around));
         for messages in [

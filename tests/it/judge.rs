@@ -103,8 +103,8 @@ async fn what_was_said_of_an_ask_is_remembered_within_its_tenant() {
     let world = World::start(&format!("{LLM}{JUDGE}")).await;
     let asks = [
         ("What does the capital gains form say, mock:say:simple I mean in general?", 2),
-        ("what does the capital gains form say, mock:say:simple  I mean in general", 1),
-        ("what does the capital gains form say, mock:say:complex I mean in general", 2),
+        ("what  does  the capital gains form say, mock:say:simple I mean in general?", 1),
+        ("what does the capital gains form say, mock:say:complex I mean in general?", 2),
     ];
     for (text, attempts) in asks {
         let answer = world.send(request(&world, "/v1/chat/completions", "auto", text)).await;

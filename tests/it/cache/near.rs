@@ -13,7 +13,7 @@ const NEAR: &str = "[cache]\nmode = \"near\"\n";
 
 /// Questions that differ in nothing that matters.
 const ONE: &str = "What is the capital of France and of Spain?";
-const OTHER: &str = "please, what is the capital of france and of spain";
+const OTHER: &str = "please,  what  is  the capital of France and of Spain";
 
 fn chat(text: &str) -> String {
     json!({"model": "gpt-4o", "temperature": 0, "messages": [{"role": "user", "content": text}]}).to_string()
@@ -83,7 +83,7 @@ async fn only_one_turn_of_prose_is_compared_and_all_else_is_exact() {
     for (one, other) in [
         ("What's the weather in Rome today for a picnic?", "what is the weather in rome today for a picnic"),
         ("Who is the current president of the board?", "who is the current president of the board"),
-        ("How do I enable two factor login on the site?", "how do i disable two factor login on the site"),
+        ("How do I enable two factor login on the site?", "how do I disable two factor login on the site"),
         ("Is it true that 5 is larger than 3 there?", "is it true that 5 is larger than 4 there"),
         ("What does f(x) = 5 mean to you and to me?", "what does f(x) = 5 mean to you and to me"),
     ] {
