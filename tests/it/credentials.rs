@@ -225,6 +225,52 @@ async fn equal_upstreams_share_the_work_and_stand_in_for_each_other() {
     assert_eq!(right.seen().len() + left.seen().len(), 30 + 33 + 30 + 4);
 }
 
+/// One that may use `right` alone, and one that may use neither of two equals.
+const BOUND_KEYS: &str = "env.RIGHT_KEY=tg_right_0123456789abcdef\nenv.NONE_KEY=tg_none_0123456789abcdef\n\
+    [keys.right]\nsecret = { env = \"RIGHT_KEY\" }\nupstreams = [\"right\"]\n\
+    [keys.none]\nsecret = { env = \"NONE_KEY\" }\nupstreams = [\"anthropic\"]\n";
+
+#[tokio::test]
+async fn whoever_may_use_one_of_two_equals_is_sent_there() {
+    let (left, right) = (by_key(|_, _| None).await, by_key(|_, _| None).await);
+    let extra = format!("{BOUND_KEYS}{}{}", equal("left", left.address, ""), equal("right", right.address, ""));
+    let (world, _) = at_rest(left.address, &extra).await;
+    let ask = async |key: &str, body: &str| {
+        let mut request = world.post("/v1/chat/completions", body.to_owned());
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        world.send(request).await
+    };
+    // What goes on from something stored goes where the caller may go, too.
+    let goes_on = WHOLE.replacen('{', r#"{"previous_response_id":"r1","#, 1);
+    for body in [WHOLE, &goes_on] {
+        for _ in 0..3 {
+            assert_eq!(ask("tg_right_0123456789abcdef", body).await.status, 200);
+        }
+    }
+    assert_eq!((left.seen().len(), right.seen().len()), (0, 6));
+    let answer = ask("tg_none_0123456789abcdef", WHOLE).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-refused")), (403, "forbidden"));
+    assert!(answer.text().contains("left"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn weights_hold_where_one_request_comes_after_the_other() {
+    let (left, right) = (by_key(|_, _| None).await, by_key(|_, _| None).await);
+    let extra = equal("left", left.address, "") + &equal("right", right.address, "weight = 3");
+    let (world, _) = at_rest(left.address, &extra).await;
+    for _ in 0..40 {
+        assert_eq!(world.send(chat(&world)).await.status, 200);
+    }
+    assert_eq!((left.seen().len(), right.seen().len()), (10, 30));
+    let fake = by_key(|_, _| None).await;
+    let weighted = SEVERAL.replace("{ env = \"KEY_1\" }", "{ env = \"KEY_1\", weight = 2 }");
+    let (world, _) = at_rest(fake.address, &weighted).await;
+    for _ in 0..20 {
+        assert_eq!(world.send(chat(&world)).await.status, 200);
+    }
+    assert_eq!(["1", "2", "3"].map(|key| keys(&fake).matches(key).count()), [10, 5, 5]);
+}
+
 #[tokio::test]
 async fn the_least_busy_of_equals_is_asked() {
     let (world, mock) = {
