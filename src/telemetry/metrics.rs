@@ -113,7 +113,8 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
-    /// Counts a request that found no place at once: it was `served` after a wait, came too `late`, or the line was `full`.
+    /// Counts a request that found no place at once: it was `served` after a wait, came too `late`, found the line
+    /// `full`, or was `displaced` from it by a team with fewer in it.
     pub fn note_queued(&self, team: Option<&str>, how: &str) {
         *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
     }
