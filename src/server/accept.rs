@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
@@ -271,13 +272,40 @@ impl Listener for UnixListener {
 /// Looks at the first bytes, which stay where they are; nothing comes of a connection that stays silent for too long.
 async fn begins_http2(app: &App, stream: &TcpStream) -> Option<bool> {
     let header_timeout = app.snapshot.load().config.server.header_timeout;
-    let mut opening = [0; HTTP2_OPENING.len()];
-    let looked = tokio::select! {
+    tokio::select! {
         biased;
-        looked = tokio::time::timeout(header_timeout, stream.peek(&mut opening)) => looked.ok()?,
-        () = farewell(app) => return None,
-    };
-    Some(looked.ok()? == HTTP2_OPENING.len() && opening == HTTP2_OPENING)
+        looked = tokio::time::timeout(header_timeout, opens_http2(stream)) => looked.ok()?.ok(),
+        () = farewell(app) => None,
+    }
+}
+
+/// Whether the first bytes are HTTP/2's, which may arrive one by one.
+async fn opens_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut opening = [0; HTTP2_OPENING.len()];
+    loop {
+        let seen = stream.peek(&mut opening).await?;
+        let may_become = (1..opening.len()).contains(&seen) && HTTP2_OPENING.starts_with(&opening[..seen]);
+        if !may_become || !grows(stream, seen).await? {
+            return Ok(opening[..seen] == *HTTP2_OPENING);
+        }
+    }
+}
+
+/// Waits until more than `seen` of the first bytes are there; false if no more will come.
+async fn grows(stream: &TcpStream, seen: usize) -> io::Result<bool> {
+    loop {
+        let is_last = stream.ready(Interest::READABLE).await?.is_read_closed();
+        let look = || match SockRef::from(stream).peek(&mut [MaybeUninit::uninit(); HTTP2_OPENING.len()])? {
+            there if there > seen => Ok(true),
+            _ if is_last => Ok(false),
+            // As if nothing were there: then it is asked again once more has come.
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match stream.try_io(Interest::READABLE, look) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            looked => return looked,
+        }
+    }
 }
 
 async fn shake_hands(app: &App, door: &Door, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
