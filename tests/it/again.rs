@@ -101,6 +101,7 @@ async fn answers_waits_and_refusals_of_the_upstream_are_respected() {
     }
     let answer = check(&[("429 Slow down", "retry-after: 11\r\n")], none, 429, &[429]).await;
     assert_eq!((answer.header("retry-after"), answer.header("x-tollgate-attempts")), ("11", ""));
+    check(&[("503 No", "retry-after: 99999999999999999999\r\n")], none, 503, &[503]).await;
     check(&[("503 No", "x-should-retry: false\r\n")], none, 503, &[503]).await;
     check(&[("503 No", "")], ("x-stainless-retry-count", "1"), 503, &[503]).await;
     check(&[("503 No", "")], ("x-stainless-retry-count", "0"), 200, &[503, 200]).await;
