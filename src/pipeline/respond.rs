@@ -109,9 +109,7 @@ impl Told {
     pub fn write(&self, headers: &mut HeaderMap) {
         write_id(self.id, headers);
         self.admission.write(headers);
-        if self.attempts > 1 {
-            headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
-        }
+        write_tried(self.attempts, &self.model, headers);
         if let Some(cache) = self.cache {
             headers.insert(CACHE, HeaderValue::from_static(cache.name()));
         }
@@ -119,10 +117,6 @@ impl Told {
             headers.insert(MAX_TOKENS, HeaderValue::from(tokens));
         }
         if !self.model.is_empty() {
-            // A name that cannot stand in a header came from the client, who knows it.
-            if let Ok(model) = HeaderValue::from_str(&self.model) {
-                headers.insert(MODEL, model);
-            }
             if let Ok(requested) = HeaderValue::from_str(&self.requested) {
                 headers.insert(REQUESTED_MODEL, requested);
             }
@@ -164,6 +158,9 @@ pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Bo
     if let Some(seconds) = refusal.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let Some(tried) = &refusal.tried {
+        write_tried(tried.attempts, &tried.model, headers);
+    }
     if let Some(method) = refusal.allow {
         headers.insert(ALLOW, HeaderValue::from_static(method));
     }
@@ -174,6 +171,19 @@ pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Bo
         headers.insert(ANTHROPIC_REQUEST_ID, value);
     }
     response
+}
+
+/// Adds how many attempts there were, and which model was asked last.
+fn write_tried(attempts: usize, model: &str, headers: &mut HeaderMap) {
+    if attempts > 1 {
+        headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+    }
+    // A name that cannot stand in a header came from the client, who knows it.
+    if let Ok(model) = HeaderValue::from_str(model)
+        && !model.is_empty()
+    {
+        headers.insert(MODEL, model);
+    }
 }
 
 /// The length that a head announces.

@@ -215,3 +215,28 @@ async fn an_upstream_that_fails_is_left_alone_until_it_is_back() {
     let entries = world.entries().await;
     assert_eq!(entries.iter().filter(|entry| entry.attempts.is_empty()).count(), 2);
 }
+
+/// Nobody listens: the refusal names so many attempts and the model that was asked last.
+async fn check_told(extra: &str, attempts: &str, model: &str) {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let world = World::before(nobody, world::provider().await.1, extra, world::PATIENCE).await;
+    let answer = world.send(chat(&world)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-refused")), (502, "upstream_unreachable"));
+    let told = ["x-tollgate-attempts", "x-tollgate-model"].map(|name| answer.header(name));
+    assert_eq!(told, [attempts, model], "{extra}");
+    let entry = world.entries().await.pop().unwrap();
+    assert_eq!((entry.attempts.len().max(1), &*entry.model), (attempts.parse().unwrap_or(1), model));
+}
+
+#[tokio::test]
+async fn our_own_no_says_what_was_tried() {
+    check_told("upstream.retries = 0", "", "gpt-4o-mini").await;
+    check_told("upstream.retries = 1", "2", "gpt-4o-mini").await;
+    let fallback = "upstream.retries = 0\n[models.\"gpt-4o-mini\"]\nfallback = [\"gpt-4o\"]\n";
+    check_told(fallback, "2", "gpt-4o").await;
+    // The same where others may wait for the answer, too.
+    check_told(&format!("{fallback}[cache]\nmode = \"exact\"\nstore_sampled = true\n"), "2", "gpt-4o").await;
+    let world = World::start("[models.\"gpt-4o-mini\"]\ncaps = { day = \"0.0000001\" }\n").await;
+    let answer = world.send(chat(&world)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-model")), (400, ""));
+}
