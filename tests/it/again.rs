@@ -240,3 +240,27 @@ async fn our_own_no_says_what_was_tried() {
     let answer = world.send(chat(&world)).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-model")), (400, ""));
 }
+
+#[tokio::test]
+async fn another_protocol_is_no_answer() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nraw";
+    let fake = Fake::start(|seen| match seen.header("x-again") {
+        "1" => Reply::whole("200 OK", JSON, GOOD),
+        _ => Reply { pieces: vec![switch.as_bytes().to_vec()], closes: false },
+    })
+    .await;
+    let world = before(&fake, "upstream.retries = 2").await;
+    for (dialect, path) in crate::raw::PATHS {
+        let answer = world.send(world.post(path, WHOLE)).await;
+        crate::raw::check_refusal(dialect, &answer, 502);
+        assert_eq!(answer.header("x-tollgate-refused"), "upstream_unreachable");
+        let entry = world.entries().await.pop().unwrap();
+        assert_eq!((entry.outcome, entry.status, entry.attempts.len()), (Outcome::UpstreamAborted, 502, 1));
+        // It may have been billed all the same.
+        assert!(entry.cost != Some(Usd::ZERO), "{entry:?}");
+    }
+    // What comes behind it on that connection is nobody's answer.
+    let mut request = chat(&world);
+    request.headers_mut().insert("x-again", "1".parse().unwrap());
+    assert_eq!(world.send(request).await.text(), GOOD);
+}
