@@ -166,7 +166,8 @@ impl Given {
 /// What has been tried, whatever comes of it.
 #[derive(Debug, Default)]
 pub struct Trail<'a> {
-    attempts: usize,
+    /// Attempts that were made.
+    pub attempts: usize,
     last: Option<&'a Candidate>,
 }
 

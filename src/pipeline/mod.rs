@@ -262,7 +262,11 @@ async fn send(
         deliver::deliver(app, served, told, recording).await
     };
     let asked = asked.await;
-    asked.or_else(|unserved| instead::instead(app, unserved, spare, told)).map_err(|refusal| trail.note(refusal))
+    let instead = |unserved| {
+        told.attempts = trail.attempts;
+        instead::instead(app, unserved, spare, told)
+    };
+    asked.or_else(instead).map_err(|refusal| trail.note(refusal))
 }
 
 /// A request's line in the ledger, with all that its head tells.
