@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -41,6 +42,8 @@ pub struct Surroundings {
     pub disk: Arc<dyn Disk>,
     /// Who knows where upstreams are.
     pub names: Names,
+    /// Set once nobody waits for the store any more, which may be another process's.
+    pub given_up: Arc<AtomicBool>,
 }
 
 /// Why an app cannot be opened.
@@ -71,7 +74,7 @@ pub enum AppError {
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { clock: Clock::system(), disk: Arc::new(RealDisk), names: Names::System }
+        Self { clock: Clock::system(), disk: Arc::new(RealDisk), names: Names::System, given_up: Arc::default() }
     }
 }
 
@@ -81,11 +84,11 @@ impl App {
     /// # Errors
     /// The first thing that cannot be had. The journal's lock keeps a second process from everything after it.
     pub fn open(config: Config, surroundings: Surroundings) -> Result<Self, AppError> {
-        let Surroundings { clock, disk, names } = surroundings;
+        let Surroundings { clock, disk, names, given_up } = surroundings;
         let snapshot = Snapshot::new(config, names).map_err(AppError::Upstream)?;
         let config = &snapshot.config;
         let (now_ms, folder) = (clock.now_ms(), config.store.path.clone());
-        let (journal, recovered) = Journal::open(&folder, options(&config.store, disk), now_ms)?;
+        let (journal, recovered) = Journal::open(&folder, options(&config.store, disk, given_up), now_ms)?;
         tell(&recovered);
         let start = start(now_ms);
         let boot_id = start.boot_id.clone();
@@ -164,12 +167,13 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn options(store: &Store, disk: Arc<dyn Disk>) -> Options {
+fn options(store: &Store, disk: Arc<dyn Disk>, given_up: Arc<AtomicBool>) -> Options {
     Options {
         sync_interval_ms: u64::try_from(store.sync_interval.as_millis()).unwrap_or(u64::MAX),
         segment_bytes: store.segment_bytes,
         unsynced_records_max: u64::try_from(store.unsynced_records_max).unwrap_or(u64::MAX),
         lock_wait: store.lock_wait,
+        given_up,
         disk,
         ..Options::default()
     }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{App, Snapshot};
@@ -104,6 +105,13 @@ impl Reloads {
         self.lock().files = files.into_iter().map(|path| (path.clone(), stamp(&path))).collect();
         // A second source is a mistake of ours, and the first one stays.
         let _first = self.source.set(Source(options));
+    }
+
+    /// The process ends: what is being read again has no use any more, and its secrets' commands are ended.
+    pub fn end(&self) {
+        if let Some(Source(options)) = self.source.get() {
+            options.given_up.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How the last reloads went.

@@ -290,7 +290,8 @@ impl ConfigArgs {
     /// What to load, with `env` for secrets and overrides.
     #[must_use]
     pub fn load_options(&self, env: crate::config::Environment) -> LoadOptions {
-        LoadOptions { file: self.config.clone(), sets: self.sets.clone(), env, secrets: Secrets::Needed }
+        let (file, sets) = (self.config.clone(), self.sets.clone());
+        LoadOptions { file, sets, env, secrets: Secrets::Needed, ..LoadOptions::default() }
     }
 }
 

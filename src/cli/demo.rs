@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::args::{Demo, EXIT_CONFIG, EXIT_OK};
-use super::serve::{failed, runtime, start_log, until_signal};
+use super::serve::{block_on, failed, start_log, until_signal};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, Listen, LogLevel};
@@ -30,7 +30,7 @@ const UPSTREAMS: [(&str, &str); 3] = [("openai", "openai"), ("anthropic", "anthr
 /// Runs the demo; gives the exit code.
 #[must_use]
 pub fn demo(args: &Demo) -> u8 {
-    match runtime(None).map(|runtime| runtime.block_on(until_stopped(args))) {
+    match block_on(None, until_stopped(args)) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             let code = failed(&*error);

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -13,6 +15,9 @@ use crate::config::{self, Config, Listen, Loaded, LogFormat, LogLevel};
 use crate::server::inherit::Inherited;
 use crate::server::run::{Listeners, Signals, run};
 use crate::telemetry::log;
+
+/// How long work that nobody needs any more may go on when the process ends.
+const LEFT_OVER: Duration = Duration::from_secs(1);
 
 /// Serves; gives the exit code.
 #[must_use]
@@ -33,11 +38,10 @@ pub fn serve(args: &Serve) -> u8 {
     };
     start_log(&config);
     let threads = config.server.threads;
-    match runtime(threads).map(|runtime| {
-        runtime.block_on(until_signal(config, inherited, |app, _, _| {
-            app.reloads.follow(options, &app.snapshot.load().config, files)
-        }))
-    }) {
+    let serving = until_signal(config, inherited, |app, _, _| {
+        app.reloads.follow(options, &app.snapshot.load().config, files);
+    });
+    match block_on(threads, serving) {
         Ok(Ok(())) => EXIT_OK,
         Ok(Err(error)) => failed(&*error),
         Err(error) => failed(&error),
@@ -56,10 +60,14 @@ pub(super) async fn until_signal(
     inherited: Inherited,
     ready: impl FnOnce(&App, &Listen, SocketAddr),
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let (server, folder) = (config.server.clone(), config.store.path.clone());
     let hash = config.hash();
-    let app = Arc::new(App::open(config, Surroundings::default())?);
+    let Some(app) = open(config, &mut signals).await? else {
+        tracing::info!("stopped before it served");
+        return Ok(());
+    };
+    let app = Arc::new(app);
     let listeners = Listeners::bind(&server, &folder, inherited).await?;
     let (client, admin) = (listeners.clients.place()?, listeners.admin.local_addr()?);
     tracing::info!(
@@ -77,8 +85,34 @@ pub(super) async fn until_signal(
     Ok(())
 }
 
+/// Opens the app, unless a signal comes meanwhile: another process may have the store for long.
+async fn open(config: Config, signals: &mut Signals) -> Result<Option<App>, Box<dyn std::error::Error + Send + Sync>> {
+    let surroundings = Surroundings::default();
+    let given_up = surroundings.given_up.clone();
+    // It waits for a lock and reads files, which an async worker must not.
+    let mut opening = tokio::task::spawn_blocking(move || App::open(config, surroundings));
+    tokio::select! {
+        opened = &mut opening => return Ok(Some(opened??)),
+        () = signals.end() => given_up.store(true, Ordering::Relaxed),
+    }
+    // Without the store there is nothing to be said of it; with it, what was written at the start is made durable.
+    if let Ok(app) = opening.await? {
+        app.bank.close().await?;
+    }
+    Ok(None)
+}
+
+/// Runs `work` to its end. What then still runs on a thread of its own, such as the look-up of a name, is waited for no longer
+/// than a moment.
+pub(super) fn block_on<W: Future>(threads: Option<usize>, work: W) -> io::Result<W::Output> {
+    let runtime = runtime(threads)?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_OVER);
+    Ok(outcome)
+}
+
 /// One thread runs everything where one is asked for: a sidecar then stays on one core.
-pub(super) fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
+fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     match threads {
         Some(1) => Builder::new_current_thread().enable_all().build(),
         Some(threads) => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),

@@ -34,6 +34,8 @@ mod fixed;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use cache::{CACHED, Cache, CacheCase, CacheMode, CachePolicy, CacheRule, CacheScope};
 pub use caps::Caps;
@@ -72,6 +74,8 @@ pub struct LoadOptions {
     pub env: Environment,
     /// Whether secrets are fetched.
     pub secrets: Secrets,
+    /// Set once nobody waits for the config any more: then the command of a secret is ended.
+    pub given_up: Arc<AtomicBool>,
 }
 
 /// What came of reading a config.
@@ -117,8 +121,8 @@ impl Config {
                 .map_err(|error| Errors::whole(&name, format!("cannot be read: {error}")))?,
             None => String::new(),
         };
-        let (sets, secrets) = (&options.sets, options.secrets);
-        let said = Said { text: file.as_ref().map(|_| text.as_str()), name: &name, sets, secrets, files };
+        let (sets, secrets, given_up) = (&options.sets, options.secrets, &*options.given_up);
+        let said = Said { text: file.as_ref().map(|_| text.as_str()), name: &name, sets, secrets, files, given_up };
         let mut config = said.resolve(&options.env, true)?;
         config.file = file;
         Ok(config)
@@ -129,8 +133,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each thing with its place.
     pub fn parse(text: &str, name: &str, env: &Environment) -> Result<Self, Errors> {
-        let files = RefCell::default();
-        Said { text: Some(text), name, sets: &[], secrets: Secrets::Needed, files: &files }.resolve(env, false)
+        Said::alone(Some(text), name, &RefCell::default(), &AtomicBool::new(false)).resolve(env, false)
     }
 
     /// What `serve` uses without a file: OpenAI, Anthropic and Gemini, each with the API key that `env` has for it.
@@ -138,8 +141,7 @@ impl Config {
     /// # Errors
     /// An API key in `env` that no header can carry.
     pub fn builtin(env: &Environment) -> Result<Self, Errors> {
-        let (name, files) = ("built-in defaults", RefCell::default());
-        Said { text: None, name, sets: &[], secrets: Secrets::Needed, files: &files }.resolve(env, false)
+        Said::alone(None, "built-in defaults", &RefCell::default(), &AtomicBool::new(false)).resolve(env, false)
     }
 
     /// The config as TOML, with stars for secrets.
@@ -163,9 +165,20 @@ struct Said<'a> {
     secrets: Secrets,
     /// Gathers what else is read.
     files: &'a RefCell<Vec<PathBuf>>,
+    given_up: &'a AtomicBool,
 }
 
-impl Said<'_> {
+impl<'a> Said<'a> {
+    /// With nothing laid over it.
+    const fn alone(
+        text: Option<&'a str>,
+        name: &'a str,
+        files: &'a RefCell<Vec<PathBuf>>,
+        given_up: &'a AtomicBool,
+    ) -> Self {
+        Self { text, name, sets: &[], secrets: Secrets::Needed, files, given_up }
+    }
+
     fn resolve(&self, env: &Environment, with_variables: bool) -> Result<Config, Errors> {
         let complaints = Complaints::default();
         let mut tree = raw::document(self.text.unwrap_or_default(), &complaints);
@@ -179,7 +192,7 @@ impl Said<'_> {
         }
         overrides::from_flags(&mut tree, self.sets, &complaints);
         let folder = self.text.and(Path::new(self.name).parent()).unwrap_or(Path::new(""));
-        let vault = Vault { env, folder, secrets: self.secrets, files: self.files };
+        let vault = Vault { env, folder, secrets: self.secrets, files: self.files, given_up: self.given_up };
         let setting = Setting { without_file: self.text.is_none(), vault };
         let config = resolve::config(&tree, &setting, &complaints);
         if complaints.any() { Err(complaints.into_errors(self.name)) } else { Ok(config) }

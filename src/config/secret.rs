@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
@@ -96,6 +97,8 @@ pub(super) struct Vault<'a> {
     pub secrets: Secrets,
     /// The files that were asked for.
     pub files: &'a RefCell<Vec<PathBuf>>,
+    /// Set once nobody waits for them any more.
+    pub given_up: &'a AtomicBool,
 }
 
 /// Whether secrets are fetched.
@@ -149,7 +152,7 @@ impl Vault<'_> {
             (None, Some(path), None) => self.file(section, key, path),
             (None, None, Some(words)) => {
                 let longest = Duration::from_secs(table.number("timeout_s", COMMAND_S, 1..=COMMAND_S_MAX));
-                run(section, key, &words.iter().map(|(word, _)| *word).collect::<Vec<_>>(), longest)
+                self.run(section, key, &words.iter().map(|(word, _)| *word).collect::<Vec<_>>(), longest)
             }
             _ => {
                 section.complain(key, format!("needs one of {SOURCES}"));
@@ -182,16 +185,16 @@ impl Vault<'_> {
             }
         }
     }
-}
 
-/// The secret that a command prints. Its program is named and its arguments are not: they may say where secrets are.
-fn run(section: &Section<'_>, key: &str, words: &[&str], longest: Duration) -> Option<Secret> {
-    let origin = format!("command {}", words.first().copied().unwrap_or_default());
-    match command::output(words, longest) {
-        Ok(text) => usable(section, key, &text, &origin),
-        Err(error) => {
-            section.complain(key, format!("{origin} {error}"));
-            None
+    /// The secret that a command prints. Its program is named and its arguments are not: they may say where secrets are.
+    fn run(&self, section: &Section<'_>, key: &str, words: &[&str], longest: Duration) -> Option<Secret> {
+        let origin = format!("command {}", words.first().copied().unwrap_or_default());
+        match command::output(words, longest, self.given_up) {
+            Ok(text) => usable(section, key, &text, &origin),
+            Err(error) => {
+                section.complain(key, format!("{origin} {error}"));
+                None
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Invariant: a refusal never holds a secret; its message may hold names that the client sent.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::cap::Exceeded;
 use super::fault::Fault;
@@ -79,6 +80,17 @@ pub struct Refusal {
     pub allow: Option<&'static str>,
     /// The limit that was reached, if it was one.
     pub limited: Option<Box<Limited>>,
+    /// What was tried before, if anything was.
+    pub tried: Option<Box<Tried>>,
+}
+
+/// What was tried before a no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Attempts that were made.
+    pub attempts: usize,
+    /// The model of the last one.
+    pub model: Arc<str>,
 }
 
 impl Cause {
@@ -206,6 +218,7 @@ impl Refusal {
             exceeded: None,
             allow: None,
             limited: None,
+            tried: None,
         }
     }
 

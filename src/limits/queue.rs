@@ -1,7 +1,8 @@
 //! [`Queue`]: places for so many requests at once, and a bounded line in front of them that is fair between teams.
 //!
-//! A place that becomes free goes to the team whose turn it is, whichever way many of others wait. As long as there is
-//! room and nobody waits, a place is one atomic step and no lock.
+//! A place that becomes free goes to the team whose turn it is, whichever way many of others wait. Where the line is full,
+//! a team that has fewer in it gets a place of the one that has the most. As long as there is room and nobody waits, a place
+//! is one atomic step and no lock.
 //!
 //! Invariant: a place is given back exactly once, by dropping it, also when whoever it was for has left meanwhile.
 
@@ -74,15 +75,17 @@ impl Queue {
         (self.0.waiting.load(Ordering::SeqCst) == 0 && self.0.occupy()).then(|| Place(Some(self.0.clone())))
     }
 
-    /// Gets into the line, behind those of the same team, if fewer than `line_max` wait.
+    /// Gets into the line, behind those of the same team, if fewer than `line_max` wait; else in the place of the latest of the
+    /// team that has the most, if that leaves it no fewer than this one has then.
     ///
     /// # Errors
-    /// The line is full.
+    /// The line is full, and no team has more than its share.
     pub fn line_up(&self, team: &Arc<str>, line_max: usize) -> Result<Waiting, Full> {
         let inner = &self.0;
         let mut line = inner.lock();
         if inner.waiting.load(Ordering::SeqCst) >= line_max {
-            return Err(Full);
+            line.make_room(team)?;
+            inner.waiting.fetch_sub(1, Ordering::SeqCst);
         }
         let (sender, turn) = oneshot::channel();
         let number = inner.numbers.fetch_add(1, Ordering::Relaxed);
@@ -112,7 +115,7 @@ impl Queue {
 }
 
 impl Waiting {
-    /// Waits for a place.
+    /// Waits for a place; nothing if another team needed this one's.
     pub async fn turn(&mut self) -> Option<Place> {
         (&mut self.turn).await.ok()
     }
@@ -151,6 +154,15 @@ impl Inner {
 }
 
 impl Line {
+    /// Sends away the latest of the team that has the most, if it has at least two more than `team`.
+    fn make_room(&mut self, team: &Arc<str>) -> Result<(), Full> {
+        let own = self.by_team.get(team).map_or(0, VecDeque::len);
+        // Of several that have as many, always the same: the order of the map is none.
+        let most = self.by_team.iter_mut().max_by(|a, b| (a.1.len(), a.0).cmp(&(b.1.len(), b.0)));
+        let (_, most) = most.filter(|(_, most)| most.len() >= own + 2).ok_or(Full)?;
+        most.pop_back().map(drop).ok_or(Full)
+    }
+
     /// The next of the team whose turn it is; the team goes to the end.
     fn next(&mut self) -> Option<oneshot::Sender<Place>> {
         let team = self.turns.pop_front()?;
@@ -221,6 +233,33 @@ mod tests {
         assert_eq!(order, [0, 1, 2, 0, 1, 0, 0]);
         drop((place, waiting));
         assert_eq!((queue.used(), queue.waiting()), (0, 0));
+    }
+
+    /// Teams of one letter that get into a line of six, and who waits then.
+    fn check_shares(arrivals: &str, expect: &str) {
+        let queue = Queue::new(0);
+        let line_up = |team: char| Some((team, queue.line_up(&team.to_string().into(), 6).ok()?));
+        let mut waiting: Vec<_> = arrivals.chars().filter_map(line_up).collect();
+        assert_eq!(queue.waiting(), expect.len(), "{arrivals}");
+        let closed = Err(oneshot::error::TryRecvError::Closed);
+        let sent_away = |waiting: &mut Waiting| waiting.turn.try_recv().map(drop) == closed;
+        waiting.retain_mut(|(_, waiting)| !sent_away(waiting));
+        let left: String = waiting.iter().map(|(team, _)| *team).collect();
+        assert_eq!(left, expect, "{arrivals}");
+        drop(waiting);
+        let line = queue.0.lock();
+        assert!(queue.waiting() == 0 && line.by_team.is_empty() && line.turns.is_empty());
+    }
+
+    #[test]
+    fn a_full_line_is_shared_between_teams() {
+        check_shares("aaaaaaaaa", "aaaaaa");
+        check_shares("aaaaaab", "aaaaab");
+        // The latest of the loud one gives way until both have as many, and takes nothing back.
+        check_shares("aaaaaabbbbaaab", "aaabbb");
+        check_shares("aaaaaabcbcbc", "aabcbc");
+        check_shares("abcdefg", "abcdef");
+        check_shares("aabcdefg", "abcdef");
     }
 
     #[test]

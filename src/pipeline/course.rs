@@ -1,9 +1,11 @@
 //! Course: who is asked first, who is asked again, and who instead.
 //!
 //! Another credential of the same upstream is used where one is limited or turned down; the same upstream is asked again where
-//! that may help, is allowed and fits the time; then the next candidate, whose upstream is not known to fail. Nothing is asked again of which a byte has reached the client, since that is decided
-//! before its head goes out.
+//! that may help, is allowed and fits the time; then the next candidate, whose upstream is not known to fail. Nothing is asked
+//! again of which a byte has reached the client, since that is decided before its head goes out.
 //!
+//! Invariant: an upstream that says no is asked again within `retries` and the budget; a request's first other credential needs
+//! the budget alone.
 //! Invariant: what was sent and got no answer is not sent again, unless config says so: both could be billed.
 
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub struct Course<'d, 'a> {
     at: usize,
     /// How often it was asked again.
     retries: u32,
+    /// How often of those with another credential.
+    moves: u32,
     /// Its credentials that were used.
     tried: Tried,
     /// Who is asked in the place of that candidate, since a cap has no room for it.
@@ -93,6 +97,7 @@ impl<'d, 'a> Course<'d, 'a> {
             decision,
             at: 0,
             retries: 0,
+            moves: 0,
             tried: Tried::default(),
             lowered: None,
             is_repeatable: !arrival.endpoint.operation.streams_body(),
@@ -148,12 +153,18 @@ impl<'d, 'a> Course<'d, 'a> {
     pub fn after_answer(&mut self, answer: &Answer) -> Option<Leg<'d>> {
         let (status, headers) = (answer.response.status().as_u16(), answer.response.headers());
         if status < 400 {
+            if self.moves > 0 {
+                // To have gone elsewhere was right, and no repetition that makes an outage worse.
+                self.candidate().provider.budget.give_back(self.moves);
+            }
             return None;
         }
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(lease) = answer.bill.lease().filter(|_| matches!(status, 401 | 402 | 429)) {
             lease.note(&mut self.tried);
-            if let Some(leg) = self.with_another_credential() {
+            let is_unwanted = self.is_repeated || header("x-should-retry") == Some("false");
+            let moves_max = if is_unwanted { 1 } else { u32::MAX };
+            if let Some(leg) = self.with_another_credential(moves_max) {
                 return Some(leg);
             }
             if status != 429 {
@@ -191,15 +202,30 @@ impl<'d, 'a> Course<'d, 'a> {
         self.at < self.decision.others.len()
     }
 
-    /// The same candidate at once, with a credential that has not been tried and does not rest.
-    fn with_another_credential(&self) -> Option<Leg<'d>> {
-        let candidate = self.candidate();
-        if !self.may_go_on() || !candidate.provider.credentials.has_choice() {
+    /// The same candidate at once, with a credential that has not been tried and does not rest. One is another account's word
+    /// and asked whoever repeats; each further one is a repetition like any other.
+    fn with_another_credential(&mut self, moves_max: u32) -> Option<Leg<'d>> {
+        let provider = &self.candidate().provider;
+        let has_moves = self.moves == 0 || (self.moves < moves_max && self.retries < provider.config.retries.max);
+        if !has_moves || !self.may_go_on() || !provider.credentials.has_choice() {
             return None;
         }
         let leg = self.leg(Duration::ZERO).ok()?;
-        self.app.metrics.note_again(&candidate.provider.config.name, "credential");
+        self.spend("credential")?;
+        self.moves += 1;
         Some(leg)
+    }
+
+    /// Takes a repetition of this kind, if the budget has one left.
+    fn spend(&mut self, kind: &str) -> Option<()> {
+        let provider = &self.candidate().provider;
+        if !provider.budget.spend() {
+            self.app.metrics.note_again(&provider.config.name, "budget");
+            return None;
+        }
+        self.retries += 1;
+        self.app.metrics.note_again(&provider.config.name, kind);
+        Some(())
     }
 
     /// A cheaper candidate in the place of the one that a cap has no room for.
@@ -207,7 +233,8 @@ impl<'d, 'a> Course<'d, 'a> {
     /// # Errors
     /// Its upstream is known to fail.
     pub fn lower(&mut self, candidate: &'d Candidate) -> Result<Leg<'d>, Refusal> {
-        (self.lowered, self.retries, self.tried) = (Some(candidate), 0, Tried::default());
+        self.lowered = Some(candidate);
+        self.begin_anew();
         self.leg_anyway(Duration::ZERO, Need::OneOfSeveral).map_err(down)
     }
 
@@ -239,25 +266,26 @@ impl<'d, 'a> Course<'d, 'a> {
             return None;
         }
         let leg = self.leg_anyway(wait, Need::OneOfSeveral).ok()?;
-        if !candidate.provider.budget.spend() {
-            self.app.metrics.note_again(&candidate.provider.config.name, "budget");
-            return None;
-        }
-        self.retries += 1;
-        self.app.metrics.note_again(&candidate.provider.config.name, "retry");
+        self.spend("retry")?;
         Some(leg)
     }
 
     /// The next candidate whose upstream is not known to fail.
     fn elsewhere(&mut self) -> Option<Leg<'d>> {
         while self.is_repeatable && self.at < self.decision.others.len() {
-            (self.at, self.retries, self.tried, self.lowered) = (self.at + 1, 0, Tried::default(), None);
+            (self.at, self.lowered) = (self.at + 1, None);
+            self.begin_anew();
             if let Ok(leg) = self.leg(Duration::ZERO) {
                 self.app.metrics.note_again(&leg.candidate.provider.config.name, "fallback");
                 return Some(leg);
             }
         }
         None
+    }
+
+    /// Another candidate is asked.
+    fn begin_anew(&mut self) {
+        (self.retries, self.moves, self.tried) = (0, 0, Tried::default());
     }
 
     fn candidate(&self) -> &'d Candidate {

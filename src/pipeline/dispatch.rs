@@ -26,7 +26,7 @@ use super::settle::{Bill, End};
 use super::tap::Broken;
 use crate::app::App;
 use crate::bank::tab::Tab;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, Tried};
 use crate::drain::Phase;
 use crate::protocol::facts::Facts;
 use crate::protocol::quota::is_exhausted;
@@ -160,6 +160,24 @@ impl Given {
     }
 }
 
+/// What has been tried, whatever comes of it.
+#[derive(Debug, Default)]
+pub struct Trail<'a> {
+    /// Attempts that were made.
+    pub attempts: usize,
+    last: Option<&'a Candidate>,
+}
+
+impl Trail<'_> {
+    /// Adds it to what the client is told.
+    #[must_use]
+    pub fn note(&self, refusal: Refusal) -> Refusal {
+        let Some(last) = self.last else { return refusal };
+        let tried = Tried { attempts: self.attempts, model: last.model.clone() };
+        Refusal { tried: Some(Box::new(tried)), ..refusal }
+    }
+}
+
 /// Where a request stands between two attempts.
 struct Pause<'a> {
     tab: Tab,
@@ -178,18 +196,18 @@ pub async fn dispatch<'a>(
     call: &Call,
     decision: &'a Decision,
     tab: Tab,
+    trail: &mut Trail<'a>,
 ) -> Result<Served<'a>, Unserved> {
     let (mut course, mut leg) = match Course::begin(app, arrival, decision) {
         Ok(begun) => begun,
         Err(refusal) => return Err(Unserved::denied(refusal, tab)),
     };
     let mut pause = Pause { tab, kept: None, refusal: None };
-    let mut attempts = 0;
     loop {
         let candidate = leg.candidate;
         pause.wait(app, leg.wait).await;
         if let Some(end) = course.end(app) {
-            return pause.cut(end, attempts);
+            return pause.cut(end, trail.attempts);
         }
         candidate.note(pause.tab.entry());
         let mut bill = match reserve(app, arrival, call, candidate, pause.tab).await {
@@ -198,11 +216,11 @@ pub async fn dispatch<'a>(
                 let lower = downgrade(arrival, call, decision, candidate, refusal);
                 match lower.and_then(|lower| course.lower(lower).map_err(|down| beside(decision, down))) {
                     Ok(next) => (leg, pause) = (next, Pause { tab, ..pause }),
-                    Err(refusal) if attempts > 0 => {
+                    Err(refusal) if trail.attempts > 0 => {
                         pause = Pause { tab, refusal: pause.refusal.or(Some(refusal)), ..pause };
                         match course.after_refusal() {
                             Some(next) => leg = next,
-                            None => return pause.end(attempts),
+                            None => return pause.end(trail.attempts),
                         }
                     }
                     Err(refusal) => return Err(Unserved::denied(refusal, tab)),
@@ -213,14 +231,14 @@ pub async fn dispatch<'a>(
         };
         course.note_held();
         bill.equip(leg.probe.take(), leg.lease.take());
-        attempts += 1;
+        (trail.attempts, trail.last) = (trail.attempts + 1, Some(candidate));
         let (due, head_due) = course.set_out(bill.longest());
         let pack = |bill: &Bill| pack(arrival, call, &decision.requested, candidate, bill);
         match fly(app, pack, &candidate.provider, bill, head_due).await {
             Ok(answer) => {
                 let answer = Answer { due, ..answer };
                 let Some(next) = course.after_answer(&answer) else {
-                    return Ok(Served { candidate, attempts, given: Given::Flowing(Box::new(answer)) });
+                    return Ok(Served { candidate, attempts: trail.attempts, given: Given::Flowing(Box::new(answer)) });
                 };
                 leg = next;
                 let (tab, kept) = Box::pin(keep(app, answer, course.deadline())).await.map_err(Unserved::Told)?;
@@ -237,7 +255,7 @@ pub async fn dispatch<'a>(
                 pause = Pause { tab, kept: pause.kept, refusal: Some(refusal) };
                 match next {
                     Some(next) => leg = next,
-                    None => return pause.end(attempts),
+                    None => return pause.end(trail.attempts),
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::limits::queue::Queue;
 /// Takes a place, which the tab gives back when the request is settled.
 ///
 /// # Errors
-/// The line is full, or none became free in time.
+/// The line is full, another team needed this one's place in it, or none became free in time.
 pub async fn enter(app: &App, arrival: &Arrival, account: &Account, tab: &mut Tab) -> Result<(), Refusal> {
     if let Some(place) = app.requests.take() {
         tab.enter(place);
@@ -50,8 +50,10 @@ async fn wait(app: &App, queue: &Queue, arrival: &Arrival, account: &Account, ta
             tab.enter(place);
             Ok(())
         }
-        Ok(None) | Err(_) => {
-            refused("late", "too many requests are in flight, and none ended in time; try again shortly")
-        }
+        Ok(None) => refused(
+            "displaced",
+            "too many requests are in flight, and most that wait are of your team; try again shortly",
+        ),
+        Err(_) => refused("late", "too many requests are in flight, and none ended in time; try again shortly"),
     }
 }

@@ -3,7 +3,7 @@
 //! Work is shared by weight or by who is least busy. A conversation stays where it is, since its prompt is cached there, and
 //! what goes on from something stored stays where that is.
 //!
-//! Invariant: nobody is asked whom the caller may not use.
+//! Invariant: nobody is asked whom the caller may not use, and whoever may use one of them is not refused.
 
 use super::arrive::Arrival;
 use super::conversation::conversation;
@@ -20,11 +20,18 @@ use crate::upstream::credentials::Turn;
 /// From so many messages on, a prompt is one that goes on.
 const TALK_MESSAGES: u32 = 3;
 
+/// `first`, or an equal of it where the caller may not use it.
+pub fn allowed(arrival: &Arrival, caller: &Caller, first: Candidate) -> Candidate {
+    if !has_equals(arrival, caller, &first) || permit::candidate(arrival, &caller.policy, &first).is_ok() {
+        return first;
+    }
+    equals(arrival, caller, &first).into_iter().next().unwrap_or(first)
+}
+
 /// Puts the one of several equals first that is to be asked, and the others behind it, before all fallbacks.
 pub fn share(app: &App, arrival: &Arrival, caller: &Caller, call: &Call, decision: &mut Decision) {
-    let first = &decision.first.provider;
-    let has_equals = first.config.sharing.group.is_some() && arrival.named.is_none() && caller.is_trusted;
-    if !has_equals && !first.credentials.has_choice() {
+    let has_equals = has_equals(arrival, caller, &decision.first);
+    if !has_equals && !decision.first.provider.credentials.has_choice() {
         return;
     }
     decision.turn = turn(app, arrival, caller, call);
@@ -62,6 +69,11 @@ pub fn share(app: &App, arrival: &Arrival, caller: &Caller, call: &Call, decisio
         decision.first = first;
         decision.others = others;
     }
+}
+
+/// Whether others may be asked in the place of `first`.
+fn has_equals(arrival: &Arrival, caller: &Caller, first: &Candidate) -> bool {
+    first.provider.config.sharing.group.is_some() && arrival.named.is_none() && caller.is_trusted
 }
 
 /// Those that serve the model of `first` as well as it does, itself among them.

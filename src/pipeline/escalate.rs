@@ -16,7 +16,7 @@ use http::response::Parts;
 use super::arrive::Arrival;
 use super::body::Body;
 use super::deliver::{Ready, WHOLE_BYTES_MAX, deliver, ready, repeat};
-use super::dispatch::{Given, Kept, Served, Unserved, dispatch};
+use super::dispatch::{Given, Kept, Served, Trail, Unserved, dispatch};
 use super::flight::Answer;
 use super::flow::Learned;
 use super::keep::Recording;
@@ -122,7 +122,7 @@ async fn ask_above(
 ) -> Result<Response<Body>, Unserved> {
     let before = tab.entry().clone();
     tab.entry().tier = up.tier;
-    let tab = match dispatch(app, arrival, call, up, tab).await {
+    let tab = match dispatch(app, arrival, call, up, tab, &mut Trail::default()).await {
         Ok(served) if served.given.status().is_success() => {
             if let (Some(trace), Some(tier)) = (&up.first.trace, up.tier) {
                 trace.escalated(&up.first.model, tier);

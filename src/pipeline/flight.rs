@@ -168,6 +168,10 @@ impl Waiting {
         let answer = tokio::time::timeout_at(deadline, answer).await;
         let Some(mut flight) = self.flight.take() else { return std::future::pending().await };
         Err(Box::new(match answer {
+            // Nobody has asked for another protocol, so that this is no answer.
+            Ok(Some(Ok(response))) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                flight.give_up(End::BrokenOff)
+            }
             Ok(Some(Ok(response))) => {
                 flight.bill.note_status(response.status().as_u16());
                 return Ok((response, flight.bill));

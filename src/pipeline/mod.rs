@@ -252,8 +252,9 @@ async fn send(
     let mut recording = recording;
     let kept = recording.as_mut().and_then(|recording| recording.spare.take());
     let spare = Spare { kept, written: Written::of(arrival, &call, &decision.requested) };
+    let mut trail = dispatch::Trail::default();
     let asked = async {
-        let served = dispatch::dispatch(app, arrival, &call, decision, tab).await?;
+        let served = dispatch::dispatch(app, arrival, &call, decision, tab, &mut trail).await?;
         let recording = recording.map(|recording| match std::ptr::eq(served.candidate, &raw const decision.first) {
             true => recording,
             false => recording.of_other(arrival, &call, served.candidate),
@@ -273,7 +274,11 @@ async fn send(
         deliver::deliver(app, served, told, recording).await
     };
     let asked = asked.await;
-    asked.or_else(|unserved| instead::instead(app, unserved, spare, told))
+    let instead = |unserved| {
+        told.attempts = trail.attempts;
+        instead::instead(app, unserved, spare, told)
+    };
+    asked.or_else(instead).map_err(|refusal| trail.note(refusal))
 }
 
 /// A request's line in the ledger, with all that its head tells.

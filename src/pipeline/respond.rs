@@ -119,9 +119,8 @@ impl Told {
         write_id(self.id, headers);
         self.admission.write(headers);
         // Nobody expects one where the answer came from the cache.
-        if self.attempts > 1 || self.attempts == 1 && self.cache == Some(CacheUse::Stale) {
-            headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
-        }
+        let told_from = if self.cache == Some(CacheUse::Stale) { 1 } else { 2 };
+        write_tried(self.attempts, told_from, &self.model, headers);
         if let Some(cache) = self.cache {
             headers.insert(CACHE, HeaderValue::from_static(cache.name()));
         }
@@ -129,10 +128,6 @@ impl Told {
             headers.insert(MAX_TOKENS, HeaderValue::from(tokens));
         }
         if !self.model.is_empty() {
-            // A name that cannot stand in a header came from the client, who knows it.
-            if let Ok(model) = HeaderValue::from_str(&self.model) {
-                headers.insert(MODEL, model);
-            }
             if let Ok(requested) = HeaderValue::from_str(&self.requested) {
                 headers.insert(REQUESTED_MODEL, requested);
             }
@@ -174,6 +169,9 @@ pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Bo
     if let Some(seconds) = refusal.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let Some(tried) = &refusal.tried {
+        write_tried(tried.attempts, 2, &tried.model, headers);
+    }
     if let Some(method) = refusal.allow {
         headers.insert(ALLOW, HeaderValue::from_static(method));
     }
@@ -184,6 +182,19 @@ pub fn refuse(refusal: &Refusal, dialect: Dialect, id: RequestId) -> Response<Bo
         headers.insert(ANTHROPIC_REQUEST_ID, value);
     }
     response
+}
+
+/// Adds how many attempts there were, if as many as `told_from`, and which model was asked last.
+fn write_tried(attempts: usize, told_from: usize, model: &str, headers: &mut HeaderMap) {
+    if attempts >= told_from {
+        headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+    }
+    // A name that cannot stand in a header came from the client, who knows it.
+    if let Ok(model) = HeaderValue::from_str(model)
+        && !model.is_empty()
+    {
+        headers.insert(MODEL, model);
+    }
 }
 
 /// The length that a head announces.

@@ -136,12 +136,13 @@ pub fn decide(
         // Where config cuts an answer off, no model has failed.
         trace.own_limit = Some(limit);
     }
+    let first = Candidate { provider: provider.clone(), model, reason, trace, output_limit };
+    let first = equals::allowed(arrival, caller, first);
     let above = above.map(|(model, tier)| {
         let output_limit = choose::output_limit(arrival, caller, call, &requested, Some(tier));
-        let (reason, trace) = (Rule::Escalated.name().into(), trace.clone());
-        Box::new((Candidate { provider: provider.clone(), model, reason, trace, output_limit }, tier))
+        let (provider, trace) = (first.provider.clone(), first.trace.clone());
+        Box::new((Candidate { provider, model, reason: Rule::Escalated.name().into(), trace, output_limit }, tier))
     });
-    let first = Candidate { provider: provider.clone(), model, reason, trace, output_limit };
     let others = match &arrival.named {
         // Whoever names an upstream means that one.
         Some(_) => Vec::new(),

@@ -7,7 +7,9 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,12 +20,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
-use super::guard::Guard;
+use super::guard::{Guard, no_place};
 use super::http2;
 use crate::app::App;
 use crate::app::door::{Door, HTTP2};
@@ -42,6 +45,9 @@ const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 /// Connections of operators at once, over TCP, and as many again over the control socket.
 pub const OPERATORS_MAX: usize = 256;
 
+/// How often the log says that connections find no place, microseconds.
+const TOLD_US: u64 = 60_000_000;
+
 /// How an HTTP/2 connection begins without TLS. No method of HTTP/1.1 begins like this (RFC 9113, section 3.4).
 const HTTP2_OPENING: &[u8] = b"PRI";
 
@@ -50,6 +56,12 @@ const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 
 /// What comes of a request: always an answer.
 pub type Answered<B> = Result<Response<B>, Infallible>;
+
+/// How many connections there may be at once, and what becomes of one more.
+struct Crowd<S> {
+    places: Gate,
+    refuse: fn(S),
+}
 
 /// What a connection takes up until it ends.
 type Stay = (Place, family::Presence, Work);
@@ -70,8 +82,8 @@ where
     A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    let places = app.connections.clone();
-    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer, stay| {
+    let crowd = Crowd::plain(app.connections.clone());
+    each(app, listener, crowd, Phase::Draining, move |app, stream: TcpStream, peer, stay| {
         let answer = answer.clone();
         async move {
             let begins_http2 = begins_http2(&app, &stream).await;
@@ -94,8 +106,9 @@ where
     A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    let places = app.connections.clone();
-    each(app, listener, places, Phase::Draining, move |app, stream: TcpStream, peer, stay| {
+    // Before the handshake nothing can be said.
+    let crowd = Crowd { places: app.connections.clone(), refuse: drop };
+    each(app, listener, crowd, Phase::Draining, move |app, stream: TcpStream, peer, stay| {
         let answer = answer.clone();
         async move {
             // That of the config of this moment: certificates are renewed while we serve.
@@ -120,8 +133,8 @@ where
     A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    let places = app.connections.clone();
-    each(app, listener, places, Phase::Draining, move |app, stream: UnixStream, peer, stay| {
+    let crowd = Crowd::plain(app.connections.clone());
+    each(app, listener, crowd, Phase::Draining, move |app, stream: UnixStream, peer, stay| {
         let answer = answer.clone();
         async move {
             connection(&app, stream, |request| answer(app.clone(), peer, request)).await;
@@ -138,13 +151,19 @@ where
     A: Future<Output = Answered<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    each(app, listener, Gate::new(OPERATORS_MAX), Phase::Cutting, move |app, stream: TcpStream, peer, stay| {
-        let answer = answer.clone();
-        async move {
-            connection(&app, stream, |request| answer(app.clone(), peer, request)).await;
-            drop(stay);
-        }
-    })
+    each(
+        app,
+        listener,
+        Crowd::plain(Gate::new(OPERATORS_MAX)),
+        Phase::Cutting,
+        move |app, stream: TcpStream, peer, stay| {
+            let answer = answer.clone();
+            async move {
+                connection(&app, stream, |request| answer(app.clone(), peer, request)).await;
+                drop(stay);
+            }
+        },
+    )
     .await;
 }
 
@@ -175,13 +194,28 @@ where
     }
 }
 
-/// Accepts and serves until the process is at `until`, as many at once as there are `places`.
-async fn each<L, H, S>(app: Arc<App>, listener: L, places: Gate, until: Phase, serve: H)
+impl<S: AsFd> Crowd<S> {
+    /// As many at once as there are `places`, over streams on which anything can be said at once.
+    const fn plain(places: Gate) -> Self {
+        Self { places, refuse }
+    }
+}
+
+/// Tells a client that there is no place, as far as that goes without a wait, and closes its connection.
+fn refuse<S: AsFd>(stream: S) {
+    let socket = SockRef::from(&stream);
+    // A client that cannot take it sees the connection close, as it does over TLS.
+    let _told = socket.send(&no_place()).and_then(|_| socket.shutdown(Shutdown::Write));
+}
+
+/// Accepts and serves until the process is at `until`, as many at once as there are places for.
+async fn each<L, H, S>(app: Arc<App>, listener: L, crowd: Crowd<L::Stream>, until: Phase, serve: H)
 where
     L: Listener,
     H: Fn(Arc<App>, L::Stream, SocketAddr, Stay) -> S,
     S: Future<Output = ()> + Send + 'static,
 {
+    let mut told_us = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.next() => accepted,
@@ -191,8 +225,10 @@ where
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(place) = places.take() else {
-            // Closed at once: a client that cannot be served must not wait for a timeout.
+        let Some(place) = crowd.places.take() else {
+            // At once: a client that cannot be served must not wait for a timeout.
+            (crowd.refuse)(stream);
+            note_refused(&app, crowd.places.used(), &mut told_us);
             continue;
         };
         let gauge = app.metrics.connections.enter();
@@ -200,6 +236,16 @@ where
         let work = app.drain.work();
         // It goes along, since a task around the task would hold both of them for as long as the connection is open.
         tokio::spawn(serve(app.clone(), stream, peer, (place, gauge, work)));
+    }
+}
+
+/// Counts a connection that found no place, and says so in the log, once in a while.
+fn note_refused(app: &App, open: usize, told_us: &mut Option<u64>) {
+    app.metrics.connections_refused.add(1);
+    let now_us = app.clock.ticks_us();
+    if told_us.is_none_or(|told_us| now_us.saturating_sub(told_us) >= TOLD_US) {
+        *told_us = Some(now_us);
+        tracing::warn!(open, "as many connections are open as may be; more are closed at once");
     }
 }
 
@@ -226,13 +272,40 @@ impl Listener for UnixListener {
 /// Looks at the first bytes, which stay where they are; nothing comes of a connection that stays silent for too long.
 async fn begins_http2(app: &App, stream: &TcpStream) -> Option<bool> {
     let header_timeout = app.snapshot.load().config.server.header_timeout;
-    let mut opening = [0; HTTP2_OPENING.len()];
-    let looked = tokio::select! {
+    tokio::select! {
         biased;
-        looked = tokio::time::timeout(header_timeout, stream.peek(&mut opening)) => looked.ok()?,
-        () = farewell(app) => return None,
-    };
-    Some(looked.ok()? == HTTP2_OPENING.len() && opening == HTTP2_OPENING)
+        looked = tokio::time::timeout(header_timeout, opens_http2(stream)) => looked.ok()?.ok(),
+        () = farewell(app) => None,
+    }
+}
+
+/// Whether the first bytes are HTTP/2's, which may arrive one by one.
+async fn opens_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut opening = [0; HTTP2_OPENING.len()];
+    loop {
+        let seen = stream.peek(&mut opening).await?;
+        let may_become = (1..opening.len()).contains(&seen) && HTTP2_OPENING.starts_with(&opening[..seen]);
+        if !may_become || !grows(stream, seen).await? {
+            return Ok(opening[..seen] == *HTTP2_OPENING);
+        }
+    }
+}
+
+/// Waits until more than `seen` of the first bytes are there; false if no more will come.
+async fn grows(stream: &TcpStream, seen: usize) -> io::Result<bool> {
+    loop {
+        let is_last = stream.ready(Interest::READABLE).await?.is_read_closed();
+        let look = || match SockRef::from(stream).peek(&mut [MaybeUninit::uninit(); HTTP2_OPENING.len()])? {
+            there if there > seen => Ok(true),
+            _ if is_last => Ok(false),
+            // As if nothing were there: then it is asked again once more has come.
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match stream.try_io(Interest::READABLE, look) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            looked => return looked,
+        }
+    }
 }
 
 async fn shake_hands(app: &App, door: &Door, stream: TcpStream) -> Option<TlsStream<TcpStream>> {

@@ -130,21 +130,31 @@ fn bare_refusal(bytes: &[u8]) -> Option<Cause> {
     }
 }
 
-/// The same refusal with a body. Nobody knows the dialect of a head that cannot be read: this is the shape of OpenAI and
-/// of Anthropic in one.
+/// The same refusal with a body.
 fn refusal(cause: Cause) -> Vec<u8> {
     let (status, message) = match cause == Cause::HeadersTooLarge {
         true => ("431 Request Header Fields Too Large", "the head of the request is too large"),
         false => ("400 Bad Request", "the head of the request cannot be read"),
     };
-    let code = cause.code();
-    let body = format!(
-        r#"{{"type":"error","error":{{"message":"{message}","type":"invalid_request_error","param":null,"code":"{code}"}}}}"#
-    );
+    whole(status, "x-should-retry: false", ("invalid_request_error", cause.code(), message))
+}
+
+/// What a connection is told that finds no place.
+#[must_use]
+pub fn no_place() -> Vec<u8> {
+    let told = ("overloaded_error", "server_is_overloaded", "too many connections are open; try again shortly");
+    whole("503 Service Unavailable", "retry-after: 1\r\nx-tollgate-refused: overloaded", told)
+}
+
+/// An answer after which the connection closes, with a type, a code and a message. Nobody knows the dialect of a head that
+/// was not read: this is the shape of OpenAI and of Anthropic in one.
+fn whole(status: &str, more: &str, (kind, code, message): (&str, &str, &str)) -> Vec<u8> {
+    let body =
+        format!(r#"{{"type":"error","error":{{"message":"{message}","type":"{kind}","param":null,"code":"{code}"}}}}"#);
     let length = body.len();
     format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-         cache-control: no-store\r\nx-should-retry: false\r\n\r\n{body}"
+         cache-control: no-store\r\n{more}\r\n\r\n{body}"
     )
     .into_bytes()
 }

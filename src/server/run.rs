@@ -108,6 +108,14 @@ impl Signals {
         })
     }
 
+    /// Waits for what ends the process, where there is nothing yet that could be read again.
+    pub async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
     /// Waits for what ends the process, and meanwhile reads the config again when it is told to.
     async fn next(&mut self, app: &Arc<App>) {
         loop {
@@ -139,6 +147,7 @@ pub async fn run(app: Arc<App>, listeners: Listeners, mut signals: Signals) -> R
     signals.next(&app).await;
     watching.abort();
     drain(&app, &mut signals).await;
+    app.reloads.end();
     control.abort();
     ticking.abort();
     telling.abort();

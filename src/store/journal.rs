@@ -15,6 +15,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -100,7 +101,7 @@ impl Journal {
     pub fn open(folder: &Path, options: Options, now_ms: u64) -> Result<(Self, Recovered), OpenError> {
         let segments = folder.join(segment::FOLDER);
         fs::create_dir_all(&segments).map_err(failed("make", &segments))?;
-        let lock = lock(folder, options.lock_wait)?;
+        let lock = lock(folder, options.lock_wait, &options.given_up)?;
         let disk = options.disk.clone();
         let (end, cut) = recover(&segments)?;
         let (writer, books) = match end {
@@ -327,11 +328,11 @@ impl Drop for Lock {
 }
 
 /// Locks the store's folder for this process, or says which process has it.
-fn lock(folder: &Path, wait: Duration) -> Result<Lock, OpenError> {
+fn lock(folder: &Path, wait: Duration, given_up: &AtomicBool) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(failed("open", &path))?;
-    match patiently(&file, wait.max(LOCK_WAIT)) {
+    match patiently(&file, wait.max(LOCK_WAIT), given_up) {
         Ok(()) => {
             let id = std::process::id().to_string();
             file.set_len(0).and_then(|()| file.write_all(id.as_bytes())).map_err(failed("write to", &path))?;
@@ -347,12 +348,13 @@ fn lock(folder: &Path, wait: Duration) -> Result<Lock, OpenError> {
     }
 }
 
-/// Locks `file`, if need be after a moment.
-fn patiently(file: &File, longest: Duration) -> Result<(), TryLockError> {
+/// Locks `file`, if need be after a moment, and not once it is `given_up`.
+fn patiently(file: &File, longest: Duration, given_up: &AtomicBool) -> Result<(), TryLockError> {
     let asked = Instant::now();
+    let is_left = || asked.elapsed() < longest && !given_up.load(Ordering::Relaxed);
     loop {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) if asked.elapsed() < longest => thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) if is_left() => thread::sleep(LOCK_RETRY),
             locked => return locked,
         }
     }

@@ -32,6 +32,8 @@ pub struct Options {
     pub unsynced_bytes_max: u64,
     /// How long the folder may be another process's before it is refused.
     pub lock_wait: Duration,
+    /// Set once nobody waits for the folder any more.
+    pub given_up: Arc<AtomicBool>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
 }
@@ -102,6 +104,7 @@ impl Default for Options {
             unsynced_records_max: 1 << 16,
             unsynced_bytes_max: 64 << 20,
             lock_wait: Duration::ZERO,
+            given_up: Arc::default(),
             disk: Arc::new(RealDisk),
         }
     }

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub waiting: Gauge,
     /// Open connections of clients.
     pub connections: Gauge,
+    /// Connections that found no place.
+    pub connections_refused: Counter,
     /// Records that wait to be written to the journal.
     pub journal_lag: Gauge,
     /// Bytes of the journal that a power cut would lose.
@@ -70,6 +72,7 @@ impl Metrics {
         Self {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
             waiting: Gauge::default(),
             journal_lag: Gauge::default(),
             journal_unsynced_bytes: Gauge::default(),
@@ -113,7 +116,8 @@ impl Metrics {
         *lock(&self.again).at(&[Label::Known(upstream), Label::Known(kind)]) += 1;
     }
 
-    /// Counts a request that found no place at once: it was `served` after a wait, came too `late`, or the line was `full`.
+    /// Counts a request that found no place at once: it was `served` after a wait, came too `late`, found the line
+    /// `full`, or was `displaced` from it by a team with fewer in it.
     pub fn note_queued(&self, team: Option<&str>, how: &str) {
         *lock(&self.queued).at(&[Label::Open(team.unwrap_or_default()), Label::Known(how)]) += 1;
     }
@@ -160,6 +164,8 @@ impl Metrics {
         gauge("tollgate_cache_bytes", "Bytes of the answers in the cache", self.cache_bytes.get(), out);
         self.write_disk(out);
         gauge("tollgate_connections", "Open connections of clients", self.connections.get(), out);
+        counter("tollgate_connections_refused_total", "Connections that found no place and were closed at once")
+            .write_alone(self.connections_refused.get(), out);
         let lag = self.journal_lag.get();
         gauge("tollgate_journal_lag_records", "Records that wait to be written to the journal", lag, out);
         let unsynced = self.journal_unsynced_bytes.get();

@@ -56,15 +56,19 @@ impl Load {
 
 /// Brings equals into the order in which they are asked: by how busy they are for their weight or, where all are as busy or
 /// `balance` says so, by their turns.
+///
+/// One is as busy as the one of the least weight until it has a whole share more to do: one of weight 3 beside one of weight 1
+/// until it has three. So weights hold where there is little to do as well, when all of them are idle most of the time.
 pub fn sort<T>(all: &mut [T], load: impl Fn(&T) -> &Load, balance: Balance) {
     let most = all.iter().map(|one| load(one).turns.load(Ordering::Relaxed)).max().unwrap_or(0);
     // Whoever was away begins not far behind the others.
     all.iter().for_each(|one| _ = load(one).turns.fetch_max(most.saturating_sub(BEHIND_MAX), Ordering::Relaxed));
+    let least = all.iter().map(|one| load(one).weight).min().unwrap_or(1);
     let rank = |one: &T| {
         let load = load(one);
         let turns = load.turns.load(Ordering::Relaxed);
         let busy = match balance {
-            Balance::LeastBusy => (load.busy() as u64 + 1).saturating_mul(TURN) / load.weight,
+            Balance::LeastBusy => (load.busy() as u64).saturating_mul(least) / load.weight,
             Balance::Weighted => 0,
         };
         (busy, turns)
@@ -117,6 +121,48 @@ mod tests {
         assert_eq!(check(&[1, 1], Balance::Weighted, 10), [5, 5]);
         assert_eq!(check(&[3, 1], Balance::Weighted, 400), [300, 100]);
         assert_eq!(check(&[3, 1], Balance::LeastBusy, 400), [300, 100]);
+    }
+
+    /// How often each is asked of 1,200 times, with so many requests under way, of which the oldest ends first.
+    fn check_at_work(weights: &[u32], under_way: usize, expect: &[usize]) {
+        let loads: Vec<Arc<Load>> = weights.iter().map(|weight| Arc::new(Load::new(*weight))).collect();
+        let (mut counts, mut held) = (vec![0; weights.len()], std::collections::VecDeque::new());
+        for _ in 0..1_200 {
+            let at = first(&loads, Balance::LeastBusy);
+            counts[at] += 1;
+            held.push_back(loads[at].begin());
+            if held.len() >= under_way {
+                held.pop_front();
+            }
+        }
+        assert_eq!(counts, expect, "{weights:?}, {under_way} under way");
+    }
+
+    #[test]
+    fn weights_hold_however_little_there_is_to_do() {
+        for under_way in [1, 2, 3, 8, 40] {
+            check_at_work(&[1, 1], under_way, &[600, 600]);
+            check_at_work(&[1, 3], under_way, &[300, 900]);
+            check_at_work(&[20, 10], under_way, &[800, 400]);
+            check_at_work(&[1, 2, 3], under_way, &[200, 400, 600]);
+        }
+    }
+
+    #[test]
+    fn one_that_is_slow_gets_less_than_its_share() {
+        let loads = [100, 100].map(|weight| Arc::new(Load::new(weight)));
+        let _slow: Vec<Busy> = (0..2).map(|_| loads[0].begin()).collect();
+        let fast = |_| first(&loads, Balance::LeastBusy) == 1;
+        assert!((0..20).all(fast));
+        let loads = [1, 3].map(|weight| Arc::new(Load::new(weight)));
+        let _slow = loads[0].begin();
+        let held: Vec<Busy> = (0..3)
+            .map(|_| {
+                assert_eq!(first(&loads, Balance::LeastBusy), 1);
+                loads[1].begin()
+            })
+            .collect();
+        assert_eq!(held.len(), 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! [`Budget`]: how many requests may be sent again, as a share of the traffic, so that an outage is not multiplied.
 //!
-//! Invariant: repetitions are at most the share of first attempts, and a handful that is always there to begin with.
+//! Invariant: repetitions that do not help are at most the share of first attempts, and a handful that is always there to
+//! begin with.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,7 +32,16 @@ impl Budget {
 
     /// A first attempt is made.
     pub fn earn(&self) {
-        let add = |left: u64| (left < SAVED_MAX).then(|| left.saturating_add(self.share).min(SAVED_MAX));
+        self.add(self.share);
+    }
+
+    /// So many repetitions that were taken have led to a good answer, and do not count.
+    pub fn give_back(&self, repetitions: u32) {
+        self.add(REPETITION * u64::from(repetitions));
+    }
+
+    fn add(&self, more: u64) {
+        let add = |left: u64| (left < SAVED_MAX).then(|| left.saturating_add(more).min(SAVED_MAX));
         let _full = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
@@ -56,6 +66,9 @@ mod tests {
         assert_eq!(spent(), 5);
         (0..10_000).for_each(|_| budget.earn());
         assert_eq!(spent(), 100);
+        assert!((0..5).all(|_| !budget.spend()));
+        budget.give_back(2);
+        assert_eq!(spent(), 2);
         let none = Budget::new(0);
         none.earn();
         assert!(!none.spend());

@@ -43,14 +43,19 @@ pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
             .collect();
         for name in named {
             // A client that names an end-to-end header here must not make us drop what the length or host depends on.
-            if name != HOST && name != CONTENT_LENGTH {
+            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
                 headers.remove(name);
             }
         }
         headers.remove(CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, UPGRADE] {
         headers.remove(name);
+    }
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        // A length beside it is not that of the body, and whoever reads it as such takes the rest for another answer (RFC 9112,
+        // section 6.3).
+        headers.remove(CONTENT_LENGTH);
     }
 }
 

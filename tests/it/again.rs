@@ -101,6 +101,7 @@ async fn answers_waits_and_refusals_of_the_upstream_are_respected() {
     }
     let answer = check(&[("429 Slow down", "retry-after: 11\r\n")], none, 429, &[429]).await;
     assert_eq!((answer.header("retry-after"), answer.header("x-tollgate-attempts")), ("11", ""));
+    check(&[("503 No", "retry-after: 99999999999999999999\r\n")], none, 503, &[503]).await;
     check(&[("503 No", "x-should-retry: false\r\n")], none, 503, &[503]).await;
     check(&[("503 No", "")], ("x-stainless-retry-count", "1"), 503, &[503]).await;
     check(&[("503 No", "")], ("x-stainless-retry-count", "0"), 200, &[503, 200]).await;
@@ -213,4 +214,53 @@ async fn an_upstream_that_fails_is_left_alone_until_it_is_back() {
     assert_eq!(fake.seen().len(), 9);
     let entries = world.entries().await;
     assert_eq!(entries.iter().filter(|entry| entry.attempts.is_empty()).count(), 2);
+}
+
+/// Nobody listens: the refusal names so many attempts and the model that was asked last.
+async fn check_told(extra: &str, attempts: &str, model: &str) {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let world = World::before(nobody, world::provider().await.1, extra, world::PATIENCE).await;
+    let answer = world.send(chat(&world)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-refused")), (502, "upstream_unreachable"));
+    let told = ["x-tollgate-attempts", "x-tollgate-model"].map(|name| answer.header(name));
+    assert_eq!(told, [attempts, model], "{extra}");
+    let entry = world.entries().await.pop().unwrap();
+    assert_eq!((entry.attempts.len().max(1), &*entry.model), (attempts.parse().unwrap_or(1), model));
+}
+
+#[tokio::test]
+async fn our_own_no_says_what_was_tried() {
+    check_told("upstream.retries = 0", "", "gpt-4o-mini").await;
+    check_told("upstream.retries = 1", "2", "gpt-4o-mini").await;
+    let fallback = "upstream.retries = 0\n[models.\"gpt-4o-mini\"]\nfallback = [\"gpt-4o\"]\n";
+    check_told(fallback, "2", "gpt-4o").await;
+    // The same where others may wait for the answer, too.
+    check_told(&format!("{fallback}[cache]\nmode = \"exact\"\nstore_sampled = true\n"), "2", "gpt-4o").await;
+    let world = World::start("[models.\"gpt-4o-mini\"]\ncaps = { day = \"0.0000001\" }\n").await;
+    let answer = world.send(chat(&world)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-model")), (400, ""));
+}
+
+#[tokio::test]
+async fn another_protocol_is_no_answer() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nraw";
+    let fake = Fake::start(|seen| match seen.header("x-again") {
+        "1" => Reply::whole("200 OK", JSON, GOOD),
+        _ => Reply { pieces: vec![switch.as_bytes().to_vec()], closes: false },
+    })
+    .await;
+    let world = before(&fake, "upstream.retries = 2").await;
+    for (dialect, path) in crate::raw::PATHS {
+        let answer = world.send(world.post(path, WHOLE)).await;
+        crate::raw::check_refusal(dialect, &answer, 502);
+        assert_eq!(answer.header("x-tollgate-refused"), "upstream_unreachable");
+        let entry = world.entries().await.pop().unwrap();
+        assert_eq!((entry.outcome, entry.status, entry.attempts.len()), (Outcome::UpstreamAborted, 502, 1));
+        // It may have been billed all the same.
+        assert!(entry.cost != Some(Usd::ZERO), "{entry:?}");
+    }
+    // What comes behind it on that connection is nobody's answer.
+    let mut request = chat(&world);
+    request.headers_mut().insert("x-again", "1".parse().unwrap());
+    assert_eq!(world.send(request).await.text(), GOOD);
 }

@@ -190,7 +190,7 @@ async fn tags_and_users_have_bounds() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_at_once_and_operators_get_in() {
+async fn connections_beyond_the_limit_are_told_so_and_closed_at_once_and_operators_get_in() {
     let world = World::start("server.connections_max = 2").await;
     let first = TcpStream::connect(world.address).await.unwrap();
     let second = TcpStream::connect(world.address).await.unwrap();
@@ -200,7 +200,14 @@ async fn connections_beyond_the_limit_are_closed_at_once_and_operators_get_in() 
         }
     };
     tokio::time::timeout(LONG, taken).await.unwrap();
-    assert!(talk(world.address, &post(CHAT)).await.is_empty());
+    let told = ask(world.address, b"").await;
+    assert_eq!((told.status, told.header("retry-after"), told.header("connection")), (503, "1", "close"));
+    assert_eq!(told.header("x-tollgate-refused"), "overloaded");
+    let body: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    assert_eq!(body["error"]["code"], "server_is_overloaded");
+    assert_eq!(ask(world.address, &post(CHAT)).await.status, 503);
+    let metrics = tollgate::admin::state::metrics(&world.app);
+    assert!(metrics.contains("tollgate_connections_refused_total 2\n"), "{metrics}");
     let livez = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
     assert_eq!(ask(world.admin, livez).await.status, 200);
     drop((first, second));

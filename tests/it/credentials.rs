@@ -124,10 +124,54 @@ async fn where_all_are_limited_the_client_gets_the_provider_s_own_answer() {
     let fake = by_key(|_, _| Some(Reply::whole("429 Slow down", "retry-after: 30\r\nx-its-own: 1\r\n", "{}"))).await;
     let (world, _) = at_rest(fake.address, SEVERAL).await;
     let answer = world.send(chat(&world)).await;
-    assert_eq!((answer.status.as_u16(), answer.header("x-its-own"), keys(&fake).len()), (429, "1", 3));
+    assert_eq!((answer.status.as_u16(), answer.header("x-its-own"), keys(&fake).len()), (429, "1", 2));
+    assert_eq!((world.send(chat(&world)).await.status.as_u16(), keys(&fake).len()), (429, 3));
     // All rest, and one is asked all the same: the provider knows best, and the answer is its own.
     let answer = world.send(chat(&world)).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after"), keys(&fake).len()), (429, "30", 4));
+}
+
+/// One request to three credentials that are all turned away with `headers`, of a client that says `repeats`: so many calls.
+async fn check_moves(retries: u32, headers: &'static str, repeats: &str, calls: usize) {
+    let fake = by_key(move |_, _| Some(Reply::whole("429 Slow down", headers, "{}"))).await;
+    let several = SEVERAL.replace("retries = 0", &format!("retries = {retries}"));
+    let (world, _) = at_rest(fake.address, &several).await;
+    let mut request = chat(&world);
+    request.headers_mut().insert("x-stainless-retry-count", repeats.parse().unwrap());
+    assert_eq!((world.send(request).await.status.as_u16(), keys(&fake).len()), (429, calls), "{retries} {headers}");
+}
+
+#[tokio::test]
+async fn one_other_credential_is_asked_at_once_and_more_are_repetitions() {
+    const WAIT: &str = "retry-after: 30\r\n";
+    for (retries, calls) in [(0, 2), (1, 2), (2, 3), (9, 3)] {
+        check_moves(retries, WAIT, "0", calls).await;
+    }
+    check_moves(9, WAIT, "1", 2).await;
+    check_moves(9, "retry-after: 30\r\nx-should-retry: false\r\n", "0", 2).await;
+}
+
+#[tokio::test]
+async fn other_credentials_do_not_multiply_an_outage_and_always_help_where_they_can() {
+    // So short that no credential rests.
+    let no = || Some(Reply::whole("429 Slow down", "retry-after: 0\r\n", "{}"));
+    let fake = by_key(move |_, _| no()).await;
+    let (world, _) = at_rest(fake.address, &format!("{SEVERAL}retry_budget_percent = 20\n")).await;
+    for _ in 0..60 {
+        assert_eq!(world.send(chat(&world)).await.status, 429);
+    }
+    // Ten that are there to begin with, and a fifth of sixty.
+    assert_eq!(fake.seen().len(), 60 + 22);
+    let metrics = tollgate::admin::state::metrics(&world.app);
+    assert!(metrics.contains(r#"tollgate_attempts_again_total{upstream="several",kind="credential"} 22"#), "{metrics}");
+    assert!(metrics.contains(r#"{upstream="several",kind="budget"} 38"#), "{metrics}");
+    // One that is limited costs nobody an answer, however often that happens.
+    let fake = by_key(move |key, _| (key == "sk-1").then(no).flatten()).await;
+    let (world, _) = at_rest(fake.address, &format!("{SEVERAL}retry_budget_percent = 1\n")).await;
+    for _ in 0..90 {
+        assert_eq!(world.send(chat(&world)).await.status, 200);
+    }
+    assert!(fake.seen().len() >= 90 + 20, "{}", fake.seen().len());
 }
 
 #[tokio::test]
@@ -224,6 +268,52 @@ async fn equal_upstreams_share_the_work_and_stand_in_for_each_other() {
         assert_eq!(world.send(narrow(&world)).await.status, 200);
     }
     assert_eq!(right.seen().len() + left.seen().len(), 30 + 33 + 30 + 4);
+}
+
+/// One that may use `right` alone, and one that may use neither of two equals.
+const BOUND_KEYS: &str = "env.RIGHT_KEY=tg_right_0123456789abcdef\nenv.NONE_KEY=tg_none_0123456789abcdef\n\
+    [keys.right]\nsecret = { env = \"RIGHT_KEY\" }\nupstreams = [\"right\"]\n\
+    [keys.none]\nsecret = { env = \"NONE_KEY\" }\nupstreams = [\"anthropic\"]\n";
+
+#[tokio::test]
+async fn whoever_may_use_one_of_two_equals_is_sent_there() {
+    let (left, right) = (by_key(|_, _| None).await, by_key(|_, _| None).await);
+    let extra = format!("{BOUND_KEYS}{}{}", equal("left", left.address, ""), equal("right", right.address, ""));
+    let (world, _) = at_rest(left.address, &extra).await;
+    let ask = async |key: &str, body: &str| {
+        let mut request = world.post("/v1/chat/completions", body.to_owned());
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        world.send(request).await
+    };
+    // What goes on from something stored goes where the caller may go, too.
+    let goes_on = WHOLE.replacen('{', r#"{"previous_response_id":"r1","#, 1);
+    for body in [WHOLE, &goes_on] {
+        for _ in 0..3 {
+            assert_eq!(ask("tg_right_0123456789abcdef", body).await.status, 200);
+        }
+    }
+    assert_eq!((left.seen().len(), right.seen().len()), (0, 6));
+    let answer = ask("tg_none_0123456789abcdef", WHOLE).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-tollgate-refused")), (403, "forbidden"));
+    assert!(answer.text().contains("left"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn weights_hold_where_one_request_comes_after_the_other() {
+    let (left, right) = (by_key(|_, _| None).await, by_key(|_, _| None).await);
+    let extra = equal("left", left.address, "") + &equal("right", right.address, "weight = 3");
+    let (world, _) = at_rest(left.address, &extra).await;
+    for _ in 0..40 {
+        assert_eq!(world.send(chat(&world)).await.status, 200);
+    }
+    assert_eq!((left.seen().len(), right.seen().len()), (10, 30));
+    let fake = by_key(|_, _| None).await;
+    let weighted = SEVERAL.replace("{ env = \"KEY_1\" }", "{ env = \"KEY_1\", weight = 2 }");
+    let (world, _) = at_rest(fake.address, &weighted).await;
+    for _ in 0..20 {
+        assert_eq!(world.send(chat(&world)).await.status, 200);
+    }
+    assert_eq!(["1", "2", "3"].map(|key| keys(&fake).matches(key).count()), [10, 5, 5]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tollgate::config::{Config, Listen};
 use tollgate::domain::entry::Outcome;
@@ -66,6 +66,39 @@ async fn plain_text_takes_both_versions() {
     for http2 in [false, true] {
         check(&world, http2, async || TcpStream::connect(world.address).await.unwrap()).await;
     }
+}
+
+/// What comes back first of what is sent in these pieces, each of which is looked at before the next one is sent.
+async fn in_pieces(world: &World, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for piece in pieces {
+        stream.write_all(piece).await.unwrap();
+        // Everything runs on this thread, so that the server has nothing left to do but wait.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stream.shutdown().await.unwrap();
+    let mut first = vec![0; 12];
+    let read = tokio::time::timeout(LONG, stream.read_exact(&mut first)).await.expect("it waits for more");
+    read.map_or_else(|_| Vec::new(), |_| first)
+}
+
+#[tokio::test]
+async fn the_first_bytes_may_come_one_by_one() {
+    let world = World::start("").await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let rest = [&b"I * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat();
+    for pieces in [&[&b"P"[..], b"R", &rest][..], &[b"PR", &rest]] {
+        let first = in_pieces(&world, pieces).await;
+        // A frame of settings.
+        assert_eq!(first.get(3), Some(&4), "{:?}", String::from_utf8_lossy(&first));
+    }
+    let post = b"OST /v1/nothing HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert_eq!(in_pieces(&world, &[b"P", post]).await, b"HTTP/1.1 404");
+    // Whoever says no more is not waited for.
+    assert!(in_pieces(&world, &[b"P"]).await.is_empty());
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tollgate::domain::operation::Dialect;
 use tollgate::domain::tokens::UsageSource;
 use tollgate::store::verify;
 
-use super::child::{HttpClient, Place, Served};
+use super::child::{HttpClient, Place, Served, pause};
 use super::raw::{LONG, check_shape};
 
 /// A stream of each dialect.
@@ -195,6 +195,34 @@ async fn a_store_has_one_process_and_mistakes_have_their_codes() {
     }
     let help = place.run(&["--help"]).await;
     assert_eq!(help.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_wait_for_another_process_s_store() {
+    let place = Place::new("").await;
+    let mut served = place.serve().await;
+    let config = place.config().display().to_string();
+    let arguments = ["serve", "--config", &config, "--set", "store.lock_wait_s=600", "--set", "log.level=debug"];
+    let mut second = place.command(&arguments).spawn().unwrap();
+    let id = second.id().unwrap();
+    // Once it has taken over its signals it waits: the next thing that it does.
+    let is_waiting = || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & (1 << (15 - 1)) != 0
+    };
+    let waited = async {
+        while !is_waiting() {
+            pause().await;
+        }
+    };
+    tokio::time::timeout(LONG, waited).await.expect("it never listens to signals");
+    assert!(std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap().success());
+    let ended = tokio::time::timeout(LONG, second.wait()).await.expect("it waits on").unwrap();
+    assert_eq!(ended.code(), Some(0));
+    served.signal("TERM");
+    assert_eq!(served.end().await.code(), Some(0));
+    check_books(&place);
 }
 
 /// What clients got whole, by the name of the request.

@@ -96,6 +96,33 @@ async fn where_the_line_is_full_or_too_slow_clients_are_told_when_to_come_again(
 }
 
 #[tokio::test]
+async fn a_loud_team_gives_way_to_a_quiet_one_where_the_line_is_full() {
+    let world = narrow("server.queue_max = 3").await;
+    let held = hold(&world).await;
+    let metrics = || tollgate::admin::state::metrics(&world.app);
+    let mut waiting = Vec::new();
+    for key in [crate::world::KEY; 3].into_iter().chain([QUIET_KEY]) {
+        let (own, before) = (world.clone(), world.app.requests.waiting());
+        waiting.push(tokio::spawn(async move { own.send(chat(&own, key, WHOLE)).await }));
+        until(|| world.app.requests.waiting() > before || metrics().contains("displaced")).await;
+    }
+    // The latest of the loud team makes room, and its next one finds none.
+    let latest = waiting.remove(2).await.unwrap();
+    check_refusal(PATHS[0].0, &latest, 503);
+    assert_eq!((latest.header("retry-after"), latest.header("x-tollgate-refused")), ("5", "overloaded"));
+    assert_eq!(world.send(chat(&world, crate::world::KEY, WHOLE)).await.status, 503);
+    assert_eq!(world.app.requests.waiting(), 3);
+    world.mock.gate("held").open();
+    held.into_body().collect().await.unwrap();
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    for how in ["displaced\"} 1", "full\"} 1"] {
+        assert!(metrics().contains(&format!("team=\"search\",how=\"{how}")), "{}", metrics());
+    }
+}
+
+#[tokio::test]
 async fn whoever_leaves_the_line_leaves_no_place_behind() {
     let world = narrow("").await;
     let held = hold(&world).await;

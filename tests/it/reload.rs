@@ -160,6 +160,30 @@ async fn a_signal_and_a_secret_that_changed_load_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_does_not_wait_for_the_command_of_a_secret() {
+    let place = Place::new("").await;
+    let path = |name: &str| place.folder.path().join(name);
+    let (vault, pid) = (path("vault"), path("pid"));
+    std::fs::write(&vault, "echo tg_new_0123456789abcdef").unwrap();
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let secret = format!("{{ command = [\"sh\", {vault:?}], timeout_s = 120 }}");
+    std::fs::write(place.config(), format!("{text}\n[keys.two]\nsecret = {secret}\n")).unwrap();
+    let mut served = place.serve().await;
+    // It begins to write before it has written all.
+    std::fs::write(&vault, format!("echo $$ > {0}.part; mv {0}.part {0}; exec sleep 600", pid.display())).unwrap();
+    served.signal("HUP");
+    let deadline = Instant::now() + LONG;
+    while !pid.exists() {
+        assert!(Instant::now() < deadline, "it never ran: {}", served.said.lock().unwrap());
+        pause().await;
+    }
+    served.signal("TERM");
+    assert_eq!(served.end().await.code(), Some(0));
+    let pid = std::fs::read_to_string(pid).unwrap();
+    assert!(!std::path::Path::new("/proc").join(pid.trim()).exists(), "it still runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_overlap_and_are_asked_for_again_when_an_upstream_turns_one_down() {
     let place = Place::new("").await;
     let path = |name: &str| place.folder.path().join(name);

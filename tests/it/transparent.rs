@@ -291,3 +291,16 @@ async fn nothing_is_asked_where_config_keeps_requests() {
         assert_eq!(fake.seen().pop().unwrap().body, body.as_bytes(), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_length_beside_chunks_goes_no_further() {
+    let fake = Fake::start(|_| {
+        let both = "content-type: application/json\r\ncontent-length: 5\r\nconnection: transfer-encoding\r\n";
+        Reply::chunked("200 OK", both, [&b"{\"choices\":"[..], b"[]}"])
+    })
+    .await;
+    let mock = crate::world::provider().await.1;
+    let world = World::before(fake.address, mock, "", Duration::from_secs(60)).await;
+    let got = wire::ask(world.address, "POST /v1/chat/completions", &[&bearer()], CHAT).await;
+    assert_eq!((got.status, got.end, &got.body[..]), (200, wire::End::Whole, &b"{\"choices\":[]}"[..]));
+}

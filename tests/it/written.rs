@@ -56,6 +56,7 @@ async fn where_nobody_answers_the_written_text_does_in_the_client_s_own_form() {
             assert_eq!(answer.header("x-tollgate-reason"), "static answer", "{path}");
             let cause = if attempts == 0 { "upstream_down" } else { "upstream_unreachable" };
             assert_eq!(answer.header("x-tollgate-refused"), cause, "{path}");
+            assert_eq!(answer.header("x-tollgate-attempts"), if attempts > 1 { "2" } else { "" }, "{path}");
             let is_stream = body.contains("stream") || path.contains("alt=sse");
             assert_eq!(answer.header("content-type").starts_with("text/event-stream"), is_stream, "{path}");
             let entry = world.entries().await.pop().unwrap();
