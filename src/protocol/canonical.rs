@@ -142,7 +142,7 @@ struct Writer<'a> {
     has_controls: bool,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Writes the value at hand.
     fn value(&mut self, place: Place) -> Option<()> {
         self.blanks();
@@ -318,23 +318,33 @@ impl Writer<'_> {
     fn string(&mut self) -> Option<()> {
         (*self.body.get(self.at)? == b'"').then(|| self.at += 1)?;
         let start = self.out.len();
-        self.out.extend_from_slice(&[b'"', 0, 0, 0, 0]);
+        let (piece, end) = self.piece()?;
+        self.out.extend_from_slice(&string_head(piece.len())?);
+        self.out.extend_from_slice(piece);
+        // Most strings have no escape, and are written by now.
+        if end == b'"' {
+            return Some(());
+        }
         loop {
-            let hit = quote_or_backslash(self.body, self.at)?;
-            let piece = &self.body[self.at..hit];
-            if self.has_controls && has_control(piece) {
-                return None;
-            }
+            self.escape()?;
+            let (piece, end) = self.piece()?;
             self.out.extend_from_slice(piece);
-            self.at = hit + 1;
-            if self.body[hit] == b'"' {
+            if end == b'"' {
                 break;
             }
-            self.escape()?;
         }
-        let length = u32::try_from(self.out.len() - start - STRING_HEAD).ok()?;
-        self.out[start + 1..start + STRING_HEAD].copy_from_slice(&length.to_be_bytes());
+        let head = string_head(self.out.len() - start - STRING_HEAD)?;
+        self.out[start..start + STRING_HEAD].copy_from_slice(&head);
         Some(())
+    }
+
+    /// What stands in a string before its next quote or backslash, which is passed, and which of the two it is.
+    fn piece(&mut self) -> Option<(&'a [u8], u8)> {
+        let body = self.body;
+        let hit = quote_or_backslash(body, self.at)?;
+        let piece = &body[self.at..hit];
+        self.at = hit + 1;
+        (!self.has_controls || !has_control(piece)).then_some((piece, body[hit]))
     }
 
     /// What stands behind a backslash.
@@ -430,10 +440,16 @@ impl Writer<'_> {
     }
 }
 
-/// Whether there is a control character, which JSON does not allow within strings. It looks at every byte, without a branch, since
-/// that is done for many at once.
+/// The mark of a string and its length.
+fn string_head(length: usize) -> Option<[u8; STRING_HEAD]> {
+    let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
+    Some([b'"', a, b, c, d])
+}
+
+/// Whether there is a control character, which JSON does not allow within strings. The least byte is looked for, since that is done
+/// for many at once.
 fn has_control(text: &[u8]) -> bool {
-    text.iter().fold(false, |seen, byte| seen | (*byte < b' '))
+    text.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' '
 }
 
 /// Whether a member is given twice.

@@ -8,10 +8,11 @@ const SCHEME_BYTES_MAX: usize = 40;
 
 /// Whether a text in the member `key`, or in an array there, names something that lies elsewhere.
 pub(super) fn points_elsewhere(key: &[u8], text: &[u8]) -> bool {
-    if has_scheme(text) {
-        return !is_words(key);
+    // Most texts are words, and are not looked at.
+    if is_words(key) {
+        return false;
     }
-    is_name(key) && !text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"))
+    has_scheme(text) || is_name(key) && !text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"))
 }
 
 /// Whether a text begins with a scheme, as in `https://`, maybe behind blanks. Nearly all are told apart by their first few bytes.
