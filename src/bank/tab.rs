@@ -130,6 +130,11 @@ impl Tab {
         self.0.is_unasked
     }
 
+    /// Whether there is nothing to be told of it.
+    fn is_for_nobody(&self) -> bool {
+        self.is_unasked() && self.0.entry.as_ref().is_some_and(|entry| entry.attempts.is_empty())
+    }
+
     /// The caps that a hold counts in are asked for at this [`Bank::mark`].
     pub fn count_by(&mut self, mark: u64) {
         self.0.mark = Some(mark);
@@ -144,12 +149,11 @@ impl Tab {
 
     /// Our own no: nothing more is dispatched. What earlier attempts cost stays.
     pub fn refuse(mut self, refusal: &Refusal) {
-        let is_unasked = self.is_unasked();
-        let entry = self.entry();
-        if is_unasked && entry.attempts.is_empty() {
+        if self.is_for_nobody() {
             self.0.entry = None;
             return;
         }
+        let entry = self.entry();
         entry.status = refusal.status();
         entry.outcome = Outcome::Refused;
         entry.reason = refusal.cause.code().into();
@@ -268,7 +272,8 @@ impl Tab {
 
 impl Drop for Tab {
     fn drop(&mut self) {
-        if let Some(entry) = &mut self.0.entry {
+        let is_for_nobody = self.is_for_nobody();
+        if let Some(entry) = self.0.entry.as_mut().filter(|_| !is_for_nobody) {
             entry.status = STATUS_CLIENT_LEFT;
             entry.outcome = Outcome::ClientAbort;
             self.post(None);

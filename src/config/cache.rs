@@ -117,6 +117,12 @@ impl Cache {
         self.general.mode != CacheMode::Off || self.rules.iter().any(|rule| rule.policy.mode != CacheMode::Off)
     }
 
+    /// Bytes of an answer that several wait for: a whole one is held as far as it may be kept, in any case.
+    #[must_use]
+    pub fn buffer_bytes_max(&self, is_stream: bool) -> usize {
+        if is_stream { self.join_bytes_max } else { self.join_bytes_max.max(self.answer_bytes_max) }
+    }
+
     /// How long an answer past its time may still be of use.
     #[must_use]
     pub fn grace(&self) -> Duration {

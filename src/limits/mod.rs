@@ -91,12 +91,6 @@ impl Limiter {
 }
 
 impl Need {
-    /// The same for a request that is answered without the upstream: it counts, and takes no tokens.
-    #[must_use]
-    pub const fn without_tokens(self) -> Self {
-        Self { input_tokens: 0, output_tokens: 0, ..self }
-    }
-
     /// All tokens.
     const fn tokens(self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)

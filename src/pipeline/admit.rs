@@ -37,6 +37,8 @@ const THINKING_OUTPUT_TOKENS: u64 = 4_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Admission {
     standing: Standing,
+    /// Whether nothing was taken, since no tokens are left: only a kept answer may be given.
+    pub is_short: bool,
 }
 
 /// What the limit of tokens is called.
@@ -116,29 +118,29 @@ pub fn admit(
     }
     let is_by_tokens = parties.iter().flatten().any(|party| party.limits.tokens_per_minute.is_some());
     let unsaid = if is_by_tokens && ask.output_limit.is_none() { usual_output(arrival, ask) } else { OUTPUT_TOKENS };
-    let need = need(arrival.endpoint.operation, ask, unsaid);
-    let mut short = None;
-    let admitted = app.limiter.admit(&parties, need).or_else(|denied| match denied {
-        Denied::Later(limited) if arrival.snapshot.config.cache.is_on() && *limited.name == *TOKENS_A_MINUTE => {
-            short = Some(limited);
-            app.limiter.admit(&parties, need.without_tokens())
-        }
-        denied => Err(denied),
-    });
-    match admitted {
+    let may_be_kept = arrival.snapshot.config.cache.is_on();
+    match app.limiter.admit(&parties, need(arrival.endpoint.operation, ask, unsaid)) {
         Ok((grant, standing)) => {
             tab.limit(grant);
-            Ok((Admission { standing }, short.map(later)))
+            Ok((Admission { standing, is_short: false }, None))
         }
-        Err(Denied::Later(limited)) => {
-            app.metrics.note_rate_limited(limited.scope.kind(), &limited.name);
-            Err(later(limited))
+        Err(Denied::Later(limited)) if may_be_kept && *limited.name == *TOKENS_A_MINUTE => {
+            Ok((Admission { standing: limited.standing, is_short: true }, Some(later(limited))))
         }
-        Err(Denied::Never(scope, limit)) => {
-            app.metrics.note_rate_limited(scope.kind(), TOKENS_A_MINUTE);
-            Err(never(&scope, limit))
-        }
+        Err(denied) => Err(refused(app, denied)),
     }
+}
+
+/// Counts a request for which no tokens were left, and which is answered with what is kept.
+///
+/// # Errors
+/// Another limit is reached as well.
+pub fn admit_kept(app: &App, arrival: &Arrival, account: &Account, tab: &mut Tab) -> Result<Admission, Refusal> {
+    let parties = arrival.snapshot.config.limits.parties(account);
+    let need = Need { operation: arrival.endpoint.operation, input_tokens: 0, output_tokens: 0 };
+    let (grant, standing) = app.limiter.admit(&parties, need).map_err(|denied| refused(app, denied))?;
+    tab.limit(grant);
+    Ok(Admission { standing, is_short: false })
 }
 
 /// No answer is kept that would have taken no tokens: the request is refused as it would have been before.
@@ -147,6 +149,19 @@ pub fn refuse(app: &App, refusal: &Refusal, tab: Tab) {
         app.metrics.note_rate_limited(limited.scope.kind(), &limited.name);
     }
     tab.refuse(refusal);
+}
+
+fn refused(app: &App, denied: Denied) -> Refusal {
+    match denied {
+        Denied::Later(limited) => {
+            app.metrics.note_rate_limited(limited.scope.kind(), &limited.name);
+            later(limited)
+        }
+        Denied::Never(scope, limit) => {
+            app.metrics.note_rate_limited(scope.kind(), TOKENS_A_MINUTE);
+            never(&scope, limit)
+        }
+    }
 }
 
 impl Admission {

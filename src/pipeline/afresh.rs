@@ -51,7 +51,7 @@ pub fn ask(app: &Arc<App>, mut arrival: Arrival, caller: &Caller, call: Call, mu
     }
     let Some(place) = app.requests.take() else { return };
     let bytes_max = arrival.snapshot.config.cache.answer_bytes_max;
-    let name = join::name(afresh.name, &decision, Some(&afresh.recording));
+    let name = join::name(afresh.name, &arrival, caller, &decision, Some(&afresh.recording)).unwrap_or(afresh.name);
     let Boarding::Lead(lead, seat) = app.flights.board(name, bytes_max) else { return };
     (arrival.at_ms, arrival.at_us) = (app.clock.now_ms(), app.clock.ticks_us());
     arrival.id = app.mint.request_id(arrival.at_ms);

@@ -35,7 +35,7 @@ use crate::protocol::strip::{UsageEvents, Watch};
 use crate::protocol::terminal::terminal_error;
 
 /// How long the end of a stream is waited for in which all has been said.
-const AFTERWORD: Duration = Duration::from_secs(1);
+const AFTERWORD: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer whose form is looked at; of a longer one nothing is known.
 const FORM_BYTES_MAX: u64 = 64 * 1024;
@@ -145,7 +145,7 @@ impl Flow {
     /// What tells the client of a silent stream that it lives; nothing within an event, and where all has been said.
     #[must_use]
     pub fn keep_alive(&self) -> Option<Bytes> {
-        let is_open = !self.is_promised && self.is_open_ended && !self.watch.is_terminal();
+        let is_open = !self.is_promised && self.is_open_ended && !self.is_terminal();
         let text = if is_open { keep_alive(self.bill.operation(), &self.watch.position()) } else { None };
         text.map(Bytes::from_static)
     }
@@ -168,7 +168,7 @@ impl Flow {
     #[must_use]
     pub fn keep_up(&mut self) -> bool {
         // What an error says costs nothing, and behind the last event stands all that the answer cost.
-        !self.bill.is_metered() || !self.is_success || self.watch.is_terminal() || self.bill.keep_up(self.watch.seen())
+        !self.bill.is_metered() || !self.is_success || self.is_terminal() || self.bill.keep_up(self.watch.seen())
     }
 
     /// Puts what is held back behind `out`, once nothing follows.
@@ -186,7 +186,17 @@ impl Flow {
     /// Whether the client has got all that it waits for, though the upstream did not end its answer properly.
     #[must_use]
     pub fn has_said_all(&self) -> bool {
-        self.is_stream && !self.is_promised && self.watch.is_terminal()
+        self.is_stream && !self.is_promised && self.is_terminal()
+    }
+
+    /// Whether the last event has come. Gemini has none: each of several candidates tells why it has ended, at its own time.
+    fn is_terminal(&self) -> bool {
+        self.watch.is_terminal() && !self.has_ends()
+    }
+
+    /// Whether several candidates end one by one.
+    fn has_ends(&self) -> bool {
+        self.bill.is_many() && self.bill.operation() == Operation::GenerateContent
     }
 
     /// The longest silence between two frames; hardly any behind the last event, since a connection that is left open there is
@@ -207,7 +217,8 @@ impl Flow {
     /// Whether it is whole for its client, though it ends like this.
     #[must_use]
     pub fn forgives(&self, end: End) -> bool {
-        self.has_said_all() && (end != End::Cut || !self.bill.operation().is_media())
+        let may_go_on = self.bill.operation().is_media() && matches!(end, End::Cut | End::Silent);
+        self.has_said_all() && !may_go_on
     }
 
     /// What ends the answer from outside, in its own dialect.
@@ -244,7 +255,10 @@ impl Flow {
     /// Says that nothing follows, and what the answer comes to.
     #[must_use]
     pub fn learned(self, end: End) -> Learned {
+        let (is_whole, has_ends) = (self.is_over || self.is_last(), self.has_ends());
         let mut facts = self.watch.end();
+        // What was told when the first of several had ended is not what all of them come to.
+        facts.usage_final &= !has_ends || end == End::Complete;
         let is_odd = end == End::Complete && !facts.terminal && facts.ending.is_none();
         if (facts.broken || is_odd) && self.is_success && self.bill.operation().generates() {
             // What could not be read may have been text; of what is compressed not even the length is known.
@@ -258,13 +272,13 @@ impl Flow {
         if let Some((form, pieces)) = self.bill.form().zip(formed) {
             facts.sound = is_sound(self.bill.operation(), form, &pieces.concat());
         }
-        let recording = self.recording.filter(|_| end == End::Complete && self.is_over);
+        let recording = self.recording.filter(|_| end == End::Complete && is_whole);
         Learned { facts, bill: self.bill, end, recording, now_ms: self.app.clock.now_ms() }
     }
 
     /// The client has left.
     pub fn abandon(self) {
-        if self.watch.is_terminal() {
+        if self.is_terminal() {
             // It has all that it waited for; many clients close without reading the last chunk.
             self.settle(End::Complete);
             return;

@@ -14,15 +14,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body as _, Frame};
 
 use super::arrive::Arrival;
 use super::body::{Body, BrokenOff};
 use super::end::End;
+use super::identify::Caller;
 use super::instead::WRITTEN;
 use super::keep::Recording;
 use super::read::Call;
+use super::recall::may_shorten;
 use super::replay::Replay;
 use super::respond::{REFUSED, Told, write_cost};
 use super::route::Decision;
@@ -131,25 +134,36 @@ pub async fn follow(
 ) -> Result<Followed, Refusal> {
     let head = match seat.start().await {
         Some(Start::Head(head)) => head,
-        Some(Start::Failed(refusal)) => {
-            tab.refuse(&refusal);
-            return Err(refusal);
-        }
+        Some(Start::Failed(refusal)) => return Err(failed(tab, refusal)),
         Some(Start::HandedOn(_)) | None => return Ok(Followed::Again(tab)),
     };
+    let is_known_too_long = !call.ask.stream && content_length(&head.headers).is_some_and(|bytes| !seat.holds(bytes));
+    if is_known_too_long {
+        return Ok(Followed::Alone(tab));
+    }
     let waited = if call.ask.stream { Waited::Whole } else { seat.wait().await };
     match waited {
         Waited::Whole => {}
-        Waited::Broken => {
-            let refusal = End::BrokenOff.refusal();
-            tab.refuse(&refusal);
-            return Err(refusal);
-        }
+        Waited::Broken => return Err(failed(tab, End::BrokenOff.refusal())),
         Waited::TooLong => return Ok(Followed::Alone(tab)),
     }
     let headers = shared_headers(&head, told.clone(), &mut tab);
     let follower = Follower { tab, stale: head.stale };
     Ok(Followed::Answer(answer(&head, headers, seat, Voice::of(app, arrival, call), Some(follower))))
+}
+
+/// The upstream's fault is everybody's, and no refusal of ours.
+fn failed(mut tab: Tab, refusal: Refusal) -> Refusal {
+    let entry = tab.entry();
+    (entry.cache, entry.status, entry.reason) = (CacheUse::Joined, refusal.status(), refusal.cause.code().into());
+    match tab.answer(Outcome::UpstreamAborted) {
+        Ok(()) => refusal,
+        Err(unwritten) => unwritten,
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The leader's headers with what is to be told of the follower's own request, which is noted in its entry.
@@ -180,16 +194,27 @@ fn shared_headers(head: &Head, mut told: Told, tab: &mut Tab) -> HeaderMap {
 }
 
 /// The name under which a request joins others: that of its answer, and of what is done where the first who is asked has none.
-pub fn name(answer: Key, decision: &Decision, recording: Option<&Recording>) -> Key {
+/// None where the money of whoever leads may shorten what one of them answers.
+pub fn name(
+    answer: Key,
+    arrival: &Arrival,
+    caller: &Caller,
+    decision: &Decision,
+    recording: Option<&Recording>,
+) -> Option<Key> {
     let above = decision.above.as_deref().map(|(above, _)| above);
     let behind = || decision.others.iter().chain(above);
     let has_spare = recording.is_some_and(|recording| recording.spare.is_some());
     if !has_spare && behind().next().is_none() {
-        return answer;
+        return Some(answer);
+    }
+    let config = &arrival.snapshot.config;
+    if behind().any(|other| may_shorten(config, &caller.account, &other.model)) {
+        return None;
     }
     let asked = behind().flat_map(|other| [other.provider.config.name.as_bytes(), other.model.as_bytes()]);
     let kinds = [u8::from(has_spare), u8::from(above.is_some())];
-    answer.narrowed([&kinds[..]].into_iter().chain(asked))
+    Some(answer.narrowed([&kinds[..]].into_iter().chain(asked)))
 }
 
 fn answer(head: &Head, headers: HeaderMap, seat: Seat, voice: Voice, follower: Option<Follower>) -> Response<Body> {

@@ -141,6 +141,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
             admit::refuse(&app, &refusal, mine);
             return Box::pin(denied(&app, arrival, &refusal, admission)).await;
         }
+        let name = name.and_then(|name| join::name(name, &arrival, &caller, &decision, recording.as_deref()));
         let Some(name) = name else {
             let asked = send(&app, &mut arrival, call, &decision, mine, &mut told, recording).await;
             return match asked {
@@ -148,8 +149,7 @@ pub async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
                 Err(refusal) => Box::pin(denied(&app, arrival, &refusal, admission)).await,
             };
         };
-        let name = join::name(name, &decision, recording.as_deref());
-        match app.flights.board(name, arrival.snapshot.config.cache.join_bytes_max) {
+        match app.flights.board(name, arrival.snapshot.config.cache.buffer_bytes_max(call.ask.stream)) {
             Boarding::Lead(lead, seat) => {
                 let refused = told.clone();
                 let errand = Errand { arrival, call, decision, told, tab: mine, recording };

@@ -44,6 +44,8 @@ pub struct Pricing {
     pub thinks: bool,
     /// Whether the answer is streamed, so that a provider can stop in the middle of it.
     pub is_stream: bool,
+    /// Whether several answers are asked for at once.
+    pub is_many: bool,
     /// The service tier that was asked for.
     pub service_tier: Option<Box<str>>,
     /// Whether a scope with a cap pays: what is not known exactly costs the hold.

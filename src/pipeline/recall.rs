@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, Response};
 
+use super::admit::admit_kept;
 use super::afresh::{Afresh, REVALIDATE, SHADOW};
 use super::arrive::Arrival;
 use super::body::Body;
@@ -24,7 +25,8 @@ use super::route::Candidate;
 use crate::app::App;
 use crate::bank::tab::Tab;
 use crate::cache::{About, Kept, Key};
-use crate::config::{CacheCase, CachePolicy};
+use crate::config::{CacheCase, CachePolicy, Config};
+use crate::domain::account::Account;
 use crate::domain::cap::{Capped, Enforcement, OnExceed};
 use crate::domain::entry::CacheUse;
 use crate::domain::operation::Operation;
@@ -89,8 +91,18 @@ pub async fn recall(
     let is_looked_for = wish != Wish::Refresh;
     let found = if is_looked_for { find(app, &case).await } else { None };
     let replay = |kept| Replay::new(kept, case.usage_events, arrival, call, candidate);
+    let is_short = told.admission.is_short;
+    let give = |kept, cache, told: &mut Told, mut tab| {
+        if is_short {
+            match admit_kept(app, arrival, &caller.account, &mut tab) {
+                Ok(admission) => told.admission = admission,
+                Err(refusal) => return Err(refused(tab, refusal)),
+            }
+        }
+        replay(kept).give(cache, told, tab)
+    };
     if let Some(kept) = found.clone().filter(|kept| kept.is_fresh(policy.ttl, arrival.at_ms)) {
-        return replay(kept).give(CacheUse::Hit, told, tab).map(Recalled::Answer);
+        return give(kept, CacheUse::Hit, told, tab).map(Recalled::Answer);
     }
     let near = match case.near.filter(|_| is_looked_for) {
         Some(near) => find_near(app, near, &case).await,
@@ -98,8 +110,8 @@ pub async fn recall(
     };
     let recording = || recording(app, arrival, caller, candidate, policy, &case);
     if let Some(kept) = near.clone().filter(|kept| kept.is_fresh(policy.ttl, arrival.at_ms)) {
-        let response = replay(kept.clone()).give(CacheUse::Near, told, tab)?;
-        if wish != Wish::Use || app.mint.dice() % 100 >= policy.shadow_percent {
+        let response = give(kept.clone(), CacheUse::Near, told, tab)?;
+        if is_short || wish != Wish::Use || app.mint.dice() % 100 >= policy.shadow_percent {
             return Ok(Recalled::Answer(response));
         }
         let mut recording = Box::new(recording());
@@ -108,7 +120,10 @@ pub async fn recall(
     }
     let old = found.or(near);
     if let Some(kept) = old.clone().filter(|kept| may_be_renewed(policy, wish, kept, arrival)) {
-        let response = replay(kept).give(CacheUse::Stale, told, tab)?;
+        let response = give(kept, CacheUse::Stale, told, tab)?;
+        if is_short {
+            return Ok(Recalled::Answer(response));
+        }
         let afresh = Afresh { recording: Box::new(recording()), name: case.name(), reason: REVALIDATE };
         return Ok(Recalled::Renew(response, afresh));
     }
@@ -170,12 +185,17 @@ fn recording(
 /// one that the leader's own money may shorten.
 fn may_be_shared(arrival: &Arrival, caller: &Caller, call: &Call, candidate: &Candidate) -> bool {
     let config = &arrival.snapshot.config;
+    config.cache.join_bytes_max > 0
+        && call.ask.features.tools == 0
+        && !may_shorten(config, &caller.account, &candidate.model)
+}
+
+/// Whether money may shorten an answer of `model`, or have another model give it.
+pub fn may_shorten(config: &Config, account: &Account, model: &str) -> bool {
     let shortens = |capped: &Capped| {
         capped.policy.on_exceed != OnExceed::Refuse || capped.policy.enforcement != Enforcement::Ceiling
     };
-    config.cache.join_bytes_max > 0
-        && call.ask.features.tools == 0
-        && !config.capped(&caller.account, &candidate.model).iter().any(shortens)
+    config.capped(account, model).iter().any(shortens)
 }
 
 fn not_cached(message: &'static str) -> Refusal {

@@ -97,6 +97,7 @@ fn worth(arrival: &Arrival, call: &Call, candidate: &Candidate, kept: &Kept) -> 
         may_reason: false,
         thinks: false,
         is_stream: call.ask.stream,
+        is_many: call.ask.choices > 1,
         service_tier: call.ask.service_tier.clone(),
         is_capped: false,
         output_limit: None,

@@ -142,6 +142,7 @@ pub async fn reserve(
         may_reason: call.ask.features.reasoning,
         thinks: case.model.as_deref().is_some_and(|model| model.can(Cap::Thinking)),
         is_stream: call.ask.stream,
+        is_many: call.ask.choices > 1,
         service_tier: call.ask.service_tier.clone(),
         is_capped: !capped.is_empty(),
         output_limit: worst.map_or(case.own_limit, |worst| worst.limit),

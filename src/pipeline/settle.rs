@@ -192,6 +192,12 @@ impl Bill {
         self.0.pricing.provider.config.idle_timeout
     }
 
+    /// Whether several answers were asked for at once.
+    #[must_use]
+    pub fn is_many(&self) -> bool {
+        self.0.pricing.is_many
+    }
+
     /// Whether a stream was asked for.
     #[must_use]
     pub fn is_stream(&self) -> bool {

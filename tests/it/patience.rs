@@ -150,23 +150,49 @@ async fn a_stream_that_has_said_all_ends_though_its_connection_stays_open() {
     let body = CHAT.1.replacen('{', "{\"stream\":true,\"stream_options\":{\"include_usage\":true},", 1);
     for is_cut in [false, true] {
         let fake = Fake::start(move |_| left_open(&[text, usage, done, behind])).await;
-        let extra = "upstream.breaker_failures = 1";
+        let extra = "upstream.breaker_failures = 1\n[cache]\nmode = \"exact\"\nstore_sampled = true\n";
         let world = World::before(fake.address, world::provider().await.1, extra, world::PATIENCE).await;
         let begun = std::time::Instant::now();
         let response = world.open(post(&world, (CHAT.0, &body))).await;
         let (mut got, expect) = (String::new(), [text, usage, done, behind].concat());
-        let mut body = response.into_body();
+        let mut left = response.into_body();
         while got.len() < expect.len() {
-            got += std::str::from_utf8(&body.frame().await.unwrap().unwrap().into_data().unwrap()).unwrap();
+            got += std::str::from_utf8(&left.frame().await.unwrap().unwrap().into_data().unwrap()).unwrap();
         }
         if is_cut {
             world.app.drain.advance(tollgate::drain::Phase::Cutting);
         }
-        got += std::str::from_utf8(&body.collect().await.unwrap().to_bytes()).unwrap();
+        got += std::str::from_utf8(&left.collect().await.unwrap().to_bytes()).unwrap();
         assert_eq!(got, expect);
-        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
         let entry = world.entries().await.pop().unwrap();
         assert_eq!((entry.outcome, entry.usage_source), (Outcome::Complete, UsageSource::Reported), "{entry:?}");
         assert_eq!(world.app.snapshot.load().provider("openai").unwrap().breakers.opened(), 0);
+        if !is_cut {
+            let again = world.send(post(&world, (CHAT.0, &body))).await;
+            assert_eq!((again.header("x-tollgate-cache"), again.text(), fake.seen().len()), ("hit", &*expect, 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_several_answer_the_end_of_the_first_is_not_that_of_all() {
+    let event = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hi\"}],\"role\":\"model\"},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":5,\"totalTokenCount\":14},\"modelVersion\":\"gemini-2.5-flash\"}\r\n\r\n";
+    for (count, outcome) in [(1, Outcome::Complete), (2, Outcome::ClientAbort)] {
+        let fake = Fake::start(move |_| left_open(&[event])).await;
+        let caps = "[organisation.caps]\nday = \"10\"\n";
+        let silence = std::time::Duration::from_millis(300);
+        let world = World::before(fake.address, world::provider().await.1, caps, silence).await;
+        let body = format!(
+            r#"{{"contents":[{{"parts":[{{"text":"hi"}}]}}],"generationConfig":{{"candidateCount":{count},"maxOutputTokens":900}}}}"#
+        );
+        let path = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+        let response = world.open(post(&world, (path, &body))).await;
+        let mut left = response.into_body();
+        left.frame().await.unwrap().unwrap();
+        drop(left);
+        let entry = world.entries().await.pop().unwrap();
+        let is_reported = entry.usage_source == UsageSource::Reported;
+        assert_eq!((entry.outcome, is_reported), (outcome, count == 1), "{entry:?}");
     }
 }

@@ -84,6 +84,12 @@ impl Seat {
         state.ended == Some(Ended::Over) && state.seats[self.index].at == state.gone + state.pieces.len()
     }
 
+    /// Whether the buffer holds so many bytes.
+    #[must_use]
+    pub fn holds(&self, bytes: u64) -> bool {
+        bytes <= self.flight.bytes_max as u64
+    }
+
     /// Waits until all of the answer is there, or it is known that it never will be. For one who follows.
     pub async fn wait(&self) -> Waited {
         std::future::poll_fn(|context| {

@@ -15,7 +15,8 @@ pub(super) fn error_code(raw: &[u8]) -> Option<Box<str>> {
         #[serde(borrow)]
         status: Option<&'a RawValue>,
     }
-    if raw.is_empty() || raw == b"null" {
+    // Some providers send the member with nothing in it.
+    if matches!(raw, b"" | b"null" | b"false" | b"\"\"" | b"{}" | b"[]") {
         return None;
     }
     let parts: Parts<'_> = serde_json::from_slice(raw).unwrap_or_default();
@@ -39,6 +40,10 @@ mod tests {
             (r#"{"code":null,"message":"m"}"#, Some("error")),
             (r#""text""#, Some("error")),
             ("null", None),
+            ("false", None),
+            (r#""""#, None),
+            ("{}", None),
+            ("[]", None),
         ] {
             assert_eq!(error_code(raw.as_bytes()).as_deref(), expect, "{raw}");
         }

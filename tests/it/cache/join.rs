@@ -272,6 +272,28 @@ async fn what_the_operator_has_written_is_marked_for_all() {
 }
 
 #[tokio::test]
+async fn whoever_waited_for_what_broke_off_has_its_entry() {
+    let half = "content-type: application/json\r\ncontent-length: 900\r\n";
+    let fake = crate::wire::Fake::start(move |_| {
+        let head = format!("HTTP/1.1 200 OK\r\n{half}\r\n{{\"id\":\"c\"");
+        crate::wire::Reply { pieces: vec![head.into_bytes()], closes: true }
+    })
+    .await;
+    let mock = crate::world::provider().await.1;
+    let world = World::before(fake.address, mock, ON, crate::world::PATIENCE).await;
+    let requests: Vec<_> = (0..15).map(|_| world.client.request(world.post(CHAT, chat("hello")))).collect();
+    for task in requests.into_iter().map(tokio::spawn).collect::<Vec<_>>() {
+        assert_eq!(task.await.unwrap().unwrap().status(), 502);
+    }
+    let entries = world.entries().await;
+    assert_eq!(entries.len(), 15);
+    assert!(
+        entries.iter().all(|entry| (entry.outcome, entry.status, entry.requests) == (Outcome::UpstreamAborted, 502, 1))
+    );
+    assert!(fake.seen().len() < 15, "somebody followed");
+}
+
+#[tokio::test]
 async fn what_is_too_long_to_be_shared_each_asks_for_itself() {
     let (world, _) = world(&format!("{ON}join_kib_max = 1\nanswer_kib_max = 1\n")).await;
     let long = [("x-mock-gate", "here"), ("x-mock-tokens", "3000")];

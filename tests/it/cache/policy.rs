@@ -253,7 +253,7 @@ async fn what_a_fallback_says_is_kept_as_its_own_where_config_wants_that() {
 #[tokio::test]
 async fn a_kept_answer_takes_no_tokens_and_a_new_one_does() {
     let key = "tg_tight_0123456789abcdef";
-    let limits = "limits = { tokens_per_minute = 1100 }";
+    let limits = "limits = { tokens_per_minute = 1100, requests_per_day = 4 }";
     let config = format!("{ON}env.TIGHT={key}\n[keys.tight]\nsecret = {{ env = \"TIGHT\" }}\n{limits}\n");
     let (world, _) = world(&config).await;
     let bearer = format!("Bearer {key}");
@@ -265,15 +265,21 @@ async fn a_kept_answer_takes_no_tokens_and_a_new_one_does() {
     world.mock.gate("here").wait_for_arrivals(1).await;
     let kept = world.send(by(chat("kept"))).await;
     assert_eq!((kept.status.as_u16(), kept.header("x-tollgate-cache")), (200, "hit"));
-    let new = world.send(by(chat("new"))).await;
-    assert_eq!((new.status.as_u16(), new.header("x-tollgate-refused")), (429, "rate_limited"), "{}", new.text());
-    assert_eq!(new.header("x-tollgate-ratelimit-limit-tokens"), "1100");
+    for _ in 0..3 {
+        let new = world.send(by(chat("new"))).await;
+        assert_eq!((new.status.as_u16(), new.header("x-tollgate-refused")), (429, "rate_limited"), "{}", new.text());
+        assert_eq!(new.header("x-tollgate-ratelimit-limit-tokens"), "1100");
+        assert_eq!(new.header("x-tollgate-ratelimit-remaining-requests-day"), "1", "what is refused is not counted");
+    }
+    assert_eq!(world.send(by(chat("kept"))).await.header("x-tollgate-cache"), "hit");
+    let last = world.send(by(chat("kept"))).await;
+    assert_eq!((last.status.as_u16(), last.header("x-tollgate-refused")), (429, "rate_limited"), "a day has four");
     world.mock.gate("here").open();
     assert_eq!(held.await.unwrap().unwrap().status(), 200);
     assert_eq!(world.mock.requests_total(), 2);
     world.settled().await;
     let metrics = world.app.metrics.render();
-    assert!(metrics.contains(r#"tollgate_rate_limited_total{scope="key",limit="tokens_per_minute"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"tollgate_rate_limited_total{scope="key",limit="tokens_per_minute"} 3"#), "{metrics}");
 }
 
 #[tokio::test]
