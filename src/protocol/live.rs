@@ -2,6 +2,8 @@
 //!
 //! Such an answer is true of its moment, whatever its temperature. Tools that search are told apart elsewhere, as all tools are.
 
+use memchr::memchr2;
+
 /// Whether a member of a request's root has something looked up, unless it is `null` or `false`: xAI's live search
 /// (<https://reference.langchain.com/javascript/types/_langchain_xai.ChatXAICompletionsInvocationParams.html>), Alibaba's
 /// (<https://www.alibabacloud.com/help/en/model-studio/web-search>), Azure's own data
@@ -17,7 +19,10 @@ pub(super) const fn looks_up(member: &[u8]) -> bool {
 #[must_use]
 pub fn searches(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or_default();
-    name.contains("search") || name.contains("sonar") || name.contains(":online") || name.starts_with("compound")
+    // Most names have neither of the letters with which these words begin.
+    let may_hold = memchr2(b's', b':', name.as_bytes()).is_some();
+    let holds = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    name.starts_with("compound") || may_hold && holds(&["search", "sonar", ":online"])
 }
 
 #[cfg(test)]
