@@ -74,3 +74,10 @@ async fn in_flight(world: &World, count: i64) {
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("requests that do not come");
 }
+
+/// Waits until so many requests stand before the gate of the provider; a failure of the test where they never come.
+async fn arrived(world: &World, count: u64) {
+    let gate = world.mock.gate("here");
+    let waiting = gate.wait_for_arrivals(count);
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("requests that are not sent");
+}

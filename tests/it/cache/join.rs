@@ -8,7 +8,7 @@ use hyper_util::rt::TokioExecutor;
 use tollgate::domain::entry::{CacheUse, Entry, Outcome};
 use tollgate::domain::money::Usd;
 
-use super::{CHAT, ON, chat, in_flight, with, world};
+use super::{CHAT, ON, arrived, chat, in_flight, with, world};
 use crate::world::{Answer, KEY, World};
 
 /// Clients that ask at once, and connections that they share.
@@ -167,12 +167,18 @@ async fn tools_refreshes_and_zero_are_not_shared() {
         ("join_kib_max = 0\n", chat("hi"), &[("x-mock-gate", "here")]),
         // Money that may shorten an answer is its owner's.
         ("[organisation]\ncaps = { day = \"9\" }\non_exceed = \"shrink\"\n", chat("hi"), &[("x-mock-gate", "here")]),
+        // The same of who is asked behind the first.
+        (
+            "[models.\"gpt-4o\"]\nfallback = [\"gpt-4o-mini\"]\n[models.\"gpt-4o-mini\"]\ncaps = { day = \"9\" }\non_exceed = \"shrink\"\n",
+            chat("hi"),
+            &[("x-mock-gate", "here")],
+        ),
     ] {
         let (world, _) = world(&format!("{ON}{extra}")).await;
         let requests: Vec<_> =
             (0..3).map(|_| world.client.request(with(world.post(CHAT, body.clone()), headers))).collect();
         let tasks: Vec<_> = requests.into_iter().map(tokio::spawn).collect();
-        world.mock.gate("here").wait_for_arrivals(3).await;
+        arrived(&world, 3).await;
         world.mock.gate("here").open();
         for task in tasks {
             assert_eq!(task.await.unwrap().unwrap().headers()["x-tollgate-cache"], "miss");
@@ -189,7 +195,7 @@ async fn ask_together(world: &World, keys: &[&str], body: &str, headers: &[(&'st
         tasks.push(tokio::spawn(world.client.request(request)));
     }
     in_flight(world, i64::try_from(keys.len()).unwrap()).await;
-    world.mock.gate("here").wait_for_arrivals(1).await;
+    arrived(world, 1).await;
     world.mock.gate("here").open();
     let mut answers = Vec::new();
     for task in tasks {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tollgate::domain::entry::{CacheUse, Outcome};
 use tollgate::domain::money::Usd;
 
-use super::{CHAT, ON, ask, ask_with, chat, with, world};
+use super::{CHAT, ON, arrived, ask, ask_with, chat, with, world};
 use crate::again::{GOOD, backup};
 use crate::wire::{Fake, Reply};
 use crate::world::{self, World};
@@ -262,7 +262,7 @@ async fn a_kept_answer_takes_no_tokens_and_a_new_one_does() {
     world.settled().await;
     // This one holds all that is left until it is answered.
     let held = tokio::spawn(world.client.request(with(by(chat("held")), &[("x-mock-gate", "here")])));
-    world.mock.gate("here").wait_for_arrivals(1).await;
+    arrived(&world, 1).await;
     let kept = world.send(by(chat("kept"))).await;
     assert_eq!((kept.status.as_u16(), kept.header("x-tollgate-cache")), (200, "hit"));
     for _ in 0..3 {
